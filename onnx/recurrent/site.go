@@ -22,7 +22,7 @@ const (
 )
 
 // Gates is the number of gate blocks in W and R: 4, 3 or 1.
-func (o Op) Gates() int { return map[Op]int{LSTM: 4, GRU: 3, RNN: 1}[o] }
+func (o Op) Gates() int { return cells[o].gates }
 
 // Direction of a node; Bidirectional has two.
 type Direction string
@@ -46,18 +46,6 @@ func (d Direction) Count() int {
 type Activation struct {
 	Name        string // canonical spelling: Relu, Tanh, Sigmoid, Affine, LeakyRelu, ThresholdedRelu, ScaledTanh, HardSigmoid, Elu, Softsign, Softplus
 	Alpha, Beta float32
-}
-
-// Config is everything the attributes and optional inputs of a recurrent node say.
-type Config struct {
-	Op                Op
-	Direction         Direction
-	Hidden            int
-	Layout            int          // 0: [T,B,I]; 1: [B,T,I]
-	Clip              float32      // 0: none. Bounds the input of activations
-	InputForget       bool         // LSTM
-	LinearBeforeReset bool         // GRU
-	Activations       []Activation // per direction: f,g,h for LSTM; f,g for GRU; f for RNN
 }
 
 // Site is one recurrent node with its path.
