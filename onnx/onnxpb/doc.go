@@ -1,8 +1,5 @@
-// Package onnxpb holds the generated Go types of onnx-ml.proto under the proto package trconvert.onnx.
+// Package onnxpb holds the Go types of the ONNX schema, generated from trconvert-onnx.proto: the messages of
+// onnx-ml.proto and onnx-data.proto (proto2) under the proto package trconvert.onnx.
 package onnxpb
 
-// Placeholders until the generated file is here.
-type (
-	TensorProto struct{}
-	NodeProto   struct{}
-)
+//go:generate go -C gen run . ../trconvert-onnx.proto ../onnx.pb.go
