@@ -1,0 +1,130 @@
+package gemm
+
+import "strconv"
+
+// float is an element type of a matrix.
+type float interface{ float32 | float64 }
+
+// F32 computes C = alpha·op(A)·op(B) + beta·C, where op(X) is X, or Xᵀ if ta (tb) is set; op(A) is m×k, op(B) k×n and C m×n. All
+// matrices are row-major and lda, ldb, ldc are the distances between their stored rows. With beta 0, C is overwritten and may
+// hold anything before. C must not overlap A or B. It panics if a slice is too short for its shape.
+func F32(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	mul(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+}
+
+// F64 is [F32] on float64 matrices.
+func F64(ta, tb bool, m, n, k int, alpha float64, a []float64, lda int, b []float64, ldb int, beta float64, c []float64, ldc int) {
+	mul(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+}
+
+// Mixed is [F32] on float32 operands with a float64 result: every product and sum is float64.
+func Mixed(ta, tb bool, m, n, k int, alpha float64, a []float32, lda int, b []float32, ldb int, beta float64, c []float64, ldc int) {
+	mul(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+}
+
+// Wide is [F32] with a float32 matrix on the left and float64 for the rest: every product and sum is float64.
+func Wide(ta, tb bool, m, n, k int, alpha float64, a []float32, lda int, b []float64, ldb int, beta float64, c []float64, ldc int) {
+	mul(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+}
+
+func mul[A, B, C float](ta, tb bool, m, n, k int, alpha C, a []A, lda int, b []B, ldb int, beta C, c []C, ldc int) {
+	if m <= 0 || n <= 0 {
+		return
+	}
+	checkMatrix("C", len(c), m, n, ldc)
+	scale(m, n, beta, c, ldc)
+	if k <= 0 || alpha == 0 {
+		return
+	}
+	va := view[A]{a, lda, 1}
+	if ta {
+		va = view[A]{a, 1, lda}
+		checkMatrix("A", len(a), k, m, lda)
+	} else {
+		checkMatrix("A", len(a), m, k, lda)
+	}
+	vb := view[B]{b, ldb, 1}
+	if tb {
+		vb = view[B]{b, 1, ldb}
+		checkMatrix("B", len(b), n, k, ldb)
+	} else {
+		checkMatrix("B", len(b), k, n, ldb)
+	}
+	p := product[A, B, C]{m, n, k, alpha, va, vb, c, ldc}
+	switch {
+	case m <= smallRows && p.direct():
+	case k >= 2*splitDepth && m <= tileRows && n <= tileCols:
+		p.splitDepth()
+	default:
+		p.tiles(false)
+	}
+}
+
+// Gram computes the symmetric C = op(A)·op(A)ᵀ (m×m, op(A) m×k) of a float32 matrix in float64. Half the products are computed,
+// the rest mirrored.
+func Gram(ta bool, m, k int, a []float32, lda int, c []float64, ldc int) {
+	gram(ta, m, k, a, lda, c, ldc)
+}
+
+// Gram64 is [Gram] of a float64 matrix.
+func Gram64(ta bool, m, k int, a []float64, lda int, c []float64, ldc int) {
+	gram(ta, m, k, a, lda, c, ldc)
+}
+
+func gram[A float](ta bool, m, k int, a []A, lda int, c []float64, ldc int) {
+	if m <= 0 {
+		return
+	}
+	checkMatrix("C", len(c), m, m, ldc)
+	scale(m, m, 0, c, ldc)
+	if k <= 0 {
+		return
+	}
+	va, vb := view[A]{a, lda, 1}, view[A]{a, 1, lda}
+	if ta {
+		va, vb = vb, va
+		checkMatrix("A", len(a), k, m, lda)
+	} else {
+		checkMatrix("A", len(a), m, k, lda)
+	}
+	p := product[A, A, float64]{m, m, k, 1, va, vb, c, ldc}
+	if k >= 2*splitDepth && m <= tileRows {
+		p.splitDepth()
+	} else {
+		p.tiles(true)
+	}
+	for i := range m {
+		for j := range i {
+			c[j*ldc+i] = c[i*ldc+j]
+		}
+	}
+}
+
+func scale[C float](m, n int, beta C, c []C, ldc int) {
+	if beta == 1 {
+		return
+	}
+	for i := range m {
+		row := c[i*ldc : i*ldc+n]
+		if beta == 0 {
+			clear(row)
+			continue
+		}
+		for j := range row {
+			row[j] *= beta
+		}
+	}
+}
+
+func checkMatrix(name string, length, rows, cols, ld int) {
+	if ld < cols || length < (rows-1)*ld+cols {
+		panic("gemm: matrix " + name + ": " + strconv.Itoa(rows) + "×" + strconv.Itoa(cols) + " with rows " + strconv.Itoa(ld) +
+			" apart does not fit " + strconv.Itoa(length) + " elements")
+	}
+}
+
+// view is a matrix with any strides: element (i, j) is data[i·row + j·col].
+type view[T float] struct {
+	data     []T
+	row, col int
+}

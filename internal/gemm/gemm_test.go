@@ -1,0 +1,185 @@
+package gemm
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+)
+
+// shapes cover the edges of micro-panels, tiles, depth blocks, the split along k and the direct path.
+var shapes = [][3]int{
+	{1, 1, 1}, {1, 7, 5}, {2, 3, 4}, {3, 66, 9}, {4, 2, 2}, {5, 3, 1}, {4, 4, 257}, {7, 1, 300}, {129, 5, 17}, {3, 513, 6},
+	{127, 257, 31}, {130, 259, 258}, {8, 8, 0}, {25, 25, 8193}, {3, 3, 8200}, {300, 10, 513}, {64, 1, 64}, {1, 600, 1000},
+}
+
+func random[T float](r *rand.Rand, n int) []T {
+	x := make([]T, n)
+	for i := range x {
+		x[i] = T(r.NormFloat64())
+	}
+	return x
+}
+
+// reference computes the product by its definition in float64, and for each element the sum of magnitudes that bounds its rounding.
+func reference[A, B, C float](ta, tb bool, m, n, k int, alpha C, a []A, lda int, b []B, ldb int, beta C, c []C, ldc int) (want, size []float64) {
+	want, size = make([]float64, m*n), make([]float64, m*n)
+	for i := range m {
+		for j := range n {
+			var s, t float64
+			for x := range k {
+				ai, bi := i*lda+x, x*ldb+j
+				if ta {
+					ai = x*lda + i
+				}
+				if tb {
+					bi = j*ldb + x
+				}
+				v := float64(a[ai]) * float64(b[bi])
+				s += v
+				t += math.Abs(v)
+			}
+			old := 0.0
+			if beta != 0 {
+				old = float64(beta) * float64(c[i*ldc+j])
+			}
+			want[i*n+j] = float64(alpha)*s + old
+			size[i*n+j] = math.Abs(float64(alpha))*t + math.Abs(old)
+		}
+	}
+	return want, size
+}
+
+type call[A, B, C float] func(ta, tb bool, m, n, k int, alpha C, a []A, lda int, b []B, ldb int, beta C, c []C, ldc int)
+
+func testProduct[A, B, C float](t *testing.T, f call[A, B, C], eps float64) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, s := range shapes {
+		m, n, k := s[0], s[1], s[2]
+		for mode := range 16 {
+			ta, tb := mode&1 != 0, mode&2 != 0
+			alpha, beta := C(1), C(0)
+			if mode&4 != 0 {
+				alpha, beta = -0.5, 2
+			}
+			pad := (mode >> 3) * 3
+			ar, ac, br, bc := m, k, k, n
+			if ta {
+				ar, ac = k, m
+			}
+			if tb {
+				br, bc = n, k
+			}
+			lda, ldb, ldc := ac+pad, bc+pad, n+pad
+			a, b, c := random[A](r, ar*lda), random[B](r, br*ldb), random[C](r, m*ldc)
+			want, size := reference(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+			if beta == 0 {
+				for i := range m {
+					for j := range n {
+						c[i*ldc+j] = C(math.NaN()) // must be overwritten, not multiplied
+					}
+				}
+			}
+			guard := append([]C(nil), c...)
+			f(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+			for i := range m {
+				for j := range ldc {
+					got := float64(c[i*ldc+j])
+					if j >= n {
+						if c[i*ldc+j] != guard[i*ldc+j] {
+							t.Fatalf("%v mode %d: wrote outside C at row %d, column %d", s, mode, i, j)
+						}
+						continue
+					}
+					// Rounding of a sum of k products in any order is at most about k·ε·Σ|products|.
+					if d := math.Abs(got - want[i*n+j]); !(d <= eps*float64(k+4)*size[i*n+j]) {
+						t.Fatalf("%v ta=%v tb=%v: C[%d,%d] = %v, want %v", s, ta, tb, i, j, got, want[i*n+j])
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestF32(t *testing.T)   { testProduct[float32, float32, float32](t, F32, 0x1p-24) }
+func TestF64(t *testing.T)   { testProduct[float64, float64, float64](t, F64, 0x1p-53) }
+func TestMixed(t *testing.T) { testProduct[float32, float32, float64](t, Mixed, 0x1p-53) }
+func TestWide(t *testing.T)  { testProduct[float32, float64, float64](t, Wide, 0x1p-53) }
+
+func TestGramIsProductWithOwnTranspose(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, s := range [][2]int{{1, 1}, {5, 9}, {130, 300}, {260, 7}, {25, 9000}} {
+		m, k := s[0], s[1]
+		for _, ta := range []bool{false, true} {
+			rows, lda := m, k
+			if ta {
+				rows, lda = k, m
+			}
+			a := random[float32](r, rows*lda)
+			c := make([]float64, m*m)
+			Gram(ta, m, k, a, lda, c, m)
+			want, size := reference(ta, !ta, m, m, k, 1, a, lda, a, lda, 0, c, m)
+			for i := range want {
+				if d := math.Abs(c[i] - want[i]); d > 0x1p-53*float64(k+4)*size[i] {
+					t.Fatalf("%v ta=%v: element %d = %v, want %v", s, ta, i, c[i], want[i])
+				}
+			}
+		}
+	}
+}
+
+func TestBitsDoNotDependOnThreads(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, s := range shapes {
+		m, n, k := s[0], s[1], s[2]
+		a, b := random[float32](r, m*k), random[float32](r, k*n)
+		run := func(procs int) []float32 {
+			old := runtime.GOMAXPROCS(procs)
+			defer runtime.GOMAXPROCS(old)
+			c := make([]float32, m*n)
+			F32(false, false, m, n, k, 1, a, max(k, 1), b, n, 0, c, n)
+			return c
+		}
+		one, four := run(1), run(4)
+		for i := range one {
+			if one[i] != four[i] {
+				t.Fatalf("%v: element %d differs: %v on one core, %v on four", s, i, one[i], four[i])
+			}
+		}
+	}
+}
+
+func TestShortSlicePanics(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a slice too short for its shape was accepted")
+		}
+	}()
+	F32(false, false, 2, 2, 2, 1, make([]float32, 3), 2, make([]float32, 4), 2, 0, make([]float32, 4), 2)
+}
+
+func BenchmarkProduct(b *testing.B) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, s := range [][3]int{{512, 512, 512}, {1024, 25, 57600}, {16, 1024, 256}, {1, 1024, 256}} {
+		m, n, k := s[0], s[1], s[2]
+		x, y := random[float32](r, m*k), random[float32](r, k*n)
+		rate := func(b *testing.B) {
+			b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		}
+		b.Run(fmt.Sprintf("type=f32/shape=%dx%dx%d", m, n, k), func(b *testing.B) {
+			c := make([]float32, m*n)
+			for b.Loop() {
+				F32(false, false, m, n, k, 1, x, k, y, n, 0, c, n)
+			}
+			rate(b)
+		})
+		b.Run(fmt.Sprintf("type=mixed/shape=%dx%dx%d", m, n, k), func(b *testing.B) {
+			c := make([]float64, m*n)
+			for b.Loop() {
+				Mixed(false, false, m, n, k, 1, x, k, y, n, 0, c, n)
+			}
+			rate(b)
+		})
+	}
+}

@@ -1,0 +1,53 @@
+package gemm
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// threadLimit is the most goroutines one call uses; 0 means GOMAXPROCS.
+var threadLimit atomic.Int32
+
+// SetThreads limits the goroutines of each later call to n; n ≤ 0 means GOMAXPROCS, which is the default. Results do not depend on it.
+func SetThreads(n int) { threadLimit.Store(int32(max(n, 0))) }
+
+// Threads is the number of goroutines a call may use.
+func Threads() int {
+	if n := int(threadLimit.Load()); n > 0 {
+		return n
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// serialWork is the number of multiplications below which starting goroutines costs more than it gains.
+const serialWork = 1 << 18
+
+// parallel runs jobs 0…n−1 of the function that start returns; each goroutine calls start once, so it can own scratch memory.
+func parallel(n, work int, start func() func(int)) {
+	threads := min(Threads(), n)
+	if threads <= 1 || work < serialWork {
+		run := start()
+		for i := range n {
+			run(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range threads {
+		wg.Go(func() {
+			run := start()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				run(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Parallel runs job(0) … job(n−1) on up to [Threads] goroutines. Jobs must not depend on each other; which goroutine runs which is
+// not fixed, so a job may only write what no other job touches.
+func Parallel(n int, job func(int)) {
+	parallel(n, serialWork, func() func(int) { return job })
+}
