@@ -2,14 +2,8 @@
 package recurrent
 
 import (
-	"context"
-	"errors"
-
 	"github.com/trconvert/trconvert/onnx"
-	"github.com/trconvert/trconvert/tensor"
 )
-
-var errNotYet = errors.New("recurrent: not written yet")
 
 // Op is the kind of cell.
 type Op string
@@ -21,7 +15,7 @@ const (
 	RNN  Op = "RNN"
 )
 
-// Gates is the number of gate blocks in W and R: 4, 3 or 1.
+// Gates is the number of gate blocks in W and R: 4, 3 or 1 (0 for an operator this package does not know).
 func (o Op) Gates() int { return cells[o].gates }
 
 // Direction of a node; Bidirectional has two.
@@ -52,7 +46,8 @@ type Activation struct {
 type Site struct {
 	Name  string // unique in the model: the node's name, else its first output, prefixed by the scope's path
 	Node  *onnx.Node
-	Input int // I, columns of W
+	Input int           // I, columns of W; 0 where it is not known before the model runs
+	Elem  onnx.DataType // element type of W: Float, Float16, BFloat16 or Double; Undefined where it is not known
 	Config
 
 	Decomposable bool
@@ -61,17 +56,29 @@ type Site struct {
 	SharedWith []*Site
 	// UsedElsewhere says that a source of W has readers besides these sites, so that the dense copy stays in the file.
 	UsedElsewhere bool
+	// Warnings are remarks for the report; Weight adds its own.
+	Warnings []string
+
+	values *values
 }
 
 // Rows is D·G·H, the rows of W in C order (direction, gate, unit).
 func (s *Site) Rows() int { return s.Direction.Count() * s.Op.Gates() * s.Hidden }
 
-// Find lists every recurrent node in every scope, in file order. A broken node (shapes that disagree) is an error; a node that
-// cannot be decomposed is a Site with Decomposable false and a Reason.
-func Find(ctx context.Context, m *onnx.Model) ([]*Site, error) { return nil, errNotYet }
+// WParameters is the number of elements of W, D·G·H·I, without reading it.
+func (s *Site) WParameters() int64 { return int64(s.Rows()) * int64(s.Input) }
 
-// Weight reads W as a float32 matrix [D·G·H, I]; float16, bfloat16 and double are converted. NaN and Inf are errors that name the first index.
-func (s *Site) Weight(ctx context.Context) (*tensor.Dense, error) { return nil, errNotYet }
+// RParameters is the number of elements of R, D·G·H·H, without reading it.
+func (s *Site) RParameters() int64 { return int64(s.Rows()) * int64(s.Hidden) }
+
+// Ceiling is the most by which the two matrices of the layer can shrink together when W alone is decomposed: (w+r)/r = (I+H)/H.
+// It is 1 where hidden or input size is not known.
+func (s *Site) Ceiling() float64 {
+	if s.RParameters() == 0 {
+		return 1
+	}
+	return float64(s.WParameters()+s.RParameters()) / float64(s.RParameters())
+}
 
 // UnsupportedError names a site, an attribute (or input) and the value that cannot be honoured.
 type UnsupportedError struct {

@@ -1,0 +1,171 @@
+package recurrent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// Find lists every recurrent node in every scope, in the order of [Nodes]. A broken node (shapes that disagree, values that
+// contradict the specification) is an *onnx.FormatError; a node that cannot be decomposed is a Site with Decomposable false and a
+// Reason. R, B, P and the states may be computed when the model runs; only W must be constant, because W alone is replaced.
+//
+// No weight is read, except to find copies: where several matrices have equal types and dims and at most 64 MiB each, their
+// payloads are compared, one in memory at a time.
+func Find(ctx context.Context, m *onnx.Model) ([]*Site, error) {
+	v := newValues(m)
+	var sites []*Site
+	for _, n := range Nodes(m) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s := &Site{Name: n.Name, Node: n.Node, values: v}
+		if err := s.read(ctx); err != nil {
+			return nil, err
+		}
+		sites = append(sites, s)
+	}
+	if err := share(ctx, v, sites); err != nil {
+		return nil, err
+	}
+	for _, s := range sites {
+		if s.Decomposable {
+			s.UsedElsewhere = usedElsewhere(v, s)
+		}
+	}
+	return sites, nil
+}
+
+// read fills a site from its node.
+func (s *Site) read(ctx context.Context) error {
+	n := s.Node
+	if isForeignCell(n) {
+		s.Op = Op(n.OpType)
+		s.Reason = foreignReason(n)
+		return nil
+	}
+	c, err := ParseConfig(n, opset(s.values.model, n.Graph))
+	var u *UnsupportedError
+	if errors.As(err, &u) {
+		s.Op = Op(n.OpType)
+		s.Reason = u.Attribute + "=" + u.Value + " " + u.What
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.Config = c
+	if err := s.checkOperands(ctx); err != nil {
+		var lacks *onnx.UnsupportedError
+		if errors.As(err, &lacks) {
+			s.Reason = lacks.What
+			return nil
+		}
+		return err
+	}
+	s.Reason = s.obstacle()
+	s.Decomposable = s.Reason == ""
+	return nil
+}
+
+func foreignReason(n *onnx.Node) string {
+	kind := n.OpType + " of domain " + strconv.Quote(n.Domain)
+	switch n.OpType {
+	case "DynamicQuantizeLSTM", "DynamicQuantizeGRU", "QLSTM", "QGRU":
+		return "already quantised: " + kind + " (convert the float model, then quantise the result)"
+	}
+	return kind + " is a custom operator (export with the standard operator LSTM, GRU or RNN)"
+}
+
+// obstacle says why W cannot be replaced, "" where it can.
+func (s *Site) obstacle() string {
+	v, g, w := s.values, s.Node.Graph, s.Node.Input(SlotW)
+	constant, why := v.eval.Constant(g, w)
+	o := v.origins(g, w)
+	switch {
+	case o.quantised != nil:
+		return "already quantised: W comes from " + o.quantised.String() + " (convert the float model, then quantise the result)"
+	case constant && s.quantisedSource() != nil:
+		t := s.quantisedSource()
+		return fmt.Sprintf("already quantised: W is computed from the 8-bit tensor %q (convert the float model, then quantise the result)", t.Name)
+	case o.overridable != "":
+		return fmt.Sprintf("W comes from the initializer %q, which is also a graph input: a caller may replace it (remove it from the graph's inputs)", o.overridable)
+	case o.carried != nil:
+		return fmt.Sprintf("W %q is carried through %s and may change from step to step (re-export with the weights outside the loop)", w, o.carried.String())
+	case o.argument != "":
+		return fmt.Sprintf("W comes from %q, an input of the function %s (inline the function before converting)", o.argument, o.function)
+	case !constant && o.input != "":
+		return fmt.Sprintf("W comes from the graph input %q, not from a constant (export the model with its weights)", o.input)
+	case !constant:
+		return fmt.Sprintf("W %q is not constant: %s", w, why)
+	}
+	return ""
+}
+
+// origins is what stands at the far end of a value's chain.
+type origins struct {
+	quantised   *onnx.Node // a DequantizeLinear on the way
+	overridable string     // an initializer that callers may replace
+	carried     *onnx.Node // the Loop or Scan whose body receives the value
+	argument    string     // a function's formal input, with the function's name
+	function    string
+	input       string // an input of the main graph
+}
+
+// origins walks from a value through everything it is computed from.
+func (v *values) origins(g *onnx.Graph, name string) origins {
+	type place struct {
+		g    *onnx.Graph
+		name string
+	}
+	var o origins
+	todo, seen := []place{{g, name}}, map[place]bool{}
+	for len(todo) > 0 {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		def, ok := v.index.Resolve(at.g, at.name)
+		key := place{def.Graph, at.name}
+		if !ok || seen[key] {
+			continue
+		}
+		seen[key] = true
+		switch {
+		case def.Node != nil:
+			if def.Node.OpType == "DequantizeLinear" {
+				o.quantised = def.Node
+			}
+			for k := len(def.Node.Inputs) - 1; k >= 0; k-- {
+				if in := def.Node.Inputs[k]; in != "" {
+					todo = append(todo, place{def.Graph, in})
+				}
+			}
+		case def.Input != nil && def.Tensor != nil:
+			if v.model.IRVersion >= 4 {
+				o.overridable = at.name
+			}
+		case def.Input != nil && def.Graph.Owner != nil:
+			o.carried = def.Graph.Owner
+		case def.Input != nil && def.Graph.Function != nil:
+			o.argument, o.function = at.name, strconv.Quote(def.Graph.Function.Domain+"."+def.Graph.Function.Name)
+		case def.Input != nil:
+			o.input = at.name
+		}
+	}
+	return o
+}
+
+// quantisedSource is an integer tensor with as many elements as W that W is computed from.
+func (s *Site) quantisedSource() *onnx.Tensor {
+	for _, t := range s.values.eval.Sources(s.Node.Graph, s.Node.Input(SlotW)) {
+		switch t.Type {
+		case onnx.Int8, onnx.Uint8, onnx.Int4, onnx.Uint4:
+			if t.Elements() >= s.WParameters() {
+				return t
+			}
+		}
+	}
+	return nil
+}

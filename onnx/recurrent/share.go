@@ -1,0 +1,310 @@
+package recurrent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"math"
+	"sort"
+	"strconv"
+
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// compareBytes is the largest payload that is read to find out whether two tensors are copies of each other.
+const compareBytes = 64 << 20
+
+// share fills SharedWith: sites whose W is one value, be it the same name, equal chains over the same tensors (as the branches of
+// an If hold them), or equal copies of the tensors. Functions see no outer names, so only sites under one root are compared.
+func share(ctx context.Context, v *values, sites []*Site) error {
+	if len(sites) < 2 {
+		return nil
+	}
+	s := &signer{v: v, ids: map[string]int{}, memo: map[valueKey]int{}, tensors: map[*onnx.Tensor]int{}}
+	if err := s.identify(ctx, sites); err != nil {
+		return err
+	}
+	type key struct {
+		root *onnx.Graph
+		id   int
+	}
+	groups := map[key][]*Site{}
+	for _, site := range sites {
+		if !site.Decomposable {
+			continue
+		}
+		k := key{root(site.Node.Graph), s.value(site.Node.Graph, site.Node.Input(SlotW))}
+		groups[k] = append(groups[k], site)
+		for _, other := range groups[k][:len(groups[k])-1] {
+			other.SharedWith = append(other.SharedWith, site)
+			site.SharedWith = append(site.SharedWith, other)
+		}
+	}
+	return nil
+}
+
+// signer gives equal numbers to values that are computed alike from equal tensors.
+type signer struct {
+	v       *values
+	ids     map[string]int // canonical text of a node or tensor to its number
+	memo    map[valueKey]int
+	tensors map[*onnx.Tensor]int
+}
+
+type valueKey struct {
+	graph *onnx.Graph
+	name  string
+}
+
+func (s *signer) id(text string) int {
+	n, ok := s.ids[text]
+	if !ok {
+		n = len(s.ids)
+		s.ids[text] = n
+	}
+	return n
+}
+
+// value numbers a value; Identity is looked through.
+func (s *signer) value(g *onnx.Graph, name string) int {
+	def, ok := s.v.index.Resolve(g, name)
+	if !ok {
+		return s.id("missing\x00" + name)
+	}
+	key := valueKey{def.Graph, name}
+	if n, ok := s.memo[key]; ok {
+		return n
+	}
+	s.memo[key] = -1 // a cycle, which a checked model has not, ends here
+	var n int
+	switch {
+	case def.Node != nil && def.Node.OpType == "Identity" && isDefaultDomain(def.Node.Domain):
+		n = s.value(def.Graph, def.Node.Input(0))
+	case def.Node != nil && def.Node.OpType == "Constant" && constantTensor(def.Node) != nil:
+		n = s.tensor(constantTensor(def.Node))
+	case def.Node != nil:
+		n = s.node(def.Node, def.Slot)
+	case def.Tensor != nil:
+		n = s.tensor(def.Tensor)
+	default:
+		n = s.id(fmt.Sprintf("input\x00%p\x00%s", def.Graph, name))
+	}
+	s.memo[key] = n
+	return n
+}
+
+func constantTensor(n *onnx.Node) *onnx.Tensor {
+	if a := n.Attr("value"); a != nil {
+		return a.T
+	}
+	return nil
+}
+
+// node numbers one output of a node by its operator, attributes and inputs.
+func (s *signer) node(n *onnx.Node, slot int) int {
+	parts := make([]string, 0, len(n.Attributes)+len(n.Inputs))
+	for _, a := range n.Attributes {
+		parts = append(parts, a.Name+"="+s.attribute(a))
+	}
+	sort.Strings(parts)
+	for _, in := range n.Inputs {
+		if in == "" {
+			parts = append(parts, "-")
+		} else {
+			parts = append(parts, strconv.Itoa(s.value(n.Graph, in)))
+		}
+	}
+	return s.id(fmt.Sprintf("node\x00%s\x00%s\x00%s\x00%d\x00%q", n.Domain, n.OpType, n.Overload, slot, parts))
+}
+
+func (s *signer) attribute(a *onnx.Attribute) string {
+	switch a.Type {
+	case onnx.AttrFloat:
+		return "f" + strconv.FormatUint(uint64(math.Float32bits(a.F)), 16)
+	case onnx.AttrInt:
+		return "i" + strconv.FormatInt(a.I, 10)
+	case onnx.AttrString:
+		return "s" + string(a.S)
+	case onnx.AttrInts:
+		return "I" + fmt.Sprint(a.Ints)
+	case onnx.AttrFloats:
+		return "F" + fmt.Sprint(a.Floats)
+	case onnx.AttrStrings:
+		return "S" + fmt.Sprintf("%q", a.Strings)
+	case onnx.AttrTensor:
+		if a.T != nil {
+			return "t" + strconv.Itoa(s.tensor(a.T))
+		}
+	}
+	return fmt.Sprintf("p%p", a) // bodies and the like are equal to themselves only
+}
+
+// tensor numbers a tensor: by content if identify has read it, else by itself.
+func (s *signer) tensor(t *onnx.Tensor) int {
+	n, ok := s.tensors[t]
+	if !ok {
+		n = s.id(s.content(t))
+		s.tensors[t] = n
+	}
+	return n
+}
+
+// content is the canonical text of a small tensor (the axes and bounds of Slice, Unsqueeze, …), which may be read at once.
+func (s *signer) content(t *onnx.Tensor) string {
+	if t.Bytes() <= 1024 {
+		if a, err := t.Array(); err == nil {
+			return fmt.Sprintf("tensor\x00%d\x00%v\x00%v", a.Type, a.Dims, a.Data)
+		}
+	}
+	return fmt.Sprintf("tensor\x00%p", t)
+}
+
+// identify reads those large sources of all W that may be copies of one another. A payload that cannot be read is a copy of
+// nothing; Weight will say what is wrong with it.
+func (s *signer) identify(ctx context.Context, sites []*Site) error {
+	alike := map[string][]*onnx.Tensor{}
+	seen := map[*onnx.Tensor]bool{}
+	var order []string
+	for _, site := range sites {
+		if !site.Decomposable {
+			continue
+		}
+		for _, t := range s.v.eval.Sources(site.Node.Graph, site.Node.Input(SlotW)) {
+			if seen[t] || t.Bytes() <= 1024 || t.Bytes() > compareBytes {
+				continue
+			}
+			seen[t] = true
+			k := fmt.Sprint(t.Type, t.Dims)
+			if alike[k] == nil {
+				order = append(order, k)
+			}
+			alike[k] = append(alike[k], t)
+		}
+	}
+	for _, k := range order {
+		if len(alike[k]) < 2 {
+			continue
+		}
+		for _, t := range alike[k] {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			a, err := t.Array()
+			if err != nil {
+				continue
+			}
+			if sum, ok := digest(a); ok {
+				s.tensors[t] = s.id("sum\x00" + k + "\x00" + sum)
+			}
+		}
+	}
+	return nil
+}
+
+// digest hashes the elements of a floating or byte array.
+func digest(a *onnx.Array) (string, bool) {
+	h := sha256.New()
+	switch d := a.Data.(type) {
+	case []float32:
+		hashChunks(h, d, func(b []byte, x float32) []byte { return binary.LittleEndian.AppendUint32(b, math.Float32bits(x)) })
+	case []float64:
+		hashChunks(h, d, func(b []byte, x float64) []byte { return binary.LittleEndian.AppendUint64(b, math.Float64bits(x)) })
+	case []uint16:
+		hashChunks(h, d, binary.LittleEndian.AppendUint16)
+	default:
+		return "", false
+	}
+	return string(h.Sum(nil)), true
+}
+
+func hashChunks[T any](h hash.Hash, data []T, add func([]byte, T) []byte) {
+	var buf [8192]byte
+	for len(data) > 0 {
+		n := min(len(data), 1024)
+		b := buf[:0]
+		for _, x := range data[:n] {
+			b = add(b, x)
+		}
+		h.Write(b)
+		data = data[n:]
+	}
+}
+
+// usedElsewhere says whether a source that makes up at least a hundredth of W is read by anything but W of this site and of those
+// that share it.
+func usedElsewhere(v *values, s *Site) bool {
+	mine := map[*onnx.Node]bool{s.Node: true}
+	for _, o := range s.SharedWith {
+		mine[o.Node] = true
+	}
+	todo := []valueKey{}
+	for _, site := range append([]*Site{s}, s.SharedWith...) {
+		for _, t := range v.eval.Sources(site.Node.Graph, site.Node.Input(SlotW)) {
+			if 100*t.Elements() < s.WParameters() {
+				continue
+			}
+			if k, ok := v.holder(site.Node.Graph, site.Node.Input(SlotW), t); ok {
+				todo = append(todo, k)
+			}
+		}
+	}
+	seen := map[valueKey]bool{}
+	for len(todo) > 0 {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		for _, u := range v.index.Uses(at.graph, at.name) {
+			switch {
+			case u.Node == nil:
+				return true
+			case mine[u.Node] && u.Slot == SlotW:
+			case len(u.Node.Subgraphs()) > 0 || mine[u.Node] || isCell(u.Node):
+				return true
+			default:
+				// A reader whose own result goes nowhere but into these W is part of the chain.
+				read := false
+				for _, out := range u.Node.Outputs {
+					if out != "" {
+						todo = append(todo, valueKey{u.Graph, out})
+						read = true
+					}
+				}
+				if !read {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// holder finds the value under which a source enters the chain of name: an initializer's name or a Constant's output.
+func (v *values) holder(g *onnx.Graph, name string, t *onnx.Tensor) (valueKey, bool) {
+	todo, seen := []valueKey{{g, name}}, map[valueKey]bool{}
+	for len(todo) > 0 {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		def, ok := v.index.Resolve(at.graph, at.name)
+		key := valueKey{def.Graph, at.name}
+		if !ok || seen[key] {
+			continue
+		}
+		seen[key] = true
+		if def.Tensor == t || (def.Node != nil && def.Node.OpType == "Constant" && constantTensor(def.Node) == t) {
+			return key, true
+		}
+		if def.Node != nil {
+			for _, in := range def.Node.Inputs {
+				if in != "" {
+					todo = append(todo, valueKey{def.Graph, in})
+				}
+			}
+		}
+	}
+	return valueKey{}, false
+}
