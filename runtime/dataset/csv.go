@@ -1,0 +1,170 @@
+package dataset
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// loadCSV reads a table of numbers for a model with one input. The first line is a header where it holds anything but numbers.
+//
+// A row is a sample where its columns are as many as the elements of one sample, otherwise a frame: one step of a sequence whose frames are as
+// long as the input's last dimension. With a fixed number of steps T each T rows are a sample, otherwise the file is one sequence. With states a row is one
+// step of one stream.
+func (b *binder) loadCSV(ctx context.Context, r io.Reader) error {
+	in, err := b.single(".csv")
+	if err != nil {
+		return err
+	}
+	t, err := readTable(ctxReader{ctx, r}, b.options.Labels)
+	if err != nil {
+		return fmt.Errorf("dataset: %s: %w", quote(b.path), err)
+	}
+	dims, rowsPerSample, err := b.csvShape(in, t.rows, t.columns)
+	if err != nil {
+		return fmt.Errorf("dataset: %s: %d rows of %d columns, the input %s is %s: %w", quote(b.path), t.rows, t.columns, quote(in.Name), dimsString(in.Type), err)
+	}
+	b.arrays[in.Name] = &onnx.Array{Type: onnx.Double, Dims: dims, Data: t.values}
+	if b.options.Labels != "" {
+		b.labels = &onnx.Array{Type: onnx.Double, Dims: []int{t.rows}, Data: t.labels}
+		if whole, err := cast(t.labels, onnx.Double, onnx.Int64); err == nil {
+			b.labels.Type, b.labels.Data = onnx.Int64, whole
+		}
+		if rowsPerSample > 1 {
+			b.labels.Dims = []int{t.rows / rowsPerSample, rowsPerSample}
+		}
+	}
+	return nil
+}
+
+// csvShape says how rows become samples; the shape it returns always has the sample axis (and the step axis) in front, except
+// where samples lie along the input's own axis 0.
+func (b *binder) csvShape(in *onnx.ValueInfo, rows, columns int) (dims []int, rowsPerSample int, err error) {
+	if !in.Type.HasShape || len(in.Type.Shape) == 0 {
+		return nil, 0, errors.New("the input's rank must be known and not 0 (use an .npy)")
+	}
+	want := in.Type.Shape
+	batch, given := b.options.BatchAxis[in.Name]
+	if !given && len(want) > 1 && want[1].Known && want[1].Value == 1 && !(want[0].Known && want[0].Value == 1) && len(want) == 3 {
+		batch = 1 // [T, 1, I]
+	}
+	last := len(want) - 1
+	// One sample: symbolic dims count as 1, the last one as the number of columns.
+	sample := make([]int, len(want))
+	elements := 1
+	for k, d := range want {
+		switch {
+		case d.Known && (k != batch || len(want) == 1):
+			sample[k] = int(d.Value)
+		case k == last && (k != batch || len(want) == 1):
+			sample[k] = columns
+		default:
+			sample[k] = 1
+		}
+		elements *= max(sample[k], 1)
+		if elements > math.MaxInt32 {
+			elements = math.MaxInt32
+		}
+	}
+	time := -1
+	if len(want) == 3 && batch != last {
+		time = 1 - batch
+	}
+	openTime := time >= 0 && !want[time].Known
+	switch {
+	case len(b.options.States) > 0 && elements == columns:
+		return append([]int{1, rows}, sample...), rows, nil
+	case elements == columns && !openTime:
+		if len(want) > 1 && batch == 0 {
+			return append([]int{rows}, sample[1:]...), 1, nil
+		}
+		return append([]int{rows}, sample...), 1, nil
+	case time >= 0 && sample[last] == columns && len(b.options.States) == 0:
+		steps := rows
+		if want[time].Known {
+			steps = int(want[time].Value)
+			if steps < 1 || rows%steps != 0 {
+				return nil, 0, fmt.Errorf("%d frames are no multiple of the input's %d steps", rows, steps)
+			}
+		}
+		sample[time] = steps
+		return append([]int{rows / steps}, sample...), steps, nil
+	}
+	return nil, 0, fmt.Errorf("a row is neither a sample of %d numbers nor a frame of %d", elements, sample[last])
+}
+
+// table is the content of a .csv file.
+type table struct {
+	rows, columns int
+	values        []float64
+	labels        []float64
+}
+
+func readTable(r io.Reader, labels string) (*table, error) {
+	c := csv.NewReader(r)
+	c.ReuseRecord = true
+	c.TrimLeadingSpace = true
+	t := &table{}
+	labelColumn, fields := -1, 0
+	for first := true; ; first = false {
+		record, err := c.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if errors.Is(err, csv.ErrFieldCount) {
+			line, _ := c.FieldPos(0)
+			return nil, fmt.Errorf("line %d has %d columns, the first line has %d", line, len(record), fields)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if first {
+			fields = len(record)
+			record[0] = strings.TrimPrefix(record[0], "\ufeff")
+			if !slices.ContainsFunc(record, func(s string) bool { return !isNumber(s) }) {
+				if labels != "" {
+					return nil, fmt.Errorf("no header line names the column of labels %s", quote(labels))
+				}
+			} else {
+				if labelColumn = slices.Index(record, labels); labels != "" && labelColumn < 0 {
+					return nil, fmt.Errorf("the header has no column of labels %s (it has %s)", quote(labels), quoteAll(record))
+				}
+				continue
+			}
+		}
+		for k, s := range record {
+			v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+			if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+				line, column := c.FieldPos(k)
+				return nil, fmt.Errorf("line %d, column %d (field %d): %s is not a finite number", line, column, k+1, clip(s))
+			}
+			if k == labelColumn {
+				t.labels = append(t.labels, v)
+			} else {
+				t.values = append(t.values, v)
+			}
+		}
+		t.rows++
+	}
+	t.columns = fields
+	if labelColumn >= 0 {
+		t.columns--
+	}
+	if t.rows == 0 || t.columns == 0 {
+		return nil, fmt.Errorf("%d rows of %d columns: there are no numbers", t.rows, t.columns)
+	}
+	return t, nil
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	return err == nil
+}

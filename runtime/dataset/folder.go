@@ -1,0 +1,176 @@
+package dataset
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// loadFolder reads the layout of the ONNX backend tests: input_K.pb files (the K-th true input, or the one the tensor is named for), either in
+// the folder itself or in folders test_data_set_0, test_data_set_1, … below it. Each set is one sample and each file one whole feed; with states a file has
+// a step axis in front and each set is one stream.
+func (b *binder) loadFolder(ctx context.Context) error {
+	if b.options.Labels != "" {
+		return fmt.Errorf("dataset: %s: a test_data_set folder holds no labels %s (use an .npz)", quote(b.path), quote(b.options.Labels))
+	}
+	if len(b.options.BatchAxis) > 0 {
+		return fmt.Errorf("dataset: %s: the arrays of a test_data_set folder are whole feeds, a batch axis cannot be chosen (use an .npz)", quote(b.path))
+	}
+	sets, err := dataSets(b.path)
+	if err != nil {
+		return err
+	}
+	for _, in := range b.wanted {
+		s := &series{name: in.Name, typ: in.Type.Elem, axis: -1, group: 1, kind: separate}
+		if len(b.options.States) > 0 {
+			s.kind = recorded
+		}
+		b.series = append(b.series, s)
+	}
+	for _, set := range sets {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := b.loadSet(set); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dataSets lists the folders that hold input_K.pb files, in the order of their numbers.
+func dataSets(path string) ([]string, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("dataset: %w", err)
+	}
+	type numbered struct {
+		path string
+		n    int
+	}
+	var sets []numbered
+	for _, e := range entries {
+		if _, ok := inputNumber(e.Name()); ok {
+			return []string{path}, nil
+		}
+		if digits, ok := strings.CutPrefix(e.Name(), "test_data_set_"); ok && e.IsDir() {
+			if n, err := strconv.Atoi(digits); err == nil {
+				sets = append(sets, numbered{filepath.Join(path, e.Name()), n})
+			}
+		}
+	}
+	if len(sets) == 0 {
+		return nil, fmt.Errorf("dataset: %s: neither input_0.pb nor a folder test_data_set_0 is in it", quote(path))
+	}
+	slices.SortFunc(sets, func(x, y numbered) int { return x.n - y.n })
+	out := make([]string, len(sets))
+	for i, s := range sets {
+		out[i] = s.path
+	}
+	return out, nil
+}
+
+func inputNumber(name string) (int, bool) {
+	digits, ok := strings.CutPrefix(name, "input_")
+	if !ok {
+		return 0, false
+	}
+	digits, ok = strings.CutSuffix(digits, ".pb")
+	n, err := strconv.Atoi(digits)
+	return n, ok && err == nil && n >= 0
+}
+
+// loadSet reads one set and appends its arrays to the series.
+func (b *binder) loadSet(set string) error {
+	entries, err := os.ReadDir(set)
+	if err != nil {
+		return fmt.Errorf("dataset: %w", err)
+	}
+	found := map[string]*onnx.Array{}
+	files := map[string]string{}
+	for _, e := range entries {
+		k, ok := inputNumber(e.Name())
+		if !ok {
+			continue
+		}
+		file := filepath.Join(set, e.Name())
+		tensorName, a, err := readTensor(file)
+		if err != nil {
+			return err
+		}
+		name := tensorName
+		if !slices.ContainsFunc(b.all, func(in *onnx.ValueInfo) bool { return in.Name == name }) {
+			if k >= len(b.all) {
+				return fmt.Errorf("dataset: %s: the tensor is named %s, which is no input, and the model has no input number %d (it has %d)", quote(file), quote(tensorName), k, len(b.all))
+			}
+			name = b.all[k].Name
+		}
+		if other, twice := files[name]; twice {
+			return fmt.Errorf("dataset: %s: the input %s already has its array in %s", quote(file), quote(name), quote(other))
+		}
+		found[name], files[name] = a, file
+	}
+	for i, in := range b.wanted {
+		a := found[in.Name]
+		if a == nil {
+			return fmt.Errorf("dataset: %s: no array for the input %s", quote(set), quote(in.Name))
+		}
+		s := b.series[i]
+		own := a.Dims
+		if s.kind == recorded && len(own) > 0 {
+			own = own[1:]
+		}
+		if s.from == "" {
+			s.from = files[in.Name]
+		}
+		if slices.Contains(a.Dims, 0) || in.Type.HasShape && (len(own) != len(in.Type.Shape) || mismatch(own, in.Type.Shape, -1) >= 0) || s.kind == recorded && len(a.Dims) == 0 {
+			return fmt.Errorf("dataset: %s: shape %s, the input %s is %s (with states a step axis comes before it)", quote(files[in.Name]), shapeString(a.Dims), quote(in.Name), dimsString(in.Type))
+		}
+		if n := s.stepCount(); s.kind == recorded && len(s.parts) > 0 && a.Dims[0] != n {
+			return fmt.Errorf("dataset: %s: shape %s has %d steps, the first set has %d", quote(files[in.Name]), shapeString(a.Dims), a.Dims[0], n)
+		}
+		s.parts = append(s.parts, a)
+	}
+	return nil
+}
+
+// readTensor reads a file that is one TensorProto.
+func readTensor(file string) (string, *onnx.Array, error) {
+	f, _, err := openRegular(file)
+	if err != nil {
+		return "", nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(f)
+	if err != nil {
+		return "", nil, fmt.Errorf("dataset: %w", err)
+	}
+	// The codec reads models, so the tensor becomes the only initializer of one: ModelProto.ir_version = 1, graph = 7, opset_import = 8;
+	// GraphProto.name = 2, initializer = 5; OperatorSetIdProto.version = 2.
+	graph := protowire.AppendString(protowire.AppendTag(nil, 2, protowire.BytesType), "tensor")
+	graph = protowire.AppendBytes(protowire.AppendTag(graph, 5, protowire.BytesType), raw)
+	opset := protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), 14)
+	model := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 8)
+	model = protowire.AppendBytes(protowire.AppendTag(model, 7, protowire.BytesType), graph)
+	model = protowire.AppendBytes(protowire.AppendTag(model, 8, protowire.BytesType), opset)
+	m, err := onnx.Decode(file, model)
+	if err != nil {
+		return "", nil, fmt.Errorf("dataset: %s: not a tensor: %w", quote(file), err)
+	}
+	defer m.Close()
+	t := m.Graph.Initializers[0]
+	a, err := t.Array()
+	if err != nil {
+		return "", nil, fmt.Errorf("dataset: %s: %w", quote(file), err)
+	}
+	return t.Name, a, nil
+}
