@@ -1,0 +1,185 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/trconvert/trconvert/export"
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+	"github.com/trconvert/trconvert/runtime"
+	"github.com/trconvert/trconvert/runtime/dataset"
+	"github.com/trconvert/trconvert/tensor"
+)
+
+// formBound is the largest relative error of the written form against the original with Ŵ in place of W. Both compute the same numbers
+// by different products, so that only rounding is left: of float32 sums, and in narrower models of every stored core and every intermediate value.
+func formBound(t onnx.DataType) float64 {
+	switch t {
+	case onnx.Float16:
+		return 5e-3
+	case onnx.BFloat16:
+		return 4e-2
+	}
+	return 1e-5
+}
+
+// check verifies the file at path, which is complete but has not got its name yet. Every changed layer is run alone, and the model as a
+// whole where the runtime has all of its operators.
+func (c *conversion) check(ctx context.Context, path string, rs []export.Replacement) error {
+	c.progress(Progress{Stage: StageVerify})
+	written, err := onnx.OpenFile(ctx, path, onnx.OpenOptions{})
+	if err != nil {
+		return fmt.Errorf("convert: verification: the written file cannot be read back: %w", err)
+	}
+	defer written.Close()
+	if c.report.Output, err = c.outputStat(path, written); err != nil {
+		return err
+	}
+
+	overrides, bound, err := c.overrides(ctx, rs)
+	if err != nil {
+		return err
+	}
+	form := newComparer()
+	form.floatOnly = true
+	if err := c.checkModel(ctx, written, overrides, form); err != nil {
+		return err
+	}
+	regions := newComparer()
+	for _, ov := range overrides {
+		if err := c.checkRegion(ctx, written, ov, regions); err != nil {
+			return fmt.Errorf("convert: verification: site %q: %w", ov.site.Name, err)
+		}
+	}
+	if form.inputs == 0 {
+		form.inputs = min(regions.inputs, len(regionShapes))
+	}
+	form.merge("", regions)
+	if len(form.outputs) == 0 {
+		return errors.New("convert: verification: nothing could be compared: neither the model nor its changed layers can be run here")
+	}
+	c.report.Verify.Form = form.result("go")
+	if r := float64(c.report.Verify.Form.Relative); !(r <= bound) {
+		return fmt.Errorf("convert: verification: the written file differs from the factored model by %.3g (relative, at output %q), the bound is %.0e; nothing was written",
+			r, form.worst(), bound)
+	}
+	return nil
+}
+
+// override is one site with Ŵ in the place and type of its W.
+type override struct {
+	site  *recurrent.Site
+	value *onnx.Array
+}
+
+// overrides reconstructs every replaced W and tells the bound that the widest rounding among them asks for.
+func (c *conversion) overrides(ctx context.Context, rs []export.Replacement) ([]override, float64, error) {
+	ix := onnx.NewIndex(c.dense)
+	ev := onnx.NewEvaluator(c.dense, ix, 0)
+	bound := formBound(onnx.Float)
+	var out []override
+	for _, r := range rs {
+		w := r.Factor.Reconstruct()
+		byType := make(map[onnx.DataType]*onnx.Array)
+		for _, s := range r.Sites {
+			t, dims, err := ev.Info(ctx, s.Node.Graph, s.Node.Input(1))
+			if err != nil {
+				return nil, 0, err
+			}
+			bound = max(bound, formBound(t))
+			if byType[t] == nil {
+				if byType[t], err = weightArray(w, t, s, dims); err != nil {
+					return nil, 0, err
+				}
+			}
+			out = append(out, override{s, byType[t]})
+		}
+	}
+	return out, bound, nil
+}
+
+func weightArray(w *tensor.Dense, t onnx.DataType, s *recurrent.Site, dims []int) (*onnx.Array, error) {
+	d := s.Direction.Count()
+	want := []int{d, s.Rows() / d, s.Input}
+	if len(dims) != 3 || dims[0] != want[0] || dims[1] != want[1] || dims[2] != want[2] {
+		return nil, fmt.Errorf("convert: site %q: W has dims %v, the node's attributes say %v", s.Name, dims, want)
+	}
+	if t == onnx.Float {
+		return &onnx.Array{Type: t, Dims: want, Data: w.Data}, nil
+	}
+	return dataset.Cast(&onnx.Array{Type: onnx.Float, Dims: want, Data: w.Data}, t)
+}
+
+// checkModel runs whole models. Where that is impossible the report's model comparison stays nil and a warning says why.
+func (c *conversion) checkModel(ctx context.Context, written *onnx.Model, overrides []override, form *comparer) error {
+	ro := runtime.Options{Threads: c.o.Threads}
+	reference, err := runtime.Compile(ctx, c.original, ro)
+	if err == nil && c.dense != c.original {
+		// The expanded model must be runnable too, or there is nothing to put Ŵ into.
+		_, err = runtime.Compile(ctx, c.dense, ro)
+	}
+	var missing *runtime.UnsupportedError
+	if errors.As(err, &missing) {
+		c.warn("operator-missing", "", "the model as a whole was not run, only its changed layers, for this runtime lacks %s", strings.Join(sortedNames(missing.Counts), ", "))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	samples, err := acceptedFeeds(ctx, reference.Inputs(), reference.Run)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if len(samples) == 0 {
+		c.warn("no-inputs", "", "the model as a whole was not run, only its changed layers, for it accepts none of the random inputs tried (the last: %v)", err)
+		return nil
+	}
+	for _, ov := range overrides {
+		ro.Overrides = append(ro.Overrides, runtime.Override{Node: ov.site.Node, Slot: 1, Value: ov.value})
+	}
+	factored, err := runtime.Compile(ctx, c.dense, ro)
+	if err != nil {
+		return err
+	}
+	compact, err := runtime.Compile(ctx, written, runtime.Options{Threads: c.o.Threads})
+	if err != nil {
+		return fmt.Errorf("convert: verification: the written file: %w", err)
+	}
+	model := newComparer()
+	for _, s := range samples {
+		got, err := compact.Run(ctx, s.feeds)
+		if err != nil {
+			return fmt.Errorf("convert: verification: the written file fails where the original runs: %w", err)
+		}
+		want, err := factored.Run(ctx, s.feeds)
+		if err != nil {
+			return fmt.Errorf("convert: verification: the factored model fails where the original runs: %w", err)
+		}
+		if err := form.add(got, want, nil); err != nil {
+			return fmt.Errorf("convert: verification: %w", err)
+		}
+		if err := model.add(got, s.outputs, nil); err != nil {
+			return fmt.Errorf("convert: verification: %w", err)
+		}
+	}
+	quality := model.result("go")
+	c.report.Verify.Model = &quality
+	return nil
+}
+
+// outputStat measures the complete file before it is renamed, its own data file included.
+func (c *conversion) outputStat(path string, m *onnx.Model) (FileStat, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return FileStat{}, fmt.Errorf("convert: verification: %w", err)
+	}
+	s := FileStat{File: c.o.Output, Bytes: info.Size(), Parameters: m.Parameters()}
+	if b := m.FileBytes(); b > s.Bytes {
+		s.Bytes = b
+	}
+	return s, nil
+}

@@ -1,0 +1,285 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/trconvert/trconvert/decompose"
+	"github.com/trconvert/trconvert/export"
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+	"github.com/trconvert/trconvert/tensor"
+	"github.com/trconvert/trconvert/trals"
+)
+
+// Decompose converts a model: it finds the recurrent layers, fits a factor to W of each under the budget, writes the compact model and
+// checks the written file before it appears under its name. A model that is compact already is expanded first and compared with
+// what it was given as.
+//
+// It costs the fit (two passes over every W a sweep) and a few runs of both models.
+func Decompose(ctx context.Context, o Options) (*Report, error) {
+	start := time.Now()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	if o.Output == "" {
+		o.Output = DefaultOutput(o.Model)
+	}
+	if o.Export.Form == "" {
+		o.Export.Form = export.Bottleneck
+	}
+	if err := guardOutput(o.Output, o.Files.Force, o.Model); err != nil {
+		return nil, err
+	}
+	c := &conversion{o: o, report: &Report{Schema: ReportSchema, Form: o.Export.Form, Sites: []SiteReport{}, Warnings: []Warning{}}}
+	defer c.close()
+	for _, step := range []func(context.Context) error{c.open, c.choose, c.fit, c.write} {
+		if err := step(ctx); err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return nil, classify(o.Model, err)
+		}
+	}
+	c.report.Seconds = time.Since(start).Seconds()
+	c.report.PeakBytes = peakBytes()
+	return c.report, nil
+}
+
+// conversion is one call of Decompose at work.
+type conversion struct {
+	o      Options
+	report *Report
+
+	original *onnx.Model // as opened
+	dense    *onnx.Model // original without rings
+	dropped  []*recurrent.Site
+	groups   []*group
+	results  []decompose.Result // of groups
+}
+
+func (c *conversion) close() {
+	if c.dense != nil && c.dense != c.original {
+		c.dense.Close()
+	}
+	if c.original != nil {
+		c.original.Close()
+	}
+}
+
+func (c *conversion) progress(p Progress) {
+	if c.o.Progress != nil {
+		c.o.Progress(p)
+	}
+}
+
+func (c *conversion) warn(code, path, format string, args ...any) {
+	c.report.Warnings = append(c.report.Warnings, Warning{Code: code, Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+func (c *conversion) open(ctx context.Context) error {
+	c.progress(Progress{Stage: StageRead})
+	var err error
+	if c.original, err = onnx.OpenFile(ctx, c.o.Model, onnx.OpenOptions{FollowLinks: c.o.Files.FollowLinks}); err != nil {
+		return err
+	}
+	c.report.Input = FileStat{File: c.o.Model, Bytes: c.original.FileBytes(), Parameters: c.original.Parameters()}
+	c.dense, err = export.Expand(ctx, c.original)
+	return err
+}
+
+// choose finds the sites, keeps those that were asked for, and groups them by shared W.
+func (c *conversion) choose(ctx context.Context) error {
+	all, err := recurrent.Find(ctx, c.dense)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return &UnsupportedError{File: c.o.Model, Reasons: []string{"it has no LSTM, GRU or RNN node"}}
+	}
+	sites, err := selectSites(all, c.o.Sites)
+	if err != nil {
+		return err
+	}
+	c.groups, c.dropped = groupSites(sites)
+	if len(c.groups) == 0 {
+		e := &UnsupportedError{File: c.o.Model}
+		for _, s := range c.dropped {
+			e.Reasons = append(e.Reasons, fmt.Sprintf("site %q cannot be decomposed: %s", s.Name, s.Reason))
+		}
+		return e
+	}
+	for _, text := range sharers(c.groups) {
+		c.warn("shared-weight", "", "%s", text)
+	}
+	return nil
+}
+
+// fit decomposes every group's W under the budget.
+func (c *conversion) fit(ctx context.Context) error {
+	o := c.o.Fit
+	if o.Sweeps == 0 {
+		o.Sweeps = defaultSweeps
+	}
+	place := make(map[string]int)
+	var ms []decompose.Matrix
+	for i, g := range c.groups {
+		s := g.lead()
+		place[s.Name] = i
+		ms = append(ms, decompose.Matrix{
+			Name: s.Name, Directions: s.Direction.Count(), Gates: s.Op.Gates(), Hidden: s.Hidden, In: s.Input,
+			Load: s.Weight,
+		})
+	}
+	observer := o.OnSweep
+	o.OnSweep = func(matrix string, s trals.Sweep) {
+		c.progress(Progress{Stage: StageDecompose, Site: matrix, Matrix: place[matrix], Matrices: len(ms), Sweep: s.Number, Sweeps: o.Sweeps, RelativeError: s.RelativeError})
+		if observer != nil {
+			observer(matrix, s)
+		}
+	}
+	c.progress(Progress{Stage: StageDecompose, Site: ms[0].Name, Matrices: len(ms), Sweeps: o.Sweeps})
+	var err error
+	if c.results, err = decompose.Run(ctx, ms, c.o.Budget, o); err != nil {
+		return err
+	}
+	if len(c.results) != len(ms) {
+		return fmt.Errorf("convert: %d matrices gave %d results", len(ms), len(c.results))
+	}
+	c.record()
+	if !slices.ContainsFunc(c.results, func(r decompose.Result) bool { return !r.KeptDense }) {
+		e := &GateError{Gate: "nothing gets smaller", Got: "every site would stay dense"}
+		for i, r := range c.results {
+			e.Got += fmt.Sprintf("; %q: %s", c.groups[i].lead().Name, r.Reason)
+		}
+		return e
+	}
+	return nil
+}
+
+// record enters sites and warnings into the report.
+func (c *conversion) record() {
+	for i, r := range c.results {
+		g := c.groups[i]
+		for k, s := range g.sites {
+			sr := siteReport(s, r)
+			if k > 0 {
+				sr.SharedWith = g.lead().Name
+			} else {
+				c.report.WBefore += sr.WBefore
+				c.report.WAfter += sr.WAfter
+			}
+			c.report.Sites = append(c.report.Sites, sr)
+			if s.UsedElsewhere && !r.KeptDense && k == 0 {
+				c.warn("dense-copy-kept", s.Name, "its W has other readers too, so that the dense copy stays in the file")
+			}
+		}
+		for _, w := range r.Warnings {
+			c.warn("fit", g.lead().Name, "%s", w)
+		}
+	}
+	for _, s := range c.dropped {
+		n := int64(s.Rows()) * int64(s.Input)
+		c.report.Sites = append(c.report.Sites, SiteReport{
+			Name: s.Name, Op: string(s.Op), Format: "dense", InModes: []int{}, OutModes: []int{}, Ranks: []int{},
+			WBefore: n, WAfter: n, KeptDense: true, Reason: s.Reason,
+		})
+	}
+}
+
+func siteReport(s *recurrent.Site, r decompose.Result) SiteReport {
+	n := int64(s.Rows()) * int64(s.Input)
+	sr := SiteReport{
+		Name: s.Name, Op: string(s.Op), Format: "dense", InModes: []int{}, OutModes: []int{}, Ranks: []int{},
+		WBefore: n, WAfter: n, KeptDense: r.KeptDense, Reason: r.Reason,
+	}
+	if r.KeptDense {
+		return sr
+	}
+	f := r.Factor
+	sr.Format, sr.InModes, sr.OutModes, sr.Ranks = f.Format, f.InModes, f.OutModes, f.Ranks()
+	sr.WAfter = int64(f.Params())
+	sr.RelativeError, sr.LowerBound = Number(r.RelativeError), Number(r.LowerBound)
+	if !math.IsNaN(r.SVDSameSize) {
+		v := r.SVDSameSize
+		sr.SVDSameSize = &v
+	}
+	sr.Sweeps, sr.Status = r.Sweeps, r.Status.String()
+	return sr
+}
+
+// write lowers the factors, writes the file and has it checked before it gets its name.
+func (c *conversion) write(ctx context.Context) error {
+	c.progress(Progress{Stage: StageWrite})
+	var rs []export.Replacement
+	for i, r := range c.results {
+		if !r.KeptDense {
+			rs = append(rs, export.Replacement{Sites: c.groups[i].sites, Factor: r.Factor})
+		}
+	}
+	patch, err := export.Lower(ctx, c.dense, rs, c.o.Export)
+	if err != nil {
+		return err
+	}
+	compact, err := patch.Apply(ctx)
+	if err != nil {
+		return err
+	}
+	defer compact.Close()
+	if before, after := c.report.Input.Bytes, compact.Size(); after >= before && c.o.Export.Form != export.Dense {
+		return &GateError{Gate: "nothing gets smaller", Got: fmt.Sprintf("the file would have %d bytes, the input has %d (%s)", after, before, c.whyNotSmaller())}
+	}
+	if c.o.Export.MergeOutput {
+		c.countMerged()
+	}
+	return compact.WriteFile(ctx, c.o.Output, onnx.WriteOptions{
+		Force: c.o.Files.Force,
+		Check: func(path string) error { return c.check(ctx, path, rs) },
+	})
+}
+
+// countMerged counts what is stored where the output cores are stored multiplied out: input cores and L.
+func (c *conversion) countMerged() {
+	stored := make(map[string]int64)
+	c.report.WAfter = 0
+	for i, r := range c.results {
+		s := c.groups[i].lead()
+		n := int64(s.Rows()) * int64(s.Input)
+		if !r.KeptDense {
+			n = mergedParams(r.Factor)
+		}
+		stored[s.Name] = n
+		c.report.WAfter += n
+	}
+	for i := range c.report.Sites {
+		sr := &c.report.Sites[i]
+		lead := sr.Name
+		if sr.SharedWith != "" {
+			lead = sr.SharedWith
+		}
+		if n, ok := stored[lead]; ok && !sr.KeptDense {
+			sr.WAfter = n
+		}
+	}
+}
+
+func mergedParams(f *tensor.Factor) int64 {
+	n := int64(f.Out) * int64(f.Cut())
+	for _, core := range f.Cores[:len(f.InModes)] {
+		n += int64(len(core.Data))
+	}
+	return n
+}
+
+func (c *conversion) whyNotSmaller() string {
+	for i, r := range c.results {
+		if s := c.groups[i].lead(); s.UsedElsewhere && !r.KeptDense {
+			return fmt.Sprintf("W of site %s has other readers and stays beside its cores", strconv.Quote(s.Name))
+		}
+	}
+	return "the cores, their nodes and metadata outweigh what W loses; ask for a smaller budget"
+}

@@ -1,0 +1,249 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/trconvert/trconvert/export"
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+)
+
+// InspectOptions of [Inspect].
+type InspectOptions struct {
+	Files Files
+}
+
+// Inspection is what a model holds and what its recurrent layers can give. No weight is decoded for it.
+type Inspection struct {
+	Schema     string      `json:"schema"`
+	File       string      `json:"file"`
+	FileBytes  int64       `json:"file_bytes"` // external data included
+	Parameters int64       `json:"parameters"`
+	Opset      int64       `json:"opset"` // of the standard operators
+	IRVersion  int64       `json:"ir_version"`
+	Producer   string      `json:"producer"`
+	Sites      []SiteInfo  `json:"sites"`
+	Rings      []RingInfo  `json:"rings"` // of a compact model
+	Bytes      []ByteShare `json:"bytes"` // where they are, largest first
+	Warnings   []Warning   `json:"warnings"`
+}
+
+// SiteInfo is one recurrent layer.
+type SiteInfo struct {
+	Name      string `json:"name"`
+	Path      string `json:"path"` // of the scope, "" for the main graph
+	Op        string `json:"op"`
+	Direction string `json:"direction"`
+	Input     int    `json:"input_size"`
+	Hidden    int    `json:"hidden_size"`
+	W         int64  `json:"w_parameters"`
+	R         int64  `json:"r_parameters"`
+	// Ceiling is (W+R)/R = (I+H)/H: how much smaller the layer's matrices can get if W vanished.
+	Ceiling      float64  `json:"ceiling"`
+	Decomposable bool     `json:"decomposable"`
+	Reason       string   `json:"reason"`
+	SharedWith   []string `json:"shared_with"` // sites whose W is the same value
+	// Share is the part of the file that W takes, 0 … 1.
+	Share float64 `json:"share"`
+}
+
+// RingInfo is one factor of a compact model.
+type RingInfo struct {
+	Sites      []string `json:"sites"`
+	Format     string   `json:"format"`
+	Form       Form     `json:"form"`
+	InModes    []int    `json:"in_modes"`
+	OutModes   []int    `json:"out_modes"`
+	Ranks      []int    `json:"ranks"`
+	Parameters int64    `json:"parameters"`
+}
+
+// ByteShare is a part of the file.
+type ByteShare struct {
+	What    string `json:"what"`
+	Tensors int    `json:"tensors"`
+	Bytes   int64  `json:"bytes"`
+}
+
+// Inspect opens a model and lists its sites.
+func Inspect(ctx context.Context, path string, o InspectOptions) (*Inspection, error) {
+	m, err := onnx.OpenFile(ctx, path, onnx.OpenOptions{FollowLinks: o.Files.FollowLinks})
+	if err != nil {
+		return nil, classify(path, err)
+	}
+	defer m.Close()
+	sites, err := recurrent.Find(ctx, m)
+	if err != nil {
+		return nil, classify(path, err)
+	}
+	records, err := export.Records(m)
+	if err != nil {
+		return nil, classify(path, err)
+	}
+	in := &Inspection{
+		Schema:     InspectSchema,
+		File:       path,
+		FileBytes:  m.FileBytes(),
+		Parameters: m.Parameters(),
+		Opset:      m.Opset(""),
+		IRVersion:  m.IRVersion,
+		Producer:   strings.TrimSpace(m.ProducerName + " " + m.ProducerVersion),
+		Sites:      []SiteInfo{},
+		Rings:      []RingInfo{},
+		Warnings:   []Warning{},
+	}
+	b := newBytesByUse(m)
+	for _, s := range sites {
+		in.Sites = append(in.Sites, siteInfo(s, b, in.FileBytes))
+	}
+	for _, r := range records {
+		in.Rings = append(in.Rings, ringInfo(r, m))
+	}
+	in.Bytes = b.shares(in.FileBytes)
+	return in, nil
+}
+
+func siteInfo(s *recurrent.Site, b *bytesByUse, fileBytes int64) SiteInfo {
+	rows, in, hidden := int64(s.Rows()), int64(s.Input), int64(s.Hidden)
+	si := SiteInfo{
+		Name: s.Name, Path: s.Node.Graph.Path(), Op: string(s.Op), Direction: string(s.Direction),
+		Input: s.Input, Hidden: s.Hidden,
+		W: rows * in, R: rows * hidden,
+		Decomposable: s.Decomposable, Reason: s.Reason,
+		SharedWith: []string{},
+	}
+	if hidden > 0 {
+		si.Ceiling = float64(in+hidden) / float64(hidden)
+	}
+	for _, t := range s.SharedWith {
+		si.SharedWith = append(si.SharedWith, t.Name)
+	}
+	if fileBytes > 0 {
+		si.Share = float64(b.claim(s)) / float64(fileBytes)
+	}
+	return si
+}
+
+func ringInfo(r export.Record, m *onnx.Model) RingInfo {
+	info := RingInfo{Sites: r.Sites, Format: r.Format, Form: r.Form, InModes: r.InModes, OutModes: r.OutModes, Ranks: r.Ranks}
+	for _, g := range allGraphs(m) {
+		for _, t := range g.Initializers {
+			if slices.Contains(r.Cores, t.Name) {
+				info.Parameters += t.Elements()
+			}
+		}
+	}
+	return info
+}
+
+// bytesByUse tells which operators the payload bytes of a model serve.
+type bytesByUse struct {
+	m    *onnx.Model
+	ix   *onnx.Index
+	ev   *onnx.Evaluator
+	uses map[*onnx.Tensor]string // the label of every tensor that has one
+}
+
+func newBytesByUse(m *onnx.Model) *bytesByUse {
+	ix := onnx.NewIndex(m)
+	return &bytesByUse{m: m, ix: ix, ev: onnx.NewEvaluator(m, ix, 0), uses: make(map[*onnx.Tensor]string)}
+}
+
+// claim labels the tensors that a site's W and R come from and returns the bytes of W's. What an earlier site claimed keeps its label.
+func (b *bytesByUse) claim(s *recurrent.Site) int64 {
+	var w int64
+	for slot, what := range []string{1: "W (input)", 2: "R (recurrent)"} {
+		name := s.Node.Input(slot)
+		if what == "" || name == "" {
+			continue
+		}
+		for _, t := range b.ev.Sources(s.Node.Graph, name) {
+			if slot == 1 {
+				w += t.Bytes()
+			}
+			if b.uses[t] == "" {
+				b.uses[t] = string(s.Op) + " " + what
+			}
+		}
+	}
+	return w
+}
+
+// shares sums the labels, after labelling what no site claimed by the operator that reads it first.
+func (b *bytesByUse) shares(fileBytes int64) []ByteShare {
+	sum := make(map[string]*ByteShare)
+	add := func(what string, t *onnx.Tensor) {
+		s := sum[what]
+		if s == nil {
+			s = &ByteShare{What: what}
+			sum[what] = s
+		}
+		s.Tensors++
+		s.Bytes += t.Bytes()
+	}
+	var payload int64
+	for _, g := range allGraphs(b.m) {
+		for _, t := range g.Initializers {
+			add(b.label(t, g, t.Name), t)
+			payload += t.Bytes()
+		}
+		for _, n := range g.Nodes {
+			if n.OpType != "Constant" || n.Attr("value") == nil || n.Attr("value").T == nil {
+				continue
+			}
+			t := n.Attr("value").T
+			add(b.label(t, g, n.Output(0)), t)
+			payload += t.Bytes()
+		}
+	}
+	out := make([]ByteShare, 0, len(sum)+1)
+	for _, name := range sortedNames(sum) {
+		out = append(out, *sum[name])
+	}
+	if rest := fileBytes - payload; rest > 0 {
+		out = append(out, ByteShare{What: "graph and names", Bytes: rest})
+	}
+	slices.SortStableFunc(out, func(x, y ByteShare) int {
+		if x.Bytes != y.Bytes {
+			return int(min(1, max(-1, y.Bytes-x.Bytes)))
+		}
+		return strings.Compare(x.What, y.What)
+	})
+	return out
+}
+
+func (b *bytesByUse) label(t *onnx.Tensor, g *onnx.Graph, name string) string {
+	if l := b.uses[t]; l != "" {
+		return l
+	}
+	for _, u := range b.ix.Uses(g, name) {
+		if u.Node != nil {
+			return fmt.Sprintf("%s weights", u.Node.OpType)
+		}
+	}
+	return "unused or output"
+}
+
+// allGraphs lists every scope of a model: the main graph, the bodies inside, functions.
+func allGraphs(m *onnx.Model) []*onnx.Graph {
+	var out []*onnx.Graph
+	var visit func(g *onnx.Graph)
+	visit = func(g *onnx.Graph) {
+		out = append(out, g)
+		for _, n := range g.Nodes {
+			for _, sub := range n.Subgraphs() {
+				visit(sub)
+			}
+		}
+	}
+	if m.Graph != nil {
+		visit(m.Graph)
+	}
+	for _, f := range m.Functions {
+		visit(f.Body)
+	}
+	return out
+}

@@ -1,0 +1,114 @@
+package convert
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/trconvert/trconvert/decompose"
+	"github.com/trconvert/trconvert/export"
+)
+
+// Budget, FitOptions, ExportOptions and Form are the options of the packages that do the work.
+type (
+	Budget        = decompose.Budget
+	FitOptions    = decompose.Options
+	ExportOptions = export.Options
+	Form          = export.Form
+)
+
+// The values that options take; the first of each list is the default.
+var (
+	Formats = []string{"tr", "tt", "svd"}
+	Methods = []string{"als", "svd"}
+	Inits   = []string{"svd", "random"}
+	Forms   = []string{string(export.Bottleneck), string(export.Cores), string(export.Dense)}
+	Engines = []string{"go", "onnxruntime", "onnx-go"}
+)
+
+// Files says how files are opened and written by every verb.
+type Files struct {
+	Force       bool // replace an existing output (never an input)
+	FollowLinks bool // external data may lie behind symbolic links
+}
+
+// Options of [Decompose]. Only Model is needed.
+type Options struct {
+	Model   string
+	Output  string   // "": DefaultOutput(Model)
+	Sites   []string // names or globs (*, ?, […]) of the sites to decompose; none: all
+	Budget  Budget   // the zero value asks for Ratio 10
+	Fit     FitOptions
+	Export  ExportOptions
+	Files   Files
+	Threads int // of the verification; 0: GOMAXPROCS
+
+	Progress func(Progress) // may be nil; called from the calling goroutine's work, one call at a time
+}
+
+// Stage is a part of a long job.
+type Stage string
+
+// The stages of [Decompose], in order.
+const (
+	StageRead      Stage = "read"
+	StageDecompose Stage = "decompose"
+	StageWrite     Stage = "write"
+	StageVerify    Stage = "verify"
+)
+
+// Progress tells an observer how far a job is.
+type Progress struct {
+	Stage         Stage
+	Site          string  // decompose: the matrix at work
+	Matrix        int     // decompose: its place among Matrices, from 0
+	Matrices      int     // decompose
+	Sweep         int     // decompose: sweeps done on it
+	Sweeps        int     // decompose: the most there can be
+	RelativeError float64 // decompose: after the sweep
+}
+
+// DefaultOutput is where a compact model goes if nothing else is said: model.onnx becomes model.tr.onnx beside it.
+func DefaultOutput(model string) string {
+	base := filepath.Base(model)
+	if ext := filepath.Ext(base); strings.EqualFold(ext, ".onnx") {
+		base = strings.TrimSuffix(base, ext)
+	}
+	return filepath.Join(filepath.Dir(model), base+".tr.onnx")
+}
+
+// validate checks what can be checked without the model.
+func (o *Options) validate() error {
+	for _, c := range []struct {
+		option, value string
+		valid         []string
+	}{
+		{"--format", o.Fit.Format, Formats},
+		{"--method", o.Fit.Method, Methods},
+		{"--init", o.Fit.Init, Inits},
+		{"--form", string(o.Export.Form), Forms},
+	} {
+		if c.value != "" && !slices.Contains(c.valid, c.value) {
+			return &OptionError{Option: c.option, Value: c.value, What: "unknown value", Near: nearest(c.value, c.valid, 1), Valid: c.valid}
+		}
+	}
+	if o.Model == "" {
+		return &OptionError{Option: "MODEL", What: "no model is named"}
+	}
+	if o.Export.MergeOutput && o.Export.Form == export.Dense {
+		return &OptionError{Option: "--merge-output", What: "the dense form has no output cores to merge; use --form bottleneck or cores"}
+	}
+	set := 0
+	for _, on := range []bool{o.Budget.Rank != 0, len(o.Budget.Ranks) > 0, o.Budget.Ratio != 0, o.Budget.MaxError != 0, o.Budget.MaxParams != 0} {
+		if on {
+			set++
+		}
+	}
+	if set > 1 {
+		return &OptionError{Option: "budget", What: "more than one is given; choose one of --rank, --ranks, --ratio, --max-error, --max-params"}
+	}
+	return nil
+}
+
+// defaultSweeps is what decompose.Options.Sweeps means when it is 0.
+const defaultSweeps = 30
