@@ -305,7 +305,7 @@ func readElems[T any](h *npyHeader, r io.Reader, sized bool, fill func(dst []T, 
 			return nil, fmt.Errorf("only %d are there: %w", len(out)*h.size+got, shortRead(err))
 		}
 		if h.big {
-			swapBytes(b, h.size)
+			swapBytes(b, h.size/h.parts())
 		}
 		out = slices.Grow(out, n)[:len(out)+n]
 		fill(out[len(out)-n:], b)
@@ -316,11 +316,16 @@ func readElems[T any](h *npyHeader, r io.Reader, sized bool, fill func(dst []T, 
 	return out, nil
 }
 
-// swapBytes turns big-endian numbers into little-endian ones; a complex number is two numbers.
-func swapBytes(b []byte, size int) {
-	if size == 16 {
-		size = 8
+// parts is how many numbers an element is: two for a complex one.
+func (h *npyHeader) parts() int {
+	if h.typ == onnx.Complex64 || h.typ == onnx.Complex128 {
+		return 2
 	}
+	return 1
+}
+
+// swapBytes turns big-endian numbers into little-endian ones.
+func swapBytes(b []byte, size int) {
 	for ; len(b) >= size; b = b[size:] {
 		slices.Reverse(b[:size])
 	}
