@@ -20,9 +20,9 @@ func (s *Site) Weight(ctx context.Context) (*tensor.Dense, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := floats(a)
+	data, err := Floats(a)
 	if err != nil {
-		return nil, broken(s.Node, "W: "+err.Error())
+		return nil, fmt.Errorf("%w (site %q, input W)", err, s.Name)
 	}
 	if len(data) != s.Rows()*s.Input {
 		return nil, broken(s.Node, fmt.Sprintf("W has %d elements, its dims say %d·%d", len(data), s.Rows(), s.Input))
@@ -72,35 +72,6 @@ func (s *Site) remark(largest float32) {
 	s.Warnings = append(s.Warnings, w)
 }
 
-// floats copies an array of a floating type to float32; doubles beyond its range become infinite.
-func floats(a *onnx.Array) ([]float32, error) {
-	switch d := a.Data.(type) {
-	case []float32:
-		return append([]float32(nil), d...), nil
-	case []float64:
-		out := make([]float32, len(d))
-		for k, x := range d {
-			out[k] = float32(x)
-		}
-		return out, nil
-	case []uint16:
-		convert := fromHalf
-		switch a.Type {
-		case onnx.Float16:
-		case onnx.BFloat16:
-			convert = fromBrain
-		default:
-			return nil, fmt.Errorf("element type %s is not a floating type", typeName(a.Type))
-		}
-		out := make([]float32, len(d))
-		for k, x := range d {
-			out[k] = convert(x)
-		}
-		return out, nil
-	}
-	return nil, fmt.Errorf("element type %s is not a floating type", typeName(a.Type))
-}
-
 func elementAt(a *onnx.Array, k int) float64 {
 	switch d := a.Data.(type) {
 	case []float32:
@@ -115,18 +86,3 @@ func elementAt(a *onnx.Array, k int) float64 {
 	}
 	return math.NaN()
 }
-
-// fromHalf widens IEEE 754 binary16 exactly.
-func fromHalf(h uint16) float32 {
-	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
-	switch exp {
-	case 0: // zero and denormals: frac · 2⁻²⁴
-		return math.Float32frombits(math.Float32bits(float32(frac)*0x1p-24) | sign)
-	case 31:
-		return math.Float32frombits(sign | 255<<23 | frac<<13)
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
-}
-
-// fromBrain widens bfloat16 exactly.
-func fromBrain(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
