@@ -1,30 +1,41 @@
-// Package export lowers sites and their factors to ONNX patches and to other formats' files.
+// Package export lowers sites and their factors to ONNX patches, and reads the rings of compact models back.
 package export
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/tensor"
 )
 
-var errNotYet = errors.New("export: not written yet")
-
 // Form is how a factored input projection is written in ONNX.
 type Form string
 
-// The three forms.
+// The three forms. With Ŵ = L·Rᵀ, R [I, r_0·r_n] from the input cores and L [D·G·H, r_0·r_n] from the output cores (see
+// [tensor.Factor.Sides]), the layer's projection X·Ŵᵀ is (X·R)·Lᵀ: a standard recurrent node whose input is X·R and whose W is L.
 const (
-	Bottleneck Form = "bottleneck" // cores merged in-graph to R and L, one MatMul, standard recurrent node with W = L
-	Cores      Form = "cores"      // input side contracted in two merged groups: least memory
-	Dense      Form = "dense"      // Ŵ itself; terminal
+	// Bottleneck stores the cores; a few nodes that depend on constants alone, which a runtime folds once when it loads the model,
+	// merge them to R and L. One MatMul of X with R, then the standard node with W = L.
+	Bottleneck Form = "bottleneck"
+	// Cores contracts X with two merged groups of input cores, so that R is never built: least memory. The output side is as in
+	// Bottleneck. An input side of one mode has no two groups and is written as Bottleneck.
+	Cores Form = "cores"
+	// Dense stores Ŵ itself in place of W. It is terminal: the cores are gone and the model counts as a plain one.
+	Dense Form = "dense"
 )
+
+// Target turns sites and their factors into a patch of the model. [Options] is the target for ONNX's standard operators.
+type Target interface {
+	Lower(ctx context.Context, m *onnx.Model, rs []Replacement) (*onnx.Patch, error)
+}
+
+var _ Target = Options{}
 
 // Options say how sites are lowered.
 type Options struct {
-	Form        Form
+	Form        Form // "" means Bottleneck
 	MergeOutput bool // bottleneck, cores: store L itself as the ring's single output core
 }
 
@@ -36,29 +47,150 @@ type Replacement struct {
 
 // Lower builds one patch that replaces W of all sites by their factors and records the rings in metadata_props.
 func Lower(ctx context.Context, m *onnx.Model, rs []Replacement, o Options) (*onnx.Patch, error) {
-	return nil, errNotYet
+	return o.Lower(ctx, m, rs)
 }
 
-// Record describes one ring that a model's metadata_props hold.
-type Record struct {
-	Sites             []string // names of the recurrent nodes' sites
-	Format            string
-	Form              Form
-	InModes, OutModes []int
-	Ranks             []int
-	In, Out           int
-	Cores             []string // initializer names, in ring order
-	MergedOutput      bool
+// Lower builds one patch that replaces W of all sites by their factors and records the rings in metadata_props.
+//
+// Cores keep the element type of their site. They stand in the main graph, or in the function's body for sites of a function,
+// where every site that shares them sees them, whatever the nesting. Only standard operators of the model's own opset (5 or later)
+// are used; batch and time stay dynamic; no intermediate has more than four axes. All other operands and attributes of the nodes,
+// the interface of the model and every byte the patch does not concern stay as they are.
+//
+// A factor that does not fit its site, a site given twice and an element type the opset cannot multiply are errors.
+func (o Options) Lower(ctx context.Context, m *onnx.Model, rs []Replacement) (*onnx.Patch, error) {
+	if o.Form == "" {
+		o.Form = Bottleneck
+	}
+	if err := check(rs, o); err != nil {
+		return nil, err
+	}
+	log, err := readRings(m)
+	if err != nil {
+		return nil, err
+	}
+	l := lowering{patch: onnx.NewPatch(m), options: o, shapes: map[shapeKey]string{}}
+	var dense []origin
+	for _, r := range rs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		for _, s := range r.Sites {
+			if old := log.of(s.Name); old != nil {
+				return nil, fmt.Errorf("export: site %q: is a ring already (expand the model before converting it again)", s.Name)
+			}
+		}
+		b := l.builder(r, len(log.Rings))
+		if o.Form == Dense {
+			if err := b.dense(r); err != nil {
+				return nil, err
+			}
+			dense = append(dense, originOf(r))
+			continue
+		}
+		rec, err := b.ring(r)
+		if err != nil {
+			return nil, err
+		}
+		log.Rings = append(log.Rings, rec)
+	}
+	if o.Form == Dense {
+		return l.patch, recordOrigins(m, l.patch, dense)
+	}
+	return l.patch, log.store(l.patch)
 }
 
-// Records reads the rings of a compact model; a model that is not compact has none. Records that disagree with the graph are an error.
-func Records(m *onnx.Model) ([]Record, error) { return nil, errNotYet }
-
-// Factor reads a record's cores from the model.
-func (r Record) Factor(ctx context.Context, m *onnx.Model) (*tensor.Factor, error) {
-	return nil, errNotYet
+// Notes says what the lowering of a model cannot do as asked or what a reader of the report should know, one sentence each.
+func Notes(rs []Replacement, o Options) []string {
+	var notes []string
+	for _, r := range rs {
+		if len(r.Sites) == 0 {
+			continue
+		}
+		name := r.Sites[0].Name
+		for _, s := range r.Sites {
+			if s.UsedElsewhere {
+				notes = append(notes, fmt.Sprintf("site %q: W is also read elsewhere, so its dense copy stays in the file", s.Name))
+				break
+			}
+		}
+		if o.Form == Cores && r.Factor != nil && len(r.Factor.InModes) < 2 {
+			notes = append(notes, fmt.Sprintf("site %q: the input side has one mode, so it cannot be contracted in two groups and is written as bottleneck", name))
+		}
+	}
+	return notes
 }
 
-// Expand undoes Lower in memory: a model with Ŵ as dense initializers and the records removed, so that a compact model can be
-// decomposed again. A model without records is returned as it is.
-func Expand(ctx context.Context, m *onnx.Model) (*onnx.Model, error) { return nil, errNotYet }
+// check compares factors with the sites they are for.
+func check(rs []Replacement, o Options) error {
+	switch o.Form {
+	case Bottleneck, Cores, Dense:
+	default:
+		return fmt.Errorf("export: form %q is unknown (expected %s, %s or %s)", o.Form, Bottleneck, Cores, Dense)
+	}
+	seen := map[string]bool{}
+	for k, r := range rs {
+		if len(r.Sites) == 0 || r.Factor == nil {
+			return fmt.Errorf("export: replacement %d has %d sites and factor %v (it needs both)", k, len(r.Sites), r.Factor != nil)
+		}
+		if err := r.Factor.Validate(); err != nil {
+			return fmt.Errorf("export: site %q: %w", r.Sites[0].Name, err)
+		}
+		first := r.Sites[0]
+		for _, s := range r.Sites {
+			switch {
+			case !s.Decomposable:
+				return fmt.Errorf("export: site %q cannot be decomposed: %s", s.Name, s.Reason)
+			case seen[s.Name]:
+				return fmt.Errorf("export: site %q stands in two replacements", s.Name)
+			case s.Rows() != r.Factor.Out || s.Input != r.Factor.In:
+				return fmt.Errorf("export: site %q: W is [%d, %d], the factor is [%d, %d]", s.Name, s.Rows(), s.Input, r.Factor.Out, r.Factor.In)
+			case s.Elem != first.Elem:
+				return fmt.Errorf("export: sites %q and %q share a factor, but W has element types %d and %d", first.Name, s.Name, first.Elem, s.Elem)
+			case rootOf(s.Node.Graph) != rootOf(first.Node.Graph):
+				return fmt.Errorf("export: sites %q and %q share a factor, but no scope is seen by both", first.Name, s.Name)
+			}
+			seen[s.Name] = true
+			if err := checkOpset(s, o.Form); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkOpset asks for the operator versions that the new nodes need.
+func checkOpset(s *recurrent.Site, form Form) error {
+	if form == Dense {
+		return nil
+	}
+	version := opsetOf(s.Node.Graph)
+	if version < 5 {
+		return fmt.Errorf("export: site %q: opset %d has no Reshape with a computed shape, which came with 5 (convert the model to a later opset, or use the form %s)", s.Name, version, Dense)
+	}
+	if s.Elem == onnx.BFloat16 && version < 13 {
+		return fmt.Errorf("export: site %q: MatMul takes bfloat16 from opset 13 on, the model imports %d (use the form %s)", s.Name, version, Dense)
+	}
+	return nil
+}
+
+// rootOf is the outermost scope around g: the main graph or a function's body.
+func rootOf(g *onnx.Graph) *onnx.Graph {
+	for g.Owner != nil && g.Owner.Graph != nil {
+		g = g.Owner.Graph
+	}
+	return g
+}
+
+// opsetOf is the version of the default operator domain in a scope.
+func opsetOf(g *onnx.Graph) int64 {
+	root := rootOf(g)
+	if root.Function != nil {
+		for _, o := range root.Function.Opsets {
+			if o.Domain == "" || o.Domain == "ai.onnx" {
+				return o.Version
+			}
+		}
+	}
+	return root.Model.Opset("")
+}

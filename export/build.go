@@ -1,0 +1,192 @@
+package export
+
+import (
+	"fmt"
+
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/onnxpb"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+	"github.com/trconvert/trconvert/tensor"
+)
+
+// lowering is what the rings of one patch have in common.
+type lowering struct {
+	patch   *onnx.Patch
+	options Options
+	shapes  map[shapeKey]string
+}
+
+// shapeKey names an integer constant that nodes of one root scope share.
+type shapeKey struct {
+	root *onnx.Graph
+	text string
+}
+
+// builder writes one ring into the patch.
+type builder struct {
+	*lowering
+	root   *onnx.Graph // where the cores stand
+	opset  int64
+	elem   onnx.DataType
+	prefix string
+	at     *onnx.Node // new nodes go before it; nil: to the top of root
+	count  int
+}
+
+func (l *lowering) builder(r Replacement, ring int) *builder {
+	s := r.Sites[0]
+	return &builder{
+		lowering: l,
+		root:     rootOf(s.Node.Graph),
+		opset:    opsetOf(s.Node.Graph),
+		elem:     s.Elem,
+		prefix:   fmt.Sprintf("tr%d.", ring),
+	}
+}
+
+// node adds a node with one output and returns the output's name. Names are short: a ring of many small cores would otherwise be
+// mostly names.
+func (b *builder) node(op string, inputs []string, attrs ...*onnxpb.AttributeProto) string {
+	out := b.patch.Fresh(fmt.Sprintf("%sv%d", b.prefix, b.count))
+	b.count++
+	n := &onnxpb.NodeProto{Input: inputs, Output: []string{out}, OpType: &op, Attribute: attrs}
+	if b.at == nil {
+		b.patch.Prepend(b.root, n)
+	} else {
+		b.patch.InsertBefore(b.at, n)
+	}
+	return out
+}
+
+// matrix adds a floating initializer in the site's element type.
+func (b *builder) matrix(name string, dims []int, data []float32) (string, error) {
+	a, err := recurrent.Array(b.elem, dims, data)
+	if err != nil {
+		return "", fmt.Errorf("export: %s: %w", name, err)
+	}
+	name = b.patch.Fresh(b.prefix + name)
+	b.patch.AddInitializerArray(b.root, name, a)
+	return name, nil
+}
+
+// ints names an integer constant; equal ones are stored once.
+func (b *builder) ints(v ...int) string {
+	key := shapeKey{b.root, fmt.Sprint(v)}
+	name, ok := b.shapes[key]
+	if !ok {
+		data := make([]int64, len(v))
+		for k, x := range v {
+			data[k] = int64(x)
+		}
+		name = b.patch.Fresh(fmt.Sprintf("tr.s%d", len(b.shapes)))
+		b.patch.AddInitializerArray(b.root, name, &onnx.Array{Type: onnx.Int64, Dims: []int{len(v)}, Data: data})
+		b.shapes[key] = name
+	}
+	return name
+}
+
+// reshape takes 0 for "as in the input" and −1 for "the rest".
+func (b *builder) reshape(x string, dims ...int) string {
+	return b.node("Reshape", []string{x, b.ints(dims...)})
+}
+
+func (b *builder) matmul(x, y string) string { return b.node("MatMul", []string{x, y}) }
+
+func (b *builder) transpose(x string, perm ...int) string {
+	return b.node("Transpose", []string{x}, intsAttribute("perm", perm...))
+}
+
+// head keeps the first n rows.
+func (b *builder) head(x string, n int) string {
+	if b.opset < 10 {
+		return b.node("Slice", []string{x}, intsAttribute("axes", 0), intsAttribute("ends", n), intsAttribute("starts", 0))
+	}
+	return b.node("Slice", []string{x, b.ints(0), b.ints(n)})
+}
+
+// padFrames adds n zeros after the features of every frame of x [T, B, I].
+func (b *builder) padFrames(x string, n int) string {
+	pads := []int{0, 0, 0, 0, 0, n}
+	if b.opset < 11 {
+		return b.node("Pad", []string{x}, intsAttribute("pads", pads...))
+	}
+	return b.node("Pad", []string{x, b.ints(pads...)})
+}
+
+func intsAttribute(name string, v ...int) *onnxpb.AttributeProto {
+	a := &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INTS.Enum()}
+	for _, x := range v {
+		a.Ints = append(a.Ints, int64(x))
+	}
+	return a
+}
+
+// dense stores Ŵ and makes it W of the sites.
+func (b *builder) dense(r Replacement) error {
+	s := r.Sites[0]
+	w, err := b.matrix("W", weightDims(s, s.Input), r.Factor.Reconstruct().Data)
+	if err != nil {
+		return err
+	}
+	for _, s := range r.Sites {
+		b.patch.SetInput(s.Node, recurrent.SlotW, w)
+	}
+	return nil
+}
+
+// weightDims is the shape of a node's W with the given number of columns.
+func weightDims(s *recurrent.Site, columns int) []int {
+	d := s.Direction.Count()
+	return []int{d, s.Rows() / d, columns}
+}
+
+// ring stores the cores, merges them in the graph and rewires the sites.
+func (b *builder) ring(r Replacement) (ring, error) {
+	f := r.Factor
+	if b.options.MergeOutput {
+		f = mergeOutput(f)
+	}
+	rec := recordOf(r.Sites, f, b.options)
+	n := len(f.InModes)
+	names := make([]string, len(f.Cores))
+	var err error
+	for k, c := range f.Cores {
+		dims := []int{c.Left, c.Mode, c.Right}
+		data := c.Data
+		if rec.MergedOutput && k == n {
+			dims = weightDims(r.Sites[0], f.Cut())
+			left, _ := f.Sides()
+			data = left.Data
+		}
+		if names[k], err = b.matrix(fmt.Sprint(k), dims, data); err != nil {
+			return ring{}, err
+		}
+	}
+	rec.Cores = names
+	w := names[n]
+	if !rec.MergedOutput {
+		w = b.outputSide(r.Sites[0], f, names)
+	}
+	project := b.inputSide(f, names)
+	for _, s := range r.Sites {
+		b.at = s.Node
+		b.patch.SetInput(s.Node, recurrent.SlotX, project(s.Node.Input(recurrent.SlotX)))
+		b.patch.SetInput(s.Node, recurrent.SlotW, w)
+	}
+	return rec, nil
+}
+
+// mergeOutput contracts the output cores to one core [r_n, D·G·H, r_0].
+func mergeOutput(f *tensor.Factor) *tensor.Factor {
+	n := len(f.InModes)
+	if len(f.OutModes) == 1 {
+		return f
+	}
+	left, _ := f.Sides()
+	core := splitMerged(left.Data, f.Out, f.Cores[0].Left, f.Cores[n].Left)
+	return &tensor.Factor{
+		Format: f.Format, Out: f.Out, In: f.In,
+		InModes: f.InModes, OutModes: []int{f.Out},
+		Cores: append(append([]tensor.Core{}, f.Cores[:n]...), core),
+	}
+}

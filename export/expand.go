@@ -1,0 +1,59 @@
+package export
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+)
+
+// Expand undoes Lower in memory: a model with Ŵ as dense initializers, the nodes' own inputs restored and the records, cores and
+// merging nodes removed, so that a compact model can be decomposed again. Ŵ is [tensor.Factor.Reconstruct] of the stored cores in
+// the element type of the site. A model without records is returned as it is.
+func Expand(ctx context.Context, m *onnx.Model) (*onnx.Model, error) {
+	records, err := Records(m)
+	if err != nil || len(records) == 0 {
+		return m, err
+	}
+	v := newView(m)
+	p := onnx.NewPatch(m)
+	for k, r := range records {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := v.expand(ctx, p, r, fmt.Sprintf("tr%d.W", k)); err != nil {
+			return nil, fmt.Errorf("export: ring of site %q: %w", r.Sites[0], err)
+		}
+	}
+	p.SetMetadata(RingKey, "")
+	return p.Apply(ctx)
+}
+
+func (v *view) expand(ctx context.Context, p *onnx.Patch, r Record, name string) error {
+	f, err := v.factor(ctx, r)
+	if err != nil {
+		return err
+	}
+	root, err := v.root(r)
+	if err != nil {
+		return err
+	}
+	first := v.nodes[r.Sites[0]]
+	elem, dims, err := v.eval.Info(ctx, first.Graph, first.Input(recurrent.SlotW))
+	if err != nil {
+		return err
+	}
+	w, err := recurrent.Array(elem, []int{dims[0], dims[1], r.In}, f.Reconstruct().Data)
+	if err != nil {
+		return err
+	}
+	name = p.Fresh(name)
+	p.AddInitializerArray(root, name, w)
+	for k, site := range r.Sites {
+		n := v.nodes[site]
+		p.SetInput(n, recurrent.SlotX, r.Inputs[k])
+		p.SetInput(n, recurrent.SlotW, name)
+	}
+	return nil
+}

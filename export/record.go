@@ -1,0 +1,302 @@
+package export
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+	"github.com/trconvert/trconvert/tensor"
+)
+
+// The metadata_props entries of compact models.
+const (
+	RingKey  = "trconvert.ring"  // the rings of the model
+	DenseKey = "trconvert.dense" // where dense reconstructions came from
+
+	ringSchema  = "trconvert.ring/v1"
+	denseSchema = "trconvert.dense/v1"
+)
+
+// Record describes one ring that a model's metadata_props hold.
+type Record struct {
+	Sites             []string // names of the recurrent nodes' sites
+	Inputs            []string // for each site, the value its X was before the ring was put in front of it
+	Format            string
+	Form              Form
+	InModes, OutModes []int
+	Ranks             []int
+	In, Out           int
+	Cores             []string // initializer names, in ring order
+	MergedOutput      bool     // the last core is stored as L [D, G·H, r_0·r_n], the W of the sites
+}
+
+// Cut is r_0·r_n, the columns of L.
+func (r Record) Cut() int { return r.Ranks[0] * r.Ranks[len(r.InModes)] }
+
+// Params is the number of stored numbers.
+func (r Record) Params() int {
+	n := 0
+	for k, mode := range slices.Concat(r.InModes, r.OutModes) {
+		n += r.Ranks[k] * mode * r.Ranks[(k+1)%len(r.Ranks)]
+	}
+	return n
+}
+
+// ring is Record as it stands in the metadata.
+type ring struct {
+	Sites        []string `json:"sites"`
+	Inputs       []string `json:"x"`
+	Format       string   `json:"format"`
+	Form         Form     `json:"form"`
+	In           int      `json:"in"`
+	Out          int      `json:"out"`
+	InModes      []int    `json:"in_modes"`
+	OutModes     []int    `json:"out_modes"`
+	Ranks        []int    `json:"ranks"`
+	Cores        []string `json:"cores"`
+	MergedOutput bool     `json:"merged_output,omitempty"`
+}
+
+// rings is the metadata entry.
+type rings struct {
+	Schema string `json:"schema"`
+	Rings  []ring `json:"rings"`
+}
+
+func recordOf(sites []*recurrent.Site, f *tensor.Factor, o Options) ring {
+	r := ring{
+		Format: f.Format, Form: o.Form, In: f.In, Out: f.Out,
+		InModes: f.InModes, OutModes: f.OutModes, Ranks: f.Ranks(), MergedOutput: o.MergeOutput,
+	}
+	if r.Form == Cores && len(f.InModes) < 2 {
+		r.Form = Bottleneck
+	}
+	for _, s := range sites {
+		r.Sites = append(r.Sites, s.Name)
+		r.Inputs = append(r.Inputs, s.Node.Input(recurrent.SlotX))
+	}
+	return r
+}
+
+// of returns the ring of a site, nil where it has none.
+func (l rings) of(site string) *ring {
+	for k := range l.Rings {
+		if slices.Contains(l.Rings[k].Sites, site) {
+			return &l.Rings[k]
+		}
+	}
+	return nil
+}
+
+func (l rings) store(p *onnx.Patch) error {
+	if len(l.Rings) == 0 {
+		return nil
+	}
+	l.Schema = ringSchema
+	text, err := json.Marshal(l)
+	if err != nil {
+		return fmt.Errorf("export: metadata: %w", err)
+	}
+	p.SetMetadata(RingKey, string(text))
+	return nil
+}
+
+// readRings parses the metadata entry without looking at the graph.
+func readRings(m *onnx.Model) (rings, error) {
+	var l rings
+	text, ok := metadata(m, RingKey)
+	if !ok {
+		return l, nil
+	}
+	if err := parseEntry(RingKey, ringSchema, text, &l); err != nil {
+		return rings{}, err
+	}
+	for k, r := range l.Rings {
+		if err := r.check(); err != nil {
+			return rings{}, fmt.Errorf("export: metadata %s: ring %d: %w", RingKey, k, err)
+		}
+	}
+	return l, nil
+}
+
+// parseEntry decodes a versioned JSON entry; fields this version does not know are an error.
+func parseEntry(key, schema, text string, to any) error {
+	var head struct {
+		Schema string `json:"schema"`
+	}
+	if err := json.Unmarshal([]byte(text), &head); err != nil {
+		return fmt.Errorf("export: metadata %s: %w", key, err)
+	}
+	if head.Schema != schema {
+		return fmt.Errorf("export: metadata %s: schema is %q, this version reads %q (use the version of trconvert that wrote the model)", key, head.Schema, schema)
+	}
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(to); err != nil {
+		return fmt.Errorf("export: metadata %s: %w", key, err)
+	}
+	return nil
+}
+
+func metadata(m *onnx.Model, key string) (string, bool) {
+	for _, e := range m.Metadata {
+		if e.Key == key {
+			return e.Value, true
+		}
+	}
+	return "", false
+}
+
+// check compares a ring's own numbers.
+func (r ring) check() error {
+	d := len(r.InModes) + len(r.OutModes)
+	switch {
+	case len(r.Sites) == 0:
+		return fmt.Errorf("it has no sites")
+	case len(r.Inputs) != len(r.Sites):
+		return fmt.Errorf("%d inputs for %d sites", len(r.Inputs), len(r.Sites))
+	case r.Form != Bottleneck && r.Form != Cores:
+		return fmt.Errorf("form is %q (expected %s or %s)", r.Form, Bottleneck, Cores)
+	case len(r.InModes) == 0 || len(r.OutModes) == 0:
+		return fmt.Errorf("%d input and %d output modes (each side needs one)", len(r.InModes), len(r.OutModes))
+	case len(r.Cores) != d || len(r.Ranks) != d:
+		return fmt.Errorf("%d cores and %d ranks for %d modes", len(r.Cores), len(r.Ranks), d)
+	case r.MergedOutput && len(r.OutModes) != 1:
+		return fmt.Errorf("the output is merged, but there are %d output modes", len(r.OutModes))
+	}
+	in, err := product(r.InModes)
+	if err != nil {
+		return err
+	}
+	out, err := product(r.OutModes)
+	if err != nil {
+		return err
+	}
+	if _, err := product(r.Ranks); err != nil {
+		return err
+	}
+	if r.In < 1 || in < r.In {
+		return fmt.Errorf("input modes %v multiply to %d, the matrix has %d columns", r.InModes, in, r.In)
+	}
+	if out != r.Out {
+		return fmt.Errorf("output modes %v multiply to %d, the matrix has %d rows", r.OutModes, out, r.Out)
+	}
+	return nil
+}
+
+func product(v []int) (int, error) {
+	n := 1
+	for _, x := range v {
+		if x < 1 || n > math.MaxInt/x {
+			return 0, fmt.Errorf("%v: entries must be positive and their product below 2⁶³", v)
+		}
+		n *= x
+	}
+	return n, nil
+}
+
+// Records reads the rings of a compact model; a model that is not compact has none. Records that disagree with the graph, because
+// another tool has changed the one or the other, are an error that names both values. No weight is read.
+func Records(m *onnx.Model) ([]Record, error) {
+	l, err := readRings(m)
+	if err != nil || len(l.Rings) == 0 {
+		return nil, err
+	}
+	v := newView(m)
+	var out []Record
+	for _, r := range l.Rings {
+		rec := Record{
+			Sites: r.Sites, Inputs: r.Inputs, Format: r.Format, Form: r.Form, InModes: r.InModes, OutModes: r.OutModes,
+			Ranks: r.Ranks, In: r.In, Out: r.Out, Cores: r.Cores, MergedOutput: r.MergedOutput,
+		}
+		if err := v.agrees(context.Background(), rec); err != nil {
+			return nil, fmt.Errorf("export: ring of site %q: %w", r.Sites[0], err)
+		}
+		out = append(out, rec)
+	}
+	return out, nil
+}
+
+// Factor reads a record's cores from the model.
+func (r Record) Factor(ctx context.Context, m *onnx.Model) (*tensor.Factor, error) {
+	f, err := newView(m).factor(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("export: ring of sites %q: %w", r.Sites, err)
+	}
+	return f, nil
+}
+
+// origin says what a dense reconstruction was made from.
+type origin struct {
+	Sites    []string `json:"sites"`
+	Format   string   `json:"format"`
+	InModes  []int    `json:"in_modes"`
+	OutModes []int    `json:"out_modes"`
+	Ranks    []int    `json:"ranks"`
+}
+
+type origins struct {
+	Schema string   `json:"schema"`
+	Dense  []origin `json:"dense"`
+}
+
+func originOf(r Replacement) origin {
+	o := origin{Format: r.Factor.Format, InModes: r.Factor.InModes, OutModes: r.Factor.OutModes, Ranks: r.Factor.Ranks()}
+	for _, s := range r.Sites {
+		o.Sites = append(o.Sites, s.Name)
+	}
+	return o
+}
+
+// recordOrigins writes the entry of dense reconstructions; sites that are replaced once more lose their old line.
+func recordOrigins(m *onnx.Model, p *onnx.Patch, made []origin) error {
+	if len(made) == 0 {
+		return nil
+	}
+	var l origins
+	if text, ok := metadata(m, DenseKey); ok {
+		if err := parseEntry(DenseKey, denseSchema, text, &l); err != nil {
+			return err
+		}
+	}
+	again := map[string]bool{}
+	for _, o := range made {
+		for _, s := range o.Sites {
+			again[s] = true
+		}
+	}
+	l.Dense = slices.DeleteFunc(l.Dense, func(o origin) bool {
+		return slices.ContainsFunc(o.Sites, func(s string) bool { return again[s] })
+	})
+	l.Schema, l.Dense = denseSchema, append(l.Dense, made...)
+	text, err := json.Marshal(l)
+	if err != nil {
+		return fmt.Errorf("export: metadata: %w", err)
+	}
+	p.SetMetadata(DenseKey, string(text))
+	return nil
+}
+
+// Annotate marks the sites that are rings already: they are not decomposable as they stand (Expand makes them so again), and
+// their Input is that of the layer, not the cut. It returns the model's records.
+func Annotate(m *onnx.Model, sites []*recurrent.Site) ([]Record, error) {
+	records, err := Records(m)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		for _, s := range sites {
+			if slices.Contains(r.Sites, s.Name) {
+				s.Decomposable, s.Input = false, r.In
+				s.Reason = "already a ring: " + r.Format + ", ranks " + dimsText(r.Ranks) + ", " + strconv.Itoa(r.Params()) + " numbers"
+			}
+		}
+	}
+	return records, nil
+}

@@ -1,0 +1,213 @@
+package export
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+	"github.com/trconvert/trconvert/tensor"
+)
+
+// view finds the parts of rings in a compact model.
+type view struct {
+	model *onnx.Model
+	index *onnx.Index
+	eval  *onnx.Evaluator
+	nodes map[string]*onnx.Node // recurrent nodes by site name
+}
+
+func newView(m *onnx.Model) *view {
+	v := &view{model: m, index: onnx.NewIndex(m), nodes: map[string]*onnx.Node{}}
+	v.eval = onnx.NewEvaluator(m, v.index, 0)
+	for _, n := range recurrent.Nodes(m) {
+		v.nodes[n.Name] = n.Node
+	}
+	return v
+}
+
+// root is the scope in which a record's cores stand.
+func (v *view) root(r Record) (*onnx.Graph, error) {
+	var root *onnx.Graph
+	for _, name := range r.Sites {
+		n := v.nodes[name]
+		if n == nil {
+			return nil, fmt.Errorf("the metadata name site %q, the graph has no such recurrent node", name)
+		}
+		if root != nil && rootOf(n.Graph) != root {
+			return nil, fmt.Errorf("sites %q and %q see no common scope", r.Sites[0], name)
+		}
+		root = rootOf(n.Graph)
+	}
+	return root, nil
+}
+
+// coreDims is the shape in which core k is stored.
+func (r Record) coreDims(k int, w []int) []int {
+	if r.MergedOutput && k == len(r.InModes) {
+		return w
+	}
+	mode := slices.Concat(r.InModes, r.OutModes)[k]
+	return []int{r.Ranks[k], mode, r.Ranks[(k+1)%len(r.Ranks)]}
+}
+
+// agrees compares a record with the graph.
+func (v *view) agrees(ctx context.Context, r Record) error {
+	root, err := v.root(r)
+	if err != nil {
+		return err
+	}
+	var wDims []int
+	for k, name := range r.Sites {
+		n := v.nodes[name]
+		dims, err := v.checkW(ctx, n, r)
+		if err != nil {
+			return err
+		}
+		wDims = dims
+		if err := v.checkX(n, r, k); err != nil {
+			return err
+		}
+	}
+	for k, name := range r.Cores {
+		_, dims, err := v.core(ctx, root, name)
+		if err != nil {
+			return err
+		}
+		if want := r.coreDims(k, wDims); !slices.Equal(dims, want) {
+			return fmt.Errorf("core %d %q has dims %s, the metadata say %s", k, name, dimsText(dims), dimsText(want))
+		}
+	}
+	return nil
+}
+
+// core gives type and dims of a core.
+func (v *view) core(ctx context.Context, root *onnx.Graph, name string) (onnx.DataType, []int, error) {
+	if _, ok := v.index.Resolve(root, name); !ok {
+		return 0, nil, fmt.Errorf("the metadata name the core %q, the graph has no such initializer", name)
+	}
+	if ok, why := v.eval.Constant(root, name); !ok {
+		return 0, nil, fmt.Errorf("core %q is not constant: %s", name, why)
+	}
+	return v.eval.Info(ctx, root, name)
+}
+
+// checkW asks W of a node to be L [D, G·H, r_0·r_n], computed from the output cores.
+func (v *view) checkW(ctx context.Context, n *onnx.Node, r Record) ([]int, error) {
+	w := n.Input(recurrent.SlotW)
+	if ok, why := v.eval.Constant(n.Graph, w); !ok {
+		return nil, fmt.Errorf("W %q is not constant: %s", w, why)
+	}
+	_, dims, err := v.eval.Info(ctx, n.Graph, w)
+	if err != nil {
+		return nil, err
+	}
+	if len(dims) != 3 || dims[0]*dims[1] != r.Out || dims[2] != r.Cut() {
+		return nil, fmt.Errorf("W %q has dims %s, the metadata say %d rows and %d·%d columns", w, dimsText(dims), r.Out, r.Ranks[0], r.Ranks[len(r.InModes)])
+	}
+	seen := v.ancestors(n.Graph, w, "")
+	for _, core := range r.Cores[len(r.InModes):] {
+		if !seen[core] {
+			return nil, fmt.Errorf("W %q is not computed from the core %q that the metadata name", w, core)
+		}
+	}
+	return dims, nil
+}
+
+// checkX asks X of a node to be computed from the recorded input and the input cores.
+func (v *view) checkX(n *onnx.Node, r Record, k int) error {
+	x, want := n.Input(recurrent.SlotX), r.Inputs[k]
+	if _, ok := v.index.Resolve(n.Graph, want); !ok {
+		return fmt.Errorf("the metadata name the input %q of site %q, the graph has no such value", want, r.Sites[k])
+	}
+	seen := v.ancestors(n.Graph, x, want)
+	for _, name := range append([]string{want}, r.Cores[:len(r.InModes)]...) {
+		if !seen[name] {
+			return fmt.Errorf("X %q of site %q is not computed from %q, as the metadata say", x, r.Sites[k], name)
+		}
+	}
+	return nil
+}
+
+// ancestors lists the names that a value is computed from, itself included, without looking behind stop.
+func (v *view) ancestors(g *onnx.Graph, name, stop string) map[string]bool {
+	type place struct {
+		g    *onnx.Graph
+		name string
+	}
+	seen, names := map[place]bool{}, map[string]bool{}
+	todo := []place{{g, name}}
+	for len(todo) > 0 {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		def, ok := v.index.Resolve(at.g, at.name)
+		key := place{def.Graph, at.name}
+		if !ok || seen[key] {
+			continue
+		}
+		seen[key] = true
+		names[at.name] = true
+		if def.Node == nil || at.name == stop {
+			continue
+		}
+		for _, in := range def.Node.Inputs {
+			if in != "" {
+				todo = append(todo, place{def.Graph, in})
+			}
+		}
+	}
+	return names
+}
+
+// factor reads the cores of a record.
+func (v *view) factor(ctx context.Context, r Record) (*tensor.Factor, error) {
+	if err := v.agrees(ctx, r); err != nil {
+		return nil, err
+	}
+	root, err := v.root(r)
+	if err != nil {
+		return nil, err
+	}
+	f := &tensor.Factor{Format: r.Format, Out: r.Out, In: r.In, InModes: slices.Clone(r.InModes), OutModes: slices.Clone(r.OutModes)}
+	modes := slices.Concat(r.InModes, r.OutModes)
+	for k, name := range r.Cores {
+		a, err := v.eval.Eval(ctx, root, name)
+		if err != nil {
+			return nil, err
+		}
+		data, err := recurrent.Floats(a)
+		if err != nil {
+			return nil, fmt.Errorf("core %q: %w", name, err)
+		}
+		c := tensor.Core{Left: r.Ranks[k], Mode: modes[k], Right: r.Ranks[(k+1)%len(modes)], Data: data}
+		if r.MergedOutput && k == len(r.InModes) {
+			c = splitMerged(data, r.Out, c.Right, c.Left)
+		}
+		f.Cores = append(f.Cores, c)
+	}
+	return f, f.Validate()
+}
+
+// splitMerged turns L [o, a·r_n + b] into the ring's core [r_n, o, r_0].
+func splitMerged(left []float32, out, r0, rn int) tensor.Core {
+	core := tensor.Core{Left: rn, Mode: out, Right: r0, Data: make([]float32, len(left))}
+	for o := 0; o < out; o++ {
+		for a := 0; a < r0; a++ {
+			for b := 0; b < rn; b++ {
+				core.Data[(b*out+o)*r0+a] = left[(o*r0+a)*rn+b]
+			}
+		}
+	}
+	return core
+}
+
+func dimsText(dims []int) string {
+	parts := make([]string, len(dims))
+	for k, d := range dims {
+		parts[k] = strconv.Itoa(d)
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
+}
