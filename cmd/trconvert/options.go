@@ -1,0 +1,250 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/trconvert/trconvert/convert"
+	"github.com/urfave/cli/v2"
+)
+
+const ortVariable = "TRCONVERT_ORT_LIBRARY"
+
+// reader reads flag values and keeps the first mistake.
+type reader struct {
+	c   *cli.Context
+	err error
+}
+
+func (r *reader) fail(name, value, what string) {
+	if r.err == nil {
+		r.err = &usageError{what: dash(name) + " " + strconv.Quote(value) + ": " + what}
+	}
+}
+
+func dash(name string) string { return (&flag{name: name}).dashed() }
+
+// text reads a value that may not be empty.
+func (r *reader) text(name string) string {
+	v := r.c.String(name)
+	if v == "" && r.c.IsSet(name) {
+		r.fail(name, v, "is empty")
+	}
+	return v
+}
+
+// word reads one of several words, "" where the flag is not given.
+func (r *reader) word(name string, valid []string) string {
+	v := r.text(name)
+	if v != "" && !slices.Contains(valid, v) && r.err == nil {
+		r.err = &usageError{what: dash(name) + " " + strconv.Quote(v) + ": unknown value", near: oneEdit(v, valid), valid: valid}
+	}
+	return v
+}
+
+// integer reads a whole number of at least least, 0 where the flag is not given.
+func (r *reader) integer(name string, least int) int {
+	v := r.text(name)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(v)
+	switch {
+	case err != nil:
+		r.fail(name, v, "not a whole number")
+	case n < least:
+		r.fail(name, v, "must be at least "+strconv.Itoa(least))
+	}
+	return n
+}
+
+// number reads a finite number above least, 0 where the flag is not given.
+func (r *reader) number(name string, least float64) float64 {
+	v := r.text(name)
+	if v == "" {
+		return 0
+	}
+	x, err := strconv.ParseFloat(v, 64)
+	switch {
+	case err != nil || math.IsNaN(x) || math.IsInf(x, 0):
+		r.fail(name, v, "not a number")
+	case x <= least:
+		r.fail(name, v, "must be above "+strconv.FormatFloat(least, 'g', -1, 64))
+	}
+	return x
+}
+
+func (r *reader) seed(name string) uint64 {
+	v := r.text(name)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		r.fail(name, v, "not a whole number from 0 to 18446744073709551615")
+	}
+	return n
+}
+
+// list reads whole numbers of at least least, parted by sep.
+func (r *reader) list(name, sep string, least int) []int {
+	v := r.text(name)
+	if v == "" {
+		return nil
+	}
+	var out []int
+	for _, word := range strings.Split(v, sep) {
+		n, err := strconv.Atoi(strings.TrimSpace(word))
+		switch {
+		case err != nil:
+			r.fail(name, v, strconv.Quote(word)+" is not a whole number (numbers are parted by \""+sep+"\")")
+			return nil
+		case n < least:
+			r.fail(name, v, strconv.Itoa(n)+" is below "+strconv.Itoa(least))
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// pairs reads repeated values of a form such as NAME=FILE; a left side given twice is a mistake.
+func (r *reader) pairs(name, form string) map[string]string {
+	values := r.c.StringSlice(name)
+	if len(values) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(values))
+	for _, v := range values {
+		left, right, ok := strings.Cut(v, "=")
+		if !ok || left == "" || right == "" {
+			r.fail(name, v, "must have the form "+form)
+			continue
+		}
+		if _, twice := m[left]; twice {
+			r.fail(name, v, strconv.Quote(left)+" is given twice")
+		}
+		m[left] = right
+	}
+	return m
+}
+
+func (r *reader) axes(name string) map[string]int {
+	pairs := r.pairs(name, "NAME=K")
+	if pairs == nil {
+		return nil
+	}
+	m := make(map[string]int, len(pairs))
+	for left, right := range pairs {
+		k, err := strconv.Atoi(right)
+		if err != nil || k < 0 {
+			r.fail(name, left+"="+right, "the axis must be a whole number from 0")
+		}
+		m[left] = k
+	}
+	return m
+}
+
+func (r *reader) files() convert.Files {
+	return convert.Files{Force: r.c.Bool("force"), FollowLinks: r.c.Bool("follow-links")}
+}
+
+func (r *reader) common() common {
+	return common{json: r.c.Bool("json"), quiet: r.c.Bool("quiet"), threads: r.integer("threads", 1)}
+}
+
+func (r *reader) budget() convert.Budget {
+	var given []string
+	for _, name := range []string{"ratio", "rank", "ranks", "max-error", "max-params"} {
+		if r.c.IsSet(name) {
+			given = append(given, dash(name))
+		}
+	}
+	if len(given) > 1 && r.err == nil {
+		r.err = &usageError{what: strings.Join(given, " and ") + " contradict each other: one budget at a time"}
+	}
+	return convert.Budget{
+		Ratio:     r.number("ratio", 1),
+		Rank:      r.integer("rank", 1),
+		Ranks:     r.list("ranks", ",", 1),
+		MaxError:  r.number("max-error", 0),
+		MaxParams: r.integer("max-params", 1),
+	}
+}
+
+func parseInspect(c *cli.Context) (command, error) {
+	r := &reader{c: c}
+	return inspectCommand{common: r.common(), model: c.Args().First(), options: convert.InspectOptions{Files: r.files()}}, r.err
+}
+
+func parseDecompose(c *cli.Context) (command, error) {
+	r := &reader{c: c}
+	d := decomposeCommand{common: r.common()}
+	d.options = convert.Options{
+		Model:  c.Args().First(),
+		Output: r.text("o"),
+		Sites:  c.StringSlice("site"),
+		Budget: r.budget(),
+		Fit: convert.FitOptions{
+			Format:   r.word("format", convert.Formats),
+			InModes:  r.list("in-modes", "x", 2),
+			OutModes: r.list("out-modes", "x", 2),
+			Method:   r.word("method", convert.Methods),
+			Init:     r.word("init", convert.Inits),
+			Sweeps:   r.integer("sweeps", 1),
+			Tol:      r.number("tol", 0),
+			Restarts: r.integer("restarts", 0),
+			Seed:     r.seed("seed"),
+		},
+		Export: convert.ExportOptions{
+			Form:        convert.Form(r.word("form", convert.Forms)),
+			MergeOutput: c.Bool("merge-output"),
+		},
+		Files:   r.files(),
+		Threads: d.threads,
+	}
+	return d, r.err
+}
+
+func parseVerify(c *cli.Context) (command, error) {
+	r := &reader{c: c}
+	v := verifyCommand{common: r.common()}
+	v.options = convert.VerifyOptions{
+		Model: c.Args().Get(0), Other: c.Args().Get(1),
+		Data:     r.text("data"),
+		Reading:  convert.DataOptions{BatchAxis: r.axes("batch-axis"), States: r.pairs("state", "OUT=IN")},
+		MaxError: r.number("max-error", 0),
+		Engine:   r.word("engine", convert.Engines),
+		Library:  c.String("ort-library"),
+		Files:    r.files(),
+		Threads:  v.threads,
+	}
+	return v, r.err
+}
+
+func parseRun(c *cli.Context) (command, error) {
+	r := &reader{c: c}
+	v := runCommand{common: r.common()}
+	v.options = convert.RunOptions{
+		Model:   c.Args().First(),
+		Inputs:  r.pairs("input", "NAME=FILE"),
+		Output:  r.text("o"),
+		Files:   r.files(),
+		Threads: v.threads,
+	}
+	if r.err == nil && v.options.Output == "" {
+		r.err = &usageError{what: "-o is missing: -o OUT.npz"}
+	}
+	return v, r.err
+}
+
+func parseCompletion(c *cli.Context) (command, error) {
+	shell := c.Args().First()
+	if !slices.Contains(shells, shell) {
+		return nil, &usageError{what: "unknown shell " + strconv.Quote(shell), near: oneEdit(shell, shells), valid: shells}
+	}
+	return completionCommand{shell}, nil
+}
+
+func parseVersion(*cli.Context) (command, error) { return versionCommand{}, nil }

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"github.com/trconvert/trconvert/convert"
+)
+
+// verbs is the command table.
+func verbs() []*verb {
+	return []*verb{inspectVerb(), decomposeVerb(), verifyVerb(), runVerb(), completionVerb(), versionVerb()}
+}
+
+func modelArgument(name string) argument { return argument{name: name, kind: modelFile} }
+
+// Flags that several verbs have.
+var (
+	flagJSON    = &flag{name: "json", group: groupMore, usage: "print a JSON document instead of tables; nothing else goes to the standard output"}
+	flagQuiet   = &flag{name: "quiet", group: groupMore, usage: "no tables and no progress; errors are still printed"}
+	flagForce   = &flag{name: "force", group: groupMore, usage: "replace OUT where it exists (never the input)"}
+	flagFollow  = &flag{name: "follow-links", group: groupMore, usage: "read external data behind symbolic links too, as model caches have them"}
+	flagThreads = &flag{name: "threads", value: "N", group: groupMore, usage: "use N threads at most (default: one per processor); the result does not depend on it"}
+)
+
+func inspectVerb() *verb {
+	return &verb{
+		name:  "inspect",
+		short: "say where a model's bytes are and what its recurrent layers can give",
+		args:  []argument{modelArgument("MODEL")},
+		flags: []*flag{flagJSON, flagFollow},
+		text: `
+Lists every LSTM, GRU and RNN of the model in all of its graphs: its sizes, the share of the file that its input matrix W takes,
+and the ceiling, which is how much smaller the layer's matrices W and R would be without W: (I+H)/H for input size I and hidden
+size H. R, biases and everything else are left as they are by a conversion. A layer that cannot be decomposed says why.
+No weight is decoded for this; it is quick for models of any size.`,
+		examples: []string{"inspect model.onnx", "inspect model.onnx --json"},
+		parse:    parseInspect,
+	}
+}
+
+func decomposeVerb() *verb {
+	return &verb{
+		name:  "decompose",
+		short: "write a smaller model whose recurrent layers are factored",
+		args:  []argument{modelArgument("MODEL")},
+		flags: []*flag{
+			{name: "o", value: "OUT", group: groupForm, kind: modelFile, usage: "the model to write (default: MODEL with .tr.onnx)"},
+			{name: "form", value: "FORM", group: groupForm, words: convert.Forms, usage: "bottleneck (default): cores merged in the graph, one multiplication, standard layer; cores: two merged groups, least memory; dense: the product of the cores, as large as before, for measuring"},
+			{name: "merge-output", group: groupForm, usage: "store the output side multiplied out, for runtimes and quantisers that want W as an initializer"},
+
+			{name: "ratio", value: "X", group: groupBudget, usage: "numbers of W before / after, over all chosen sites together (default 10)"},
+			{name: "rank", value: "R", group: groupBudget, usage: "every rank is R"},
+			{name: "ranks", value: "R0,R1,…", group: groupBudget, usage: "the ranks one by one, as a report lists them"},
+			{name: "max-error", value: "E", group: groupBudget, usage: "largest relative error of each W, such as 0.1"},
+			{name: "max-params", value: "N", group: groupBudget, usage: "most numbers of W after, over all chosen sites together"},
+
+			{name: "site", value: "NAME", group: groupFit, many: true, usage: "decompose only this site; may be repeated; * and ? match parts of names (inspect lists them)"},
+			{name: "format", value: "FORMAT", group: groupFit, words: convert.Formats, usage: "tr: tensor ring (default); tt: tensor train; svd: truncated SVD"},
+			{name: "in-modes", value: "4x2x5", group: groupFit, usage: "modes of the input size; their product may exceed it a little (default: balanced modes)"},
+			{name: "out-modes", value: "4x4x16", group: groupFit, usage: "modes of directions × gates × hidden size, whose product is exact (default: balanced modes)"},
+			{name: "method", value: "METHOD", group: groupFit, words: convert.Methods, usage: "als: alternating least squares (default); svd: its start alone"},
+			{name: "init", value: "START", group: groupFit, words: convert.Inits, usage: "svd: start from a truncated SVD (default); random: start from noise"},
+			{name: "sweeps", value: "N", group: groupFit, usage: "most sweeps (default 30)"},
+			{name: "tol", value: "E", group: groupFit, usage: "stop when a sweep lowers the error by less than this part of it"},
+			{name: "restarts", value: "N", group: groupFit, usage: "further random starts; the best result is kept"},
+			{name: "seed", value: "S", group: groupFit, usage: "of everything random (default 0); same seed, same bytes"},
+
+			flagJSON, flagQuiet, flagForce, flagFollow, flagThreads,
+		},
+		text: `
+Finds the recurrent layers, fits a tensor ring (or train, or truncated SVD) to the input matrix W of each, and writes a model in which
+the cores take W's place. Weights that several layers share are factored once. A layer that cannot get smaller stays dense and is said so.
+
+The written file is read back and run before it appears under its name: against the original with W replaced by the product of the
+cores, which must agree up to rounding, and against the original itself, which tells the loss of quality. At high ratios that
+loss is large, for the fit is only a start: such a model has to be fine-tuned before use.
+
+A model that is compact already is multiplied out in memory and decomposed anew.`,
+		examples: []string{
+			"decompose model.onnx",
+			"decompose model.onnx -o small.onnx --ratio 25",
+			"decompose model.onnx --max-error 0.2 --format tt --form cores",
+			"decompose model.onnx --site 'encoder/*' --rank 8 --json",
+		},
+		parse: parseDecompose,
+	}
+}
+
+func verifyVerb() *verb {
+	return &verb{
+		name:  "verify",
+		short: "compare the outputs of two models",
+		args:  []argument{modelArgument("MODEL"), modelArgument("OTHER")},
+		flags: []*flag{
+			{name: "max-error", value: "E", group: groupGate, usage: "exit with 4 where the relative error is above E"},
+			{name: "engine", value: "ENGINE", group: groupGate, words: convert.Engines, usage: "what runs both models: go, this program's own runtime (default); onnxruntime; onnx-go"},
+			{name: "ort-library", value: "PATH", group: groupGate, kind: anyFile, env: ortVariable, usage: "ONNX Runtime's shared library (default: the environment variable " + ortVariable + ", else the system's)"},
+			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "inputs: .npz with arrays named as the model's inputs, .npy or .csv for a single input, or a folder in the ONNX test_data_set layout (default: random inputs)"},
+			{name: "batch-axis", value: "NAME=K", group: groupData, many: true, usage: "the samples of input NAME lie along axis K"},
+			{name: "state", value: "OUT=IN", group: groupData, many: true, usage: "the model is one step of a stream: arrays carry sample and step axes, IN starts at zero and takes OUT of the step before"},
+			flagJSON, flagQuiet, flagFollow, flagThreads,
+		},
+		text: `
+Runs both models on the same inputs and compares all outputs. The relative error is ‖a−b‖/‖b‖ (Frobenius) over all inputs, b being MODEL's
+output; the worst of the outputs counts. Streams run free on their own states, and state outputs are left out.`,
+		examples: []string{
+			"verify model.onnx model.tr.onnx",
+			"verify model.onnx model.tr.onnx --data test.npz --max-error 0.05",
+			"verify model.onnx model.tr.onnx --engine onnxruntime --ort-library /opt/libonnxruntime.so.1",
+		},
+		parse: parseVerify,
+	}
+}
+
+func runVerb() *verb {
+	return &verb{
+		name:  "run",
+		short: "run a model on arrays",
+		args:  []argument{modelArgument("MODEL")},
+		flags: []*flag{
+			{name: "input", value: "NAME=FILE", group: groupData, many: true, kind: anyFile, usage: "the array of an input, as .npy; needed for every input"},
+			{name: "o", value: "OUT.npz", group: groupData, kind: anyFile, usage: "where the outputs go, under their names"},
+			flagQuiet, flagForce, flagFollow, flagThreads,
+		},
+		text: `
+Runs the model once in this program's own runtime. Values are cast to the inputs' types; a value out of range is an error.`,
+		examples: []string{"run model.onnx --input x=frames.npy -o out.npz"},
+		parse:    parseRun,
+	}
+}
+
+func completionVerb() *verb {
+	return &verb{
+		name:  "completion",
+		short: "print a completion script for a shell",
+		args:  []argument{{name: "SHELL", words: shells}},
+		text: `
+Prints a script that completes verbs, flags, values and model files in bash, zsh or fish.`,
+		examples: []string{
+			"completion bash > /etc/bash_completion.d/trconvert",
+			`completion zsh > "${fpath[1]}/_trconvert"`,
+			"completion fish > ~/.config/fish/completions/trconvert.fish",
+		},
+		parse: parseCompletion,
+	}
+}
+
+func versionVerb() *verb {
+	return &verb{
+		name:  "version",
+		short: "print the version, Go's version and the platform",
+		text:  "Prints one line.",
+		parse: parseVersion,
+	}
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/trconvert/trconvert/convert"
+	"github.com/trconvert/trconvert/internal/term"
+)
+
+type verifyCommand struct {
+	common
+	options convert.VerifyOptions
+}
+
+func (v verifyCommand) run(ctx context.Context, c *console) error {
+	v.apply()
+	if !v.quiet {
+		bar := term.NewBar(c.err)
+		defer bar.Clear()
+		v.options.Progress = func(done, samples int) { bar.Show(done, samples, "comparing") }
+	}
+	r, gate := convert.Verify(ctx, v.options)
+	if r == nil {
+		return gate
+	}
+	var err error
+	switch {
+	case v.json:
+		err = writeJSON(c.out, r)
+	case !v.quiet:
+		_, err = io.WriteString(c.out, verificationText(r))
+	}
+	if gate != nil {
+		return gate
+	}
+	return err
+}
+
+func verificationText(v *convert.Verification) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s against %s (engine: %s, %d inputs)\n\n", term.Escape(v.Other.File), term.Escape(v.Model.File), v.Engine, v.Inputs)
+	var rows [][]string
+	for _, o := range v.Outputs {
+		rows = append(rows, []string{o.Name, term.Error(float64(o.Relative)), term.Error(float64(o.MaxAbs))})
+	}
+	b.WriteString(term.Table([]term.Column{{Title: "output", Wrap: 60}, {Title: "relative error", Figure: true}, {Title: "largest difference", Figure: true}}, rows))
+	if v.MaxError != nil {
+		verdict := "passed"
+		if !v.Pass {
+			verdict = "missed"
+		}
+		fmt.Fprintf(&b, "\nThe bound of %g is %s: the worst output's relative error is %s.\n", *v.MaxError, verdict, term.Error(float64(v.Relative)))
+	}
+	b.WriteString(warnings(v.Warnings))
+	return b.String()
+}
