@@ -100,7 +100,10 @@ func (f *flag) cliFlag() cli.Flag {
 // help is the text of trconvert help VERB.
 func (v *verb) help() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "trconvert %s – %s\n\nUsage:\n  trconvert %s\n\n%s\n", v.name, v.short, v.usage(), strings.TrimSpace(v.text))
+	fmt.Fprintf(&b, "trconvert %s – %s\n\nUsage:\n  trconvert %s\n", v.name, v.short, v.usage())
+	for _, paragraph := range strings.Split(v.text, "\n\n") {
+		fmt.Fprintf(&b, "\n%s\n", strings.Join(wrap(paragraph, 100), "\n"))
+	}
 	var group string
 	for _, f := range v.flags {
 		if f.group != group {

@@ -104,7 +104,7 @@ output; the worst of the outputs counts. Streams run free on their own states, a
 		examples: []string{
 			"verify model.onnx model.tr.onnx",
 			"verify model.onnx model.tr.onnx --data test.npz --max-error 0.05",
-			"verify model.onnx model.tr.onnx --engine onnxruntime --ort-library /opt/libonnxruntime.so.1",
+			"verify model.onnx small.onnx --engine onnxruntime --ort-library libonnxruntime.so.1",
 		},
 		parse: parseVerify,
 	}
