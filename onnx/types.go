@@ -47,7 +47,8 @@ type KeyValue struct{ Key, Value string }
 type Function struct {
 	Name, Domain, Overload string
 	Inputs, Outputs        []string
-	Attributes             []string // formal attribute names
+	Attributes             []string     // formal attribute names, those with a default last
+	Defaults               []*Attribute // default values of formal attributes
 	Opsets                 []Opset
 	Body                   *Graph // Inputs and Outputs carry no type
 }
@@ -121,6 +122,7 @@ type Attribute struct {
 	Tensors []*Tensor
 	Graphs  []*Graph
 	Sparse  *SparseTensor
+	Sparses []*SparseTensor
 
 	src message
 }
@@ -158,6 +160,7 @@ type Tensor struct {
 
 	Graph *Graph // scope of an initializer, nil for attribute values
 	model *Model
+	data  tensorData
 	src   message
 }
 
@@ -171,22 +174,28 @@ type External struct {
 
 // SparseTensor is one SparseTensorProto; the program knows its name and size but never expands it.
 type SparseTensor struct {
-	Name   string
-	Type   DataType
-	Dims   []int64
-	Values *Tensor
+	Name    string
+	Type    DataType
+	Dims    []int64
+	Values  *Tensor
+	Indices *Tensor
+
+	src message
 }
 
-// message is what a view was decoded from: its bytes without tag and length (nil for a new message), and for
-// messages that hold others the sequence of fields, so that a patched message is written in its original order.
+// message is what a view is encoded from. A decoded message has raw, its bytes without tag and length, and is written
+// as these; an edited or new one has raw nil and is written field by field, so that it keeps the order it was decoded
+// in. Messages that hold no views may have raw alone.
 type message struct {
 	raw    []byte
-	offset int64 // byte offset in the file, for errors
+	offset int64 // byte offset of raw in the file, for errors; -1 where there is none
 	fields []field
 }
 
-// field is one field of a message in file order: raw holds tag, length and value as they stood; child, where it is
-// not nil, is the view that was decoded from the value (a *Graph, *Node, *Attribute, *Tensor, …).
+// field is one field of a message, or (number 0) a run of fields between two that matter. raw holds tag, length and
+// value as they stood; child, where it is not nil, is the view that the value was decoded to (a *Graph, *Function,
+// *Node, *Attribute, *Tensor, *SparseTensor or *ValueInfo) or the [payload] it is written from. A field with a child
+// and without raw gets a new tag and length.
 type field struct {
 	number int32
 	raw    []byte

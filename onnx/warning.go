@@ -1,0 +1,55 @@
+package onnx
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Warning is something about a model that is no error but that its user should know.
+type Warning struct {
+	Code string // stable name of the kind: "external-overlap", "external-hard-link", "external-key"
+	Path string // where in the model
+	Text string
+}
+
+// Warnings lists what was noticed when the model was opened, in the order of the file.
+func (m *Model) Warnings() []Warning { return slices.Clone(m.warnings) }
+
+func (m *Model) warn(code, path, text string) {
+	m.warnings = append(m.warnings, Warning{code, path, text})
+}
+
+// inspect collects the warnings about external data.
+func (m *Model) inspect() {
+	ranges := m.dataRanges()
+	for i := 1; i < len(ranges); i++ {
+		a, b := ranges[i-1], ranges[i]
+		if a.location != b.location || b.start >= a.end || b.start == b.end {
+			continue
+		}
+		text := fmt.Sprintf("bytes %d to %d of %s are also claimed by %s (bytes %d to %d)", b.start, b.end, quote(b.location), a.tensor, a.start, a.end)
+		if a.start == b.start && a.end == b.end {
+			text = fmt.Sprintf("shares bytes %d to %d of %s with %s", b.start, b.end, quote(b.location), a.tensor)
+		}
+		m.warn("external-overlap", b.tensor.String(), text)
+	}
+	if m.origin.path == "" {
+		return
+	}
+	const looked = 1000 // data files whose links are counted
+	location := ""
+	count := 0
+	for _, r := range ranges {
+		if r.location == location || count == looked {
+			continue
+		}
+		location = r.location
+		count++
+		info, err := os.Lstat(filepath.Join(m.origin.folder(), filepath.FromSlash(location)))
+		if err == nil && info.Mode().IsRegular() && links(info) > 1 {
+			m.warn("external-hard-link", r.tensor.String(), fmt.Sprintf("data file %s has %d names (hard links): it is read, and never written", quote(location), links(info)))
+		}
+	}
+}
