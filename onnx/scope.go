@@ -1,9 +1,7 @@
 package onnx
 
-import "context"
-
-// Def is where a value comes from. Exactly one of Input, Tensor and Node is set (a graph input that is also an initializer has
-// both Input and Tensor).
+// Def is where a value comes from. Exactly one of Input, Tensor, Sparse and Node is set (a graph input that is also an
+// initializer has both Input and Tensor or Sparse).
 type Def struct {
 	Graph  *Graph
 	Input  *ValueInfo
@@ -21,42 +19,137 @@ type Use struct {
 	Output *ValueInfo
 }
 
-// Index answers use-def questions over all scopes of a model.
-type Index struct{}
+// Index answers use-def questions over all scopes of a model. It is read-only after NewIndex.
+type Index struct {
+	model     *Model
+	scopes    map[*Graph]*scope
+	functions map[functionKey]*Function
+}
 
-// NewIndex builds the index in one pass over the graph.
-func NewIndex(m *Model) *Index { return nil }
+// scope is what one graph defines, and who reads it.
+type scope struct {
+	outer *scope // nil for the main graph and for functions
+	graph *Graph
+	defs  map[string]Def
+	uses  map[string][]Use // readers of this scope's own definitions
+}
+
+// functionKey identifies a model-local function: nodes call it by these three.
+type functionKey struct{ domain, name, overload string }
+
+// NewIndex builds the index in one pass over the graph. Where a name is defined twice in a scope, which [Check] refuses, the
+// first definition counts.
+func NewIndex(m *Model) *Index {
+	ix := &Index{model: m, scopes: map[*Graph]*scope{}, functions: map[functionKey]*Function{}}
+	for _, f := range m.Functions {
+		k := functionKey{plainDomain(f.Domain), f.Name, f.Overload}
+		if ix.functions[k] == nil {
+			ix.functions[k] = f
+		}
+	}
+	if m.Graph != nil {
+		ix.add(m.Graph, nil)
+	}
+	for _, f := range m.Functions {
+		if f.Body != nil {
+			ix.add(f.Body, nil)
+		}
+	}
+	return ix
+}
+
+// add indexes a graph and, at the nodes that hold them, its inner graphs; the decoder bounds their depth.
+func (ix *Index) add(g *Graph, outer *scope) {
+	s := &scope{outer: outer, graph: g, defs: make(map[string]Def), uses: make(map[string][]Use)}
+	ix.scopes[g] = s
+	for _, in := range g.Inputs {
+		s.define(in.Name, Def{Graph: g, Input: in})
+	}
+	for _, t := range g.Initializers {
+		d := s.defs[t.Name]
+		if d.Tensor == nil && d.Node == nil {
+			d.Graph, d.Tensor = g, t
+			s.defs[t.Name] = d
+		}
+	}
+	for _, t := range g.Sparse {
+		d := s.defs[t.Name]
+		if d.Tensor == nil && d.Sparse == nil {
+			d.Graph, d.Sparse = g, t
+			s.defs[t.Name] = d
+		}
+	}
+	for _, n := range g.Nodes {
+		for k, name := range n.Outputs {
+			s.define(name, Def{Graph: g, Node: n, Slot: k})
+		}
+	}
+	delete(s.defs, "")
+	for _, n := range g.Nodes {
+		for k, name := range n.Inputs {
+			s.use(name, Use{Graph: g, Node: n, Slot: k})
+		}
+		for _, inner := range n.Subgraphs() {
+			ix.add(inner, s)
+		}
+	}
+	for k, out := range g.Outputs {
+		s.use(out.Name, Use{Graph: g, Slot: k, Output: out})
+	}
+}
+
+func (s *scope) define(name string, d Def) {
+	if _, ok := s.defs[name]; !ok {
+		s.defs[name] = d
+	}
+}
+
+func (s *scope) use(name string, u Use) {
+	if name == "" {
+		return
+	}
+	for at := s; at != nil; at = at.outer {
+		if _, ok := at.defs[name]; ok {
+			at.uses[name] = append(at.uses[name], u)
+			return
+		}
+	}
+}
 
 // Resolve finds the definition of name as seen from g, walking outwards through the scopes.
-func (ix *Index) Resolve(g *Graph, name string) (Def, bool) { return Def{}, false }
+func (ix *Index) Resolve(g *Graph, name string) (Def, bool) {
+	for at := ix.scopes[g]; at != nil; at = at.outer {
+		if d, ok := at.defs[name]; ok {
+			return d, true
+		}
+	}
+	return Def{}, false
+}
 
 // Uses lists every reader of the value that g itself defines under this name, in file order, inner scopes included.
-func (ix *Index) Uses(g *Graph, name string) []Use { return nil }
-
-// Check validates what a well-formed model promises: unique names in every scope, no shadowing, topological order, no dangling
-// input or output, imported domains, acyclic functions. It returns a *FormatError naming the first violation.
-func Check(m *Model) error { return errNotYet }
-
-// Evaluator computes values that depend on constants alone: initializers, Constant nodes, and chains of Identity, Cast, Reshape,
-// Transpose, Squeeze, Unsqueeze, Slice, Split, Concat, Gather, Expand, Pad, ConstantOfShape, Shape, elementwise arithmetic, MatMul, …
-// The cores of a compact model merge through such chains. Results are cached by scope and name.
-type Evaluator struct{}
-
-// NewEvaluator makes an evaluator; results of more than limit bytes in all are refused (0: no limit beyond 8× the bytes present + 256 MiB).
-func NewEvaluator(m *Model, ix *Index, limit int64) *Evaluator { return nil }
-
-// Constant says whether the value can be evaluated; it reads no weights. Where it cannot, why names the input, node or operator in the way.
-func (e *Evaluator) Constant(g *Graph, name string) (ok bool, why string) { return false, "" }
-
-// Eval computes the value.
-func (e *Evaluator) Eval(ctx context.Context, g *Graph, name string) (*Array, error) {
-	return nil, errNotYet
+func (ix *Index) Uses(g *Graph, name string) []Use {
+	s := ix.scopes[g]
+	if s == nil {
+		return nil
+	}
+	return append([]Use(nil), s.uses[name]...)
 }
 
-// Info gives type and dims of a constant value; weights are read only where an operator's result shape depends on their values.
-func (e *Evaluator) Info(ctx context.Context, g *Graph, name string) (DataType, []int, error) {
-	return 0, nil, errNotYet
+// Outer is the scope around g, nil for the main graph and for functions.
+func (ix *Index) Outer(g *Graph) *Graph {
+	if s := ix.scopes[g]; s != nil && s.outer != nil {
+		return s.outer.graph
+	}
+	return nil
 }
 
-// Sources lists the initializers and Constant tensors that a constant value is computed from, without duplicates, in first-use order.
-func (e *Evaluator) Sources(g *Graph, name string) []*Tensor { return nil }
+// Function is the model-local function that a node calls, nil where its operator is not one.
+func (ix *Index) Function(n *Node) *Function {
+	return ix.functions[functionKey{plainDomain(n.Domain), n.OpType, n.Overload}]
+}
+
+// Overridable says that a definition is an initializer whose value the caller of the model may replace: one of the main graph
+// that is a graph input too, in models of IR 4 and later. (Before IR 4 every initializer had to be an input as well.)
+func (ix *Index) Overridable(d Def) bool {
+	return d.Input != nil && (d.Tensor != nil || d.Sparse != nil) && (d.Graph != ix.model.Graph || ix.model.IRVersion >= 4)
+}

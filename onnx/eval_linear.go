@@ -1,0 +1,494 @@
+package onnx
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/trconvert/trconvert/internal/shape"
+)
+
+// product is the matrix product of a stack of matrices: out[i,j] = Σ_k a[i,k]·b[k,j], floats summed in float64.
+func product[T number](ctx context.Context, out, a, b []T, rows, inner, cols int) error {
+	if !isFloat[T]() {
+		for i := range rows {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			row := out[i*cols : (i+1)*cols]
+			for k, x := range a[i*inner : (i+1)*inner] {
+				for j, y := range b[k*cols : (k+1)*cols] {
+					row[j] += x * y
+				}
+			}
+		}
+		return nil
+	}
+	sum := make([]float64, cols)
+	for i := range rows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		clear(sum)
+		for k, x := range a[i*inner : (i+1)*inner] {
+			f := float64(x)
+			for j, y := range b[k*cols : (k+1)*cols] {
+				sum[j] += f * float64(y)
+			}
+		}
+		for j, s := range sum {
+			out[i*cols+j] = T(s)
+		}
+	}
+	return nil
+}
+
+func evalMatMul(c *call) ([]*Array, error) {
+	if len(c.in) != 2 {
+		return nil, fmt.Errorf("%d inputs (want 2)", len(c.in))
+	}
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.input(1)
+	if err != nil {
+		return nil, err
+	}
+	if a.Type != b.Type {
+		return nil, fmt.Errorf("inputs have types %s and %s", a.Type, b.Type)
+	}
+	dims, inner, err := shape.MatMulDims(a.Dims, b.Dims)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := shape.Size(dims, 0); err != nil {
+		return nil, err
+	}
+	if c.shapeOnly {
+		return shaped(a.Type, dims)
+	}
+	if err := c.spend(max(a.Type, Float), dims); err != nil {
+		return nil, err
+	}
+	return c.multiply(a, b, dims, inner)
+}
+
+// multiply computes a·b, whose shape is dims, in float32 for the half types.
+func (c *call) multiply(a, b *Array, dims []int, inner int) ([]*Array, error) {
+	t := a.Type
+	a, err := widened(a)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = widened(b); err != nil {
+		return nil, err
+	}
+	out := &Array{Type: a.Type, Dims: dims}
+	switch x := a.Data.(type) {
+	case []float32:
+		out.Data, err = matmulOf(c.ctx, x, a.Dims, b, dims, inner)
+	case []float64:
+		out.Data, err = matmulOf(c.ctx, x, a.Dims, b, dims, inner)
+	case []int32:
+		out.Data, err = matmulOf(c.ctx, x, a.Dims, b, dims, inner)
+	case []int64:
+		out.Data, err = matmulOf(c.ctx, x, a.Dims, b, dims, inner)
+	case []uint32:
+		out.Data, err = matmulOf(c.ctx, x, a.Dims, b, dims, inner)
+	case []uint64:
+		out.Data, err = matmulOf(c.ctx, x, a.Dims, b, dims, inner)
+	default:
+		err = errNotEvaluated(fmt.Sprintf("%s of %s is not evaluated", c.node.OpType, t))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if out.Type != t {
+		if out, err = castArray(out, t, true); err != nil {
+			return nil, err
+		}
+	}
+	return []*Array{out}, nil
+}
+
+func matmulOf[T number](ctx context.Context, x []T, xdims []int, b *Array, dims []int, inner int) ([]T, error) {
+	y, ok := b.Data.([]T)
+	if !ok {
+		return nil, fmt.Errorf("second operand has type %s", b.Type)
+	}
+	rows, cols := 1, 1
+	batch := dims
+	var xb, yb []int
+	if len(xdims) > 1 {
+		rows = xdims[len(xdims)-2]
+		xb = xdims[:len(xdims)-2]
+		batch = batch[:len(batch)-1]
+	}
+	if len(b.Dims) > 1 {
+		cols = b.Dims[len(b.Dims)-1]
+		yb = b.Dims[:len(b.Dims)-2]
+		batch = batch[:len(batch)-1]
+	}
+	out := make([]T, mustSize(dims))
+	if len(out) == 0 {
+		return out, nil
+	}
+	xs, err := shape.BroadcastStrides(xb, batch)
+	if err != nil {
+		return nil, err
+	}
+	ys, err := shape.BroadcastStrides(yb, batch)
+	if err != nil {
+		return nil, err
+	}
+	at := 0
+	shape.Runs(batch, [][]int{xs, ys}, func(n int, off, step []int) {
+		for i := range n {
+			p, q := (off[0]+i*step[0])*rows*inner, (off[1]+i*step[1])*inner*cols
+			if err == nil {
+				err = product(ctx, out[at:at+rows*cols], x[p:p+rows*inner], y[q:q+inner*cols], rows, inner, cols)
+			}
+			at += rows * cols
+		}
+	})
+	return out, err
+}
+
+// evalGemm is alpha·A'·B' + beta·C.
+func evalGemm(c *call) ([]*Array, error) {
+	var side [2]*Array
+	for k, name := range []string{"transA", "transB"} {
+		a, err := c.input(k)
+		if err != nil {
+			return nil, err
+		}
+		if len(a.Dims) != 2 {
+			return nil, fmt.Errorf("input %d has shape %v (want a matrix)", k, a.Dims)
+		}
+		trans, err := c.node.AttrInt(name, 0)
+		if err != nil {
+			return nil, err
+		}
+		if trans != 0 {
+			turned, err := c.moved(a, []int{a.Dims[1], a.Dims[0]}, func(e shape.Elements) (shape.Elements, []int, error) { return e.Transpose(a.Dims, nil) })
+			if err != nil {
+				return nil, err
+			}
+			a = turned[0]
+		}
+		side[k] = a
+	}
+	if side[0].Type != side[1].Type || (c.has(2) && c.in[2].Type != side[0].Type) {
+		return nil, fmt.Errorf("inputs of types %s and %s", side[0].Type, side[1].Type)
+	}
+	dims, inner, err := shape.MatMulDims(side[0].Dims, side[1].Dims)
+	if err != nil {
+		return nil, err
+	}
+	if c.has(2) {
+		if _, err := shape.BroadcastStrides(c.in[2].Dims, dims); err != nil {
+			return nil, err
+		}
+	}
+	if c.shapeOnly {
+		return shaped(side[0].Type, dims)
+	}
+	if err := c.spend(Double, dims); err != nil {
+		return nil, err
+	}
+	out, err := c.multiply(side[0], side[1], dims, inner)
+	if err != nil {
+		return nil, err
+	}
+	alpha, err := c.node.AttrFloat("alpha", 1)
+	if err != nil {
+		return nil, err
+	}
+	beta, err := c.node.AttrFloat("beta", 1)
+	if err != nil {
+		return nil, err
+	}
+	if alpha != 1 {
+		if out[0], err = c.scaled(out[0], alpha); err != nil {
+			return nil, err
+		}
+	}
+	if c.has(2) && beta != 0 {
+		term := c.in[2]
+		if beta != 1 {
+			if term, err = c.scaled(term, beta); err != nil {
+				return nil, err
+			}
+		}
+		if out[0], err = c.pair("Add", out[0], term); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// scaled multiplies an array by a scalar, in its own type.
+func (c *call) scaled(a *Array, by float32) (*Array, error) {
+	factor, err := castArray(&Array{Type: Float, Data: []float32{by}}, a.Type, true)
+	if err != nil {
+		return nil, err
+	}
+	return c.pair("Mul", a, factor)
+}
+
+// reduction makes the evaluator of a reduction. Axes are an attribute in older opsets and an input in newer ones.
+func reduction(op string) func(c *call) ([]*Array, error) {
+	return func(c *call) ([]*Array, error) {
+		a, err := c.input(0)
+		if err != nil {
+			return nil, err
+		}
+		axes, err := c.axes("axes", 1)
+		if err != nil {
+			return nil, err
+		}
+		keep, err := c.node.AttrInt("keepdims", 1)
+		if err != nil {
+			return nil, err
+		}
+		noop, err := c.node.AttrInt("noop_with_empty_axes", 0)
+		if err != nil {
+			return nil, err
+		}
+		reduced := make([]bool, len(a.Dims))
+		ks, err := shape.Axes(axes, len(a.Dims))
+		if err != nil {
+			return nil, err
+		}
+		if len(axes) == 0 {
+			if noop != 0 {
+				return []*Array{a}, nil
+			}
+			for k := range reduced {
+				reduced[k] = true
+			}
+		}
+		for _, k := range ks {
+			reduced[k] = true
+		}
+		var dims []int
+		full := slices.Clone(a.Dims) // with the reduced axes kept as 1
+		for k := range full {
+			if reduced[k] {
+				full[k] = 1
+			}
+			if !reduced[k] || keep != 0 {
+				dims = append(dims, full[k])
+			}
+		}
+		if c.shapeOnly {
+			return shaped(a.Type, dims)
+		}
+		if err := c.spend(max(a.Type, Float), dims); err != nil {
+			return nil, err
+		}
+		w, err := widened(a)
+		if err != nil {
+			return nil, err
+		}
+		out := &Array{Type: w.Type, Dims: dims}
+		switch x := w.Data.(type) {
+		case []float32:
+			out.Data, err = reduceOf(op, x, a.Dims, full)
+		case []float64:
+			out.Data, err = reduceOf(op, x, a.Dims, full)
+		case []int8:
+			out.Data, err = reduceOf(op, x, a.Dims, full)
+		case []int32:
+			out.Data, err = reduceOf(op, x, a.Dims, full)
+		case []int64:
+			out.Data, err = reduceOf(op, x, a.Dims, full)
+		case []uint8:
+			out.Data, err = reduceOf(op, x, a.Dims, full)
+		case []uint32:
+			out.Data, err = reduceOf(op, x, a.Dims, full)
+		case []uint64:
+			out.Data, err = reduceOf(op, x, a.Dims, full)
+		default:
+			err = errNotEvaluated(fmt.Sprintf("%s of %s is not evaluated", op, a.Type))
+		}
+		if err != nil {
+			return nil, err
+		}
+		if out.Type != a.Type {
+			if out, err = castArray(out, a.Type, true); err != nil {
+				return nil, err
+			}
+		}
+		return []*Array{out}, nil
+	}
+}
+
+// reduceOf reduces x of shape dims to shape full, in which reduced axes are 1. Floats are accumulated in float64; an empty set has
+// the sum 0, the product 1 and the lowest or highest value as maximum or minimum.
+func reduceOf[T number](op string, x []T, dims, full []int) ([]T, error) {
+	stride, err := shape.BroadcastStrides(full, dims)
+	if err != nil {
+		return nil, err
+	}
+	n := mustSize(full)
+	out, sum := make([]T, n), make([]float64, n)
+	low, high := math.Inf(-1), math.Inf(1)
+	if !isFloat[T]() {
+		low, high = intRange[T]()
+	}
+	for i := range out {
+		switch op {
+		case "ReduceProd":
+			out[i], sum[i] = 1, 1
+		case "ReduceMax":
+			out[i] = T(low)
+		case "ReduceMin":
+			out[i] = T(high)
+		}
+	}
+	at := 0
+	shape.Runs(dims, [][]int{stride}, func(n int, off, step []int) {
+		to := off[0]
+		for _, v := range x[at : at+n] {
+			switch op {
+			case "ReduceSum", "ReduceMean":
+				out[to] += v
+				sum[to] += float64(v)
+			case "ReduceProd":
+				out[to] *= v
+				sum[to] *= float64(v)
+			case "ReduceMax":
+				out[to] = max(out[to], v)
+			case "ReduceMin":
+				out[to] = min(out[to], v)
+			}
+			to += step[0]
+		}
+		at += n
+	})
+	if op == "ReduceMax" || op == "ReduceMin" {
+		return out, nil
+	}
+	count := 0
+	if n > 0 {
+		count = len(x) / n
+	}
+	for i := range out {
+		switch {
+		case isFloat[T]() && op == "ReduceMean":
+			out[i] = T(sum[i] / float64(count))
+		case isFloat[T]():
+			out[i] = T(sum[i])
+		case op == "ReduceMean" && count > 0:
+			out[i] /= T(count)
+		}
+	}
+	return out, nil
+}
+
+// evalDequantizeLinear is (x − zero point)·scale, per tensor, per index of an axis, or per block of one.
+func evalDequantizeLinear(c *call) ([]*Array, error) {
+	x, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	scale, err := c.input(1)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := shape.Size(x.Dims, 0); err != nil {
+		return nil, err
+	}
+	t := scale.Type
+	to, err := c.node.AttrInt("output_dtype", 0)
+	if err != nil {
+		return nil, err
+	}
+	if to != 0 {
+		t = DataType(to)
+	}
+	if c.shapeOnly {
+		return shaped(t, x.Dims)
+	}
+	if !t.IsFloat() || !t.castable() {
+		return nil, errNotEvaluated(fmt.Sprintf("dequantisation to %s is not evaluated", t))
+	}
+	if err := c.spend(Double, x.Dims); err != nil {
+		return nil, err
+	}
+	at, err := c.scaleIndex(x.Dims, scale.Dims)
+	if err != nil {
+		return nil, err
+	}
+	xs, err := numbersOf(x)
+	if err != nil {
+		return nil, err
+	}
+	ss, err := numbersOf(scale)
+	if err != nil {
+		return nil, err
+	}
+	zero := func(int) float64 { return 0 }
+	if c.has(2) {
+		z := c.in[2]
+		if z.Type != x.Type || !slices.Equal(z.Dims, scale.Dims) {
+			return nil, fmt.Errorf("zero point is %s %v, x is %s and scale %v", z.Type, z.Dims, x.Type, scale.Dims)
+		}
+		zs, err := numbersOf(z)
+		if err != nil {
+			return nil, err
+		}
+		zero = zs.float
+	}
+	out := &Array{Type: Double, Dims: x.Dims, Data: filled(xs.n, func(i int) float64 {
+		k := at(i)
+		return (xs.float(i) - zero(k)) * ss.float(k)
+	})}
+	if t != Double {
+		if out, err = castArray(out, t, true); err != nil {
+			return nil, err
+		}
+	}
+	return []*Array{out}, nil
+}
+
+// scaleIndex maps an element of x to that of the scale which holds for it.
+func (c *call) scaleIndex(dims, scale []int) (func(i int) int, error) {
+	if mustSize(scale) == 1 && len(scale) <= 1 {
+		return func(int) int { return 0 }, nil
+	}
+	a, err := c.node.AttrInt("axis", 1)
+	if err != nil {
+		return nil, err
+	}
+	axis, err := shape.Axis(a, len(dims))
+	if err != nil {
+		return nil, err
+	}
+	inner := mustSize(dims[axis+1:])
+	if len(scale) == 1 {
+		if scale[0] != dims[axis] {
+			return nil, fmt.Errorf("%d scales for axis %d of size %d", scale[0], axis, dims[axis])
+		}
+		return func(i int) int { return i / inner % dims[axis] }, nil
+	}
+	block, err := c.node.AttrInt("block_size", 0)
+	if err != nil {
+		return nil, err
+	}
+	want := slices.Clone(dims)
+	if block < 1 || len(scale) != len(dims) {
+		return nil, fmt.Errorf("scale has shape %v, x %v, block_size is %d", scale, dims, block)
+	}
+	want[axis] = int((int64(dims[axis]) + min(block, int64(dims[axis])+1) - 1) / min(block, int64(dims[axis])+1))
+	if !slices.Equal(scale, want) {
+		return nil, fmt.Errorf("scale has shape %v (want %v for blocks of %d)", scale, want, block)
+	}
+	return func(i int) int {
+		outer, along, rest := i/inner/dims[axis], i/inner%dims[axis], i%inner
+		return (outer*scale[axis]+along/int(block))*inner + rest
+	}, nil
+}

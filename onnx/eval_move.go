@@ -1,0 +1,542 @@
+package onnx
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/trconvert/trconvert/internal/shape"
+)
+
+func evalConstant(c *call) ([]*Array, error) {
+	if len(c.node.Attributes) != 1 {
+		return nil, fmt.Errorf("Constant has %d attributes (want one value)", len(c.node.Attributes))
+	}
+	a := c.node.Attributes[0]
+	switch a.Name {
+	case "value":
+		if a.T == nil {
+			return nil, fmt.Errorf("attribute \"value\" holds no tensor")
+		}
+		t, err := tensorArray(a.T, !c.shapeOnly)
+		if err != nil {
+			return nil, err
+		}
+		return []*Array{t}, nil
+	case "value_float":
+		return []*Array{{Type: Float, Data: []float32{a.F}}}, nil
+	case "value_int":
+		return []*Array{{Type: Int64, Data: []int64{a.I}}}, nil
+	case "value_string":
+		return []*Array{{Type: String, Data: []string{string(a.S)}}}, nil
+	case "value_floats":
+		return []*Array{{Type: Float, Dims: []int{len(a.Floats)}, Data: a.Floats}}, nil
+	case "value_ints":
+		return []*Array{{Type: Int64, Dims: []int{len(a.Ints)}, Data: a.Ints}}, nil
+	case "value_strings":
+		s := make([]string, len(a.Strings))
+		for i, b := range a.Strings {
+			s[i] = string(b)
+		}
+		return []*Array{{Type: String, Dims: []int{len(s)}, Data: s}}, nil
+	}
+	return nil, errNotEvaluated(fmt.Sprintf("attribute %q is not evaluated", a.Name))
+}
+
+func evalConstantOfShape(c *call) ([]*Array, error) {
+	target, err := c.ints(0)
+	if err != nil {
+		return nil, err
+	}
+	dims, err := shape.ToDims(target)
+	if err != nil {
+		return nil, err
+	}
+	value := &Array{Type: Float, Dims: []int{1}, Data: []float32{0}}
+	a, err := c.node.attrOf("value", AttrTensor)
+	if err != nil {
+		return nil, err
+	}
+	if a != nil {
+		if a.T == nil || a.T.Elements() != 1 {
+			return nil, fmt.Errorf("attribute \"value\" is not a tensor of one element")
+		}
+		if value, err = a.T.Array(); err != nil {
+			return nil, err
+		}
+	}
+	return c.moved(value, dims, func(e shape.Elements) (shape.Elements, []int, error) {
+		e, _, err := e.Expand([]int{1}, []int64{int64(mustSize(dims))}, 0)
+		return e, dims, err
+	})
+}
+
+// mustSize is the product of dims that were checked before.
+func mustSize(dims []int) int {
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
+	return n
+}
+
+func evalIdentity(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	return []*Array{a}, nil
+}
+
+func evalReshape(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	target, err := c.axes("shape", 1) // an attribute before opset 5
+	if err != nil {
+		return nil, err
+	}
+	if target == nil {
+		return nil, fmt.Errorf("input 1 is missing")
+	}
+	allowZero, err := c.node.AttrInt("allowzero", 0)
+	if err != nil {
+		return nil, err
+	}
+	dims, err := shape.ReshapeDims(a.Dims, target, allowZero != 0)
+	if err != nil {
+		return nil, err
+	}
+	return viewed(a, dims)
+}
+
+func evalFlatten(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	axis, err := c.node.AttrInt("axis", 1)
+	if err != nil {
+		return nil, err
+	}
+	dims, err := shape.FlattenDims(a.Dims, axis)
+	if err != nil {
+		return nil, err
+	}
+	return viewed(a, dims)
+}
+
+func evalSqueeze(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	axes, err := c.axes("axes", 1)
+	if err != nil {
+		return nil, err
+	}
+	dims, err := shape.SqueezeDims(a.Dims, axes)
+	if err != nil {
+		return nil, err
+	}
+	return viewed(a, dims)
+}
+
+func evalUnsqueeze(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	axes, err := c.axes("axes", 1)
+	if err != nil {
+		return nil, err
+	}
+	if axes == nil {
+		return nil, fmt.Errorf("no axes are given")
+	}
+	dims, err := shape.UnsqueezeDims(a.Dims, axes)
+	if err != nil {
+		return nil, err
+	}
+	return viewed(a, dims)
+}
+
+func evalTranspose(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	perm, err := c.node.AttrInts("perm")
+	if err != nil {
+		return nil, err
+	}
+	dims, err := shape.TransposeDims(a.Dims, perm)
+	if err != nil {
+		return nil, err
+	}
+	return c.moved(a, dims, func(e shape.Elements) (shape.Elements, []int, error) { return e.Transpose(a.Dims, perm) })
+}
+
+func evalSlice(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	var args [4][]int64 // starts, ends, axes, steps: attributes before opset 10
+	for i, name := range []string{"starts", "ends", "axes", "steps"} {
+		if args[i], err = c.axes(name, i+1); err != nil {
+			return nil, err
+		}
+	}
+	ranges, err := shape.SliceRanges(a.Dims, args[0], args[1], args[2], args[3])
+	if err != nil {
+		return nil, err
+	}
+	return c.moved(a, shape.SliceDims(ranges), func(e shape.Elements) (shape.Elements, []int, error) { return e.Slice(a.Dims, ranges) })
+}
+
+func evalSplit(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	axis, err := c.node.AttrInt("axis", 0)
+	if err != nil {
+		return nil, err
+	}
+	k, err := shape.Axis(axis, len(a.Dims))
+	if err != nil {
+		return nil, err
+	}
+	lengths, err := c.axes("split", 1)
+	if err != nil {
+		return nil, err
+	}
+	outputs := len(c.node.Outputs)
+	parts, err := c.node.AttrInt("num_outputs", int64(outputs))
+	if err != nil {
+		return nil, err
+	}
+	if parts != int64(outputs) || (lengths != nil && len(lengths) != outputs) {
+		return nil, fmt.Errorf("Split: %d parts, %d lengths, %d outputs", parts, len(lengths), outputs)
+	}
+	if c.node.Attr("num_outputs") == nil && lengths == nil && (outputs == 0 || a.Dims[k]%outputs != 0) {
+		return nil, fmt.Errorf("Split: an axis of size %d does not split into %d equal parts", a.Dims[k], outputs)
+	}
+	sizes, err := shape.SplitSizes(a.Dims[k], lengths, outputs)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*Array, outputs)
+	ranges := make([]shape.Range, len(a.Dims))
+	for j, d := range a.Dims {
+		ranges[j] = shape.Range{Start: 0, Step: 1, Count: d}
+	}
+	at := 0
+	for i, l := range sizes {
+		ranges[k] = shape.Range{Start: at, Step: 1, Count: l}
+		at += l
+		if c.node.Outputs[i] == "" || c.readers[valueKey{c.node.Graph, c.node.Outputs[i]}] == 0 {
+			continue
+		}
+		part, err := c.moved(a, shape.SliceDims(ranges), func(e shape.Elements) (shape.Elements, []int, error) { return e.Slice(a.Dims, ranges) })
+		if err != nil {
+			return nil, err
+		}
+		out[i] = part[0]
+	}
+	return out, nil
+}
+
+func evalConcat(c *call) ([]*Array, error) {
+	def := int64(math.MinInt64)
+	if c.version < 4 {
+		def = 1
+	}
+	axis, err := c.node.AttrInt("axis", def)
+	if err != nil {
+		return nil, err
+	}
+	if axis == math.MinInt64 {
+		return nil, fmt.Errorf("attribute \"axis\" is missing")
+	}
+	shapes := make([][]int, len(c.in))
+	for k := range c.in {
+		a, err := c.input(k)
+		if err != nil {
+			return nil, err
+		}
+		if a.Type != c.in[0].Type {
+			return nil, fmt.Errorf("inputs 0 and %d have types %d and %d", k, c.in[0].Type, a.Type)
+		}
+		shapes[k] = a.Dims
+	}
+	dims, err := shape.ConcatDims(axis, shapes...)
+	if err != nil {
+		return nil, err
+	}
+	return c.moved(c.in[0], dims, func(e shape.Elements) (shape.Elements, []int, error) {
+		others := make([]shape.Elements, len(c.in)-1)
+		for k, a := range c.in[1:] {
+			var err error
+			if others[k], err = shape.Of(a.Data); err != nil {
+				return nil, nil, err
+			}
+		}
+		return e.Concat(others, shapes, axis, 0)
+	})
+}
+
+// gathered are the operands of the Gather family.
+func gathered(c *call) (data, indices *Array, err error) {
+	if data, err = c.input(0); err != nil {
+		return nil, nil, err
+	}
+	if indices, err = c.input(1); err != nil {
+		return nil, nil, err
+	}
+	if indices.Type != Int64 && indices.Type != Int32 {
+		return nil, nil, fmt.Errorf("input 1 has type %d (want int32 or int64)", indices.Type)
+	}
+	return data, indices, nil
+}
+
+func evalGather(c *call) ([]*Array, error) {
+	a, i, err := gathered(c)
+	if err != nil {
+		return nil, err
+	}
+	axis, err := c.node.AttrInt("axis", 0)
+	if err != nil {
+		return nil, err
+	}
+	dims, err := shape.GatherDims(a.Dims, i.Dims, axis)
+	if err != nil {
+		return nil, err
+	}
+	return c.moved(a, dims, func(e shape.Elements) (shape.Elements, []int, error) {
+		at, err := indexValues(i, "input 1")
+		if err != nil {
+			return nil, nil, err
+		}
+		return e.Gather(a.Dims, at, i.Dims, axis, 0)
+	})
+}
+
+func evalGatherElements(c *call) ([]*Array, error) {
+	a, i, err := gathered(c)
+	if err != nil {
+		return nil, err
+	}
+	axis, err := c.node.AttrInt("axis", 0)
+	if err != nil {
+		return nil, err
+	}
+	return c.moved(a, slices.Clone(i.Dims), func(e shape.Elements) (shape.Elements, []int, error) {
+		at, err := indexValues(i, "input 1")
+		if err != nil {
+			return nil, nil, err
+		}
+		return e.GatherElements(a.Dims, at, i.Dims, axis, 0)
+	})
+}
+
+func evalGatherND(c *call) ([]*Array, error) {
+	a, i, err := gathered(c)
+	if err != nil {
+		return nil, err
+	}
+	batch, err := c.node.AttrInt("batch_dims", 0)
+	if err != nil {
+		return nil, err
+	}
+	dims, err := shape.GatherNDDims(a.Dims, i.Dims, batch)
+	if err != nil {
+		return nil, err
+	}
+	return c.moved(a, dims, func(e shape.Elements) (shape.Elements, []int, error) {
+		at, err := indexValues(i, "input 1")
+		if err != nil {
+			return nil, nil, err
+		}
+		return e.GatherND(a.Dims, at, i.Dims, batch, 0)
+	})
+}
+
+func evalExpand(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	target, err := c.ints(1)
+	if err != nil {
+		return nil, err
+	}
+	dims, err := shape.ExpandDims(a.Dims, target)
+	if err != nil {
+		return nil, err
+	}
+	return c.moved(a, dims, func(e shape.Elements) (shape.Elements, []int, error) { return e.Expand(a.Dims, target, 0) })
+}
+
+func evalTile(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	if c.version < 6 {
+		return nil, errNotEvaluated("Tile before opset 6 is not evaluated")
+	}
+	repeats, err := c.ints(1)
+	if err != nil {
+		return nil, err
+	}
+	dims, err := shape.TileDims(a.Dims, repeats)
+	if err != nil {
+		return nil, err
+	}
+	return c.moved(a, dims, func(e shape.Elements) (shape.Elements, []int, error) { return e.Tile(a.Dims, repeats, 0) })
+}
+
+func evalPad(c *call) ([]*Array, error) {
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	name := "pads"
+	if c.version < 2 {
+		name = "paddings"
+	}
+	pads, err := c.axes(name, 1)
+	if err != nil {
+		return nil, err
+	}
+	mode, err := c.node.AttrString("mode", "constant")
+	if err != nil {
+		return nil, err
+	}
+	if c.has(3) { // axes that the pads are for, from opset 18 on
+		axes, err := c.ints(3)
+		if err != nil {
+			return nil, err
+		}
+		if pads, err = spreadPads(pads, axes, len(a.Dims)); err != nil {
+			return nil, err
+		}
+	}
+	dims, err := shape.PadDims(a.Dims, pads)
+	if err != nil {
+		return nil, err
+	}
+	return c.moved(a, dims, func(e shape.Elements) (shape.Elements, []int, error) {
+		var value shape.Elements
+		if c.has(2) {
+			if value, err = shape.Of(c.in[2].Data); err != nil {
+				return nil, nil, err
+			}
+		} else if v := c.node.Attr("value"); v != nil && v.F != 0 {
+			cast, err := castArray(&Array{Type: Float, Data: []float32{v.F}}, a.Type, true)
+			if err != nil {
+				return nil, nil, err
+			}
+			if value, err = shape.Of(cast.Data); err != nil {
+				return nil, nil, err
+			}
+		}
+		return e.Pad(a.Dims, pads, mode, value, 0)
+	})
+}
+
+// spreadPads gives the axes that are not named a padding of 0.
+func spreadPads(pads, axes []int64, rank int) ([]int64, error) {
+	ks, err := shape.Axes(axes, rank)
+	if err != nil {
+		return nil, err
+	}
+	if len(pads) != 2*len(ks) {
+		return nil, fmt.Errorf("Pad: %d pads for %d axes", len(pads), len(ks))
+	}
+	out := make([]int64, 2*rank)
+	for i, k := range ks {
+		out[k], out[k+rank] = pads[i], pads[i+len(ks)]
+	}
+	return out, nil
+}
+
+// dims of the input of Shape and Size, which may be known from a declaration alone.
+func (c *call) dims() ([]int, error) {
+	if len(c.in) > 0 && c.in[0] == nil {
+		if d := c.e.declared(c.node, 0); d != nil {
+			return d, nil
+		}
+	}
+	a, err := c.input(0)
+	if err != nil {
+		return nil, err
+	}
+	return a.Dims, nil
+}
+
+func evalShape(c *call) ([]*Array, error) {
+	dims, err := c.dims()
+	if err != nil {
+		return nil, err
+	}
+	rank := int64(len(dims))
+	start, err := c.node.AttrInt("start", 0)
+	if err != nil {
+		return nil, err
+	}
+	end, err := c.node.AttrInt("end", rank)
+	if err != nil {
+		return nil, err
+	}
+	clamp := func(v int64) int64 {
+		if v < 0 {
+			v += rank
+		}
+		return min(max(v, 0), rank)
+	}
+	start, end = clamp(start), clamp(end)
+	out := []int64{}
+	for k := start; k < end; k++ {
+		out = append(out, int64(dims[k]))
+	}
+	return []*Array{{Type: Int64, Dims: []int{len(out)}, Data: out}}, nil
+}
+
+func evalSize(c *call) ([]*Array, error) {
+	dims, err := c.dims()
+	if err != nil {
+		return nil, err
+	}
+	n, err := shape.Size(dims, 0)
+	if err != nil {
+		return nil, err
+	}
+	return []*Array{{Type: Int64, Data: []int64{int64(n)}}}, nil
+}
+
+func evalWhere(c *call) ([]*Array, error) {
+	for k := range 3 {
+		if _, err := c.input(k); err != nil {
+			return nil, err
+		}
+	}
+	cond, x, y := c.in[0], c.in[1], c.in[2]
+	if cond.Type != Bool || x.Type != y.Type {
+		return nil, fmt.Errorf("inputs have types %d, %d and %d (want bool and two alike)", cond.Type, x.Type, y.Type)
+	}
+	dims, err := shape.Broadcast(cond.Dims, x.Dims, y.Dims)
+	if err != nil {
+		return nil, err
+	}
+	return c.moved(x, dims, func(e shape.Elements) (shape.Elements, []int, error) {
+		other, err := shape.Of(y.Data)
+		if err != nil {
+			return nil, nil, err
+		}
+		return e.Where(cond.Data.([]bool), cond.Dims, x.Dims, other, y.Dims, 0)
+	})
+}
