@@ -12,7 +12,7 @@ import (
 
 // node builds a node in an empty graph.
 func node(op string, attrs ...*onnx.Attribute) *onnx.Node {
-	g := &onnx.Graph{Model: &onnx.Model{}}
+	g := &onnx.Graph{}
 	n := &onnx.Node{OpType: op, Name: "cell", Inputs: []string{"x", "W", "R"}, Outputs: []string{"Y"}, Attributes: attrs, Graph: g}
 	g.Nodes = []*onnx.Node{n}
 	return n
@@ -247,7 +247,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"attribute of nobody", node("LSTM", h, intAttr("cells", 0)), 14, false, []string{"cells=0"}},
 		{"set by the caller of a function", node("LSTM", &onnx.Attribute{Name: "hidden_size", Type: onnx.AttrInt, RefName: "h"}), 14, false, []string{"hidden_size", "caller"}},
 		{"another operator", node("Conv", h), 14, false, []string{"Conv"}},
-		{"custom domain", &onnx.Node{OpType: "LSTM", Domain: "com.example", Graph: &onnx.Graph{Model: &onnx.Model{}}}, 14, false, []string{`"com.example"`}},
+		{"custom domain", &onnx.Node{OpType: "LSTM", Domain: "com.example", Graph: &onnx.Graph{}}, 14, false, []string{`"com.example"`}},
 	} {
 		_, err := ParseConfig(c.node, c.opset)
 		var f *onnx.FormatError
