@@ -60,8 +60,7 @@ func (c *call) cast(a *Array, to DataType) ([]*Array, error) {
 }
 
 func (t DataType) castable() bool {
-	_, small := smallFloats[t]
-	return small || t == Float || t == Double || t == Bool || t.IsInteger()
+	return t.IsFloat() || t.IsInteger() || t == Bool
 }
 
 // numbers reads the elements of a numeric array one at a time: as integers where they are integers or bool, as float64 otherwise.
@@ -77,16 +76,24 @@ func integers[T int8 | int16 | int32 | int64 | uint8 | uint16 | uint32](d []T) n
 
 // numbersOf reads an array.
 func numbersOf(a *Array) (numbers, error) {
-	if f, ok := smallFloats[a.Type]; ok {
-		table := f.table()
-		switch d := a.Data.(type) {
-		case []uint16:
-			return numbers{n: len(d), float: func(i int) float64 { return table[d[i]] }}, nil
-		case []uint8:
-			return numbers{n: len(d), float: func(i int) float64 { return table[d[i]] }}, nil
-		}
-	}
 	switch d := a.Data.(type) {
+	case []uint16:
+		switch a.Type {
+		case Float16:
+			return numbers{n: len(d), float: func(i int) float64 { return float64(Float16ToFloat32(d[i])) }}, nil
+		case BFloat16:
+			return numbers{n: len(d), float: func(i int) float64 { return float64(BFloat16ToFloat32(d[i])) }}, nil
+		}
+		return integers(d), nil
+	case []uint8:
+		if !a.Type.IsFloat() {
+			return integers(d), nil
+		}
+		var table [256]float64
+		for i := range table {
+			table[i] = DecodeSmallFloat(a.Type, uint8(i))
+		}
+		return numbers{n: len(d), float: func(i int) float64 { return table[d[i]] }}, nil
 	case []float32:
 		return numbers{n: len(d), float: func(i int) float64 { return float64(d[i]) }}, nil
 	case []float64:
@@ -106,10 +113,6 @@ func numbersOf(a *Array) (numbers, error) {
 	case []int32:
 		return integers(d), nil
 	case []int64:
-		return integers(d), nil
-	case []uint8:
-		return integers(d), nil
-	case []uint16:
 		return integers(d), nil
 	case []uint32:
 		return integers(d), nil
@@ -179,16 +182,18 @@ func castArray(a *Array, to DataType, saturate bool) (*Array, error) {
 		out.Data = narrowed[uint8](r, 4, false)
 	case Uint2:
 		out.Data = narrowed[uint8](r, 2, false)
+	case Float16:
+		out.Data = filled(r.n, func(i int) uint16 { return Float64ToFloat16(r.float(i)) })
+	case BFloat16:
+		out.Data = filled(r.n, func(i int) uint16 { return Float64ToBFloat16(r.float(i)) })
 	default:
-		f, ok := smallFloats[to]
-		if !ok {
+		if _, err := EncodeSmallFloat(to, 0, saturate); err != nil {
 			return nil, errNotEvaluated(fmt.Sprintf("a cast to %s is not evaluated", to))
 		}
-		if f.bits == 16 {
-			out.Data = filled(r.n, func(i int) uint16 { return f.code(r.float(i), saturate) })
-		} else {
-			out.Data = filled(r.n, func(i int) uint8 { return uint8(f.code(r.float(i), saturate)) })
-		}
+		out.Data = filled(r.n, func(i int) uint8 {
+			bits, _ := EncodeSmallFloat(to, r.float(i), saturate) // it fails on the type alone
+			return bits
+		})
 	}
 	return out, nil
 }

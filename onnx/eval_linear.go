@@ -293,6 +293,11 @@ func reduction(op string) func(c *call) ([]*Array, error) {
 		if err != nil {
 			return nil, err
 		}
+		if a.Type == Bool && (op == "ReduceMin" || op == "ReduceMax") { // opset 20: and, or
+			if w, err = castArray(a, Uint8, true); err != nil {
+				return nil, err
+			}
+		}
 		out := &Array{Type: w.Type, Dims: dims}
 		switch x := w.Data.(type) {
 		case []float32:
