@@ -13,7 +13,7 @@ const (
 	maxItems = 1 << 23 // nodes, names, attributes, strings, dims of value types, … in all
 )
 
-// Versions this package knows, those of the operator tests of ONNX 1.22. An unknown version may have changed
+// Versions this package knows: the newest in the operator tests that ONNX publishes. An unknown version may have changed
 // what a field or an operator means.
 const (
 	maxIRVersion = 13
@@ -162,7 +162,7 @@ func decodeModel(m *Model, file string, data []byte) error {
 		err = d.modelChecks(m)
 	}
 	if err != nil {
-		if what := sniff(data); what != "" {
+		if what := sniff(data, "model"); what != "" {
 			return &FormatError{File: file, Offset: -1, What: what}
 		}
 	}

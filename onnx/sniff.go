@@ -31,33 +31,33 @@ var signatures = []struct {
 	{0, "MZ\x90", "a program or library"},
 }
 
-// sniff says what data that did not decode looks like, and "" where that is not clear.
-func sniff(data []byte) string {
+// sniff says what data that did not decode as a message of this kind ("model", "tensor") looks like, and "" where that is not clear.
+func sniff(data []byte, kind string) string {
 	if len(data) == 0 {
 		return "the file is empty"
 	}
 	for _, s := range signatures {
 		if len(data) >= s.at+len(s.magic) && string(data[s.at:s.at+len(s.magic)]) == s.magic {
-			return "not an ONNX model: it looks like " + s.what
+			return "not an ONNX " + kind + ": it looks like " + s.what
 		}
 	}
 	if len(data) > 9 && data[8] == '{' && data[7] == 0 && data[6] == 0 {
-		return "not an ONNX model: it looks like a safetensors file (weights without a graph)"
+		return "not an ONNX " + kind + ": it looks like a safetensors file (weights without a graph)"
 	}
 	head := data[:min(len(data), 512)]
 	text := strings.TrimLeft(string(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf"))), " \t\r\n")
 	lower := strings.ToLower(text)
 	switch {
 	case strings.HasPrefix(lower, "<!doctype html"), strings.HasPrefix(lower, "<html"), strings.HasPrefix(lower, "<head"):
-		return "not an ONNX model: it looks like an HTML page (a download that led to a web page)"
+		return "not an ONNX " + kind + ": it looks like an HTML page (a download that led to a web page)"
 	case strings.HasPrefix(text, "<?xml"):
-		return "not an ONNX model: it looks like XML"
+		return "not an ONNX " + kind + ": it looks like XML"
 	case (text != "" && (text[0] == '{' || text[0] == '[')) && isText(head):
-		return "not an ONNX model: it looks like JSON"
+		return "not an ONNX " + kind + ": it looks like JSON"
 	case isText(head):
-		return "not an ONNX model: it looks like text"
+		return "not an ONNX " + kind + ": it looks like text"
 	case len(bytes.Trim(head, "\x00")) == 0:
-		return "not an ONNX model: it begins with zero bytes (an unfinished download?)"
+		return "not an ONNX " + kind + ": it begins with zero bytes (an unfinished download?)"
 	}
 	return ""
 }
