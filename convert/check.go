@@ -11,8 +11,6 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
-	"github.com/trconvert/trconvert/runtime/dataset"
-	"github.com/trconvert/trconvert/tensor"
 )
 
 // formBound is the largest relative error of the written form against the original with Ŵ in place of W. Both compute the same numbers
@@ -40,7 +38,7 @@ func (c *conversion) check(ctx context.Context, path string, rs []export.Replace
 		return err
 	}
 
-	overrides, bound, err := c.overrides(ctx, rs)
+	overrides, bound, err := c.overrides(rs)
 	if err != nil {
 		return err
 	}
@@ -77,41 +75,27 @@ type override struct {
 }
 
 // overrides reconstructs every replaced W and tells the bound that the widest rounding among them asks for.
-func (c *conversion) overrides(ctx context.Context, rs []export.Replacement) ([]override, float64, error) {
-	ix := onnx.NewIndex(c.dense)
-	ev := onnx.NewEvaluator(c.dense, ix, 0)
+func (c *conversion) overrides(rs []export.Replacement) ([]override, float64, error) {
 	bound := formBound(onnx.Float)
 	var out []override
 	for _, r := range rs {
 		w := r.Factor.Reconstruct()
 		byType := make(map[onnx.DataType]*onnx.Array)
 		for _, s := range r.Sites {
-			t, dims, err := ev.Info(ctx, s.Node.Graph, s.Node.Input(1))
-			if err != nil {
-				return nil, 0, err
-			}
-			bound = max(bound, formBound(t))
-			if byType[t] == nil {
-				if byType[t], err = weightArray(w, t, s, dims); err != nil {
+			bound = max(bound, formBound(s.Elem))
+			a := byType[s.Elem]
+			if a == nil {
+				d := s.Direction.Count()
+				var err error
+				if a, err = recurrent.Array(s.Elem, []int{d, s.Rows() / d, s.Input}, w.Data); err != nil {
 					return nil, 0, err
 				}
+				byType[s.Elem] = a
 			}
-			out = append(out, override{s, byType[t]})
+			out = append(out, override{s, a})
 		}
 	}
 	return out, bound, nil
-}
-
-func weightArray(w *tensor.Dense, t onnx.DataType, s *recurrent.Site, dims []int) (*onnx.Array, error) {
-	d := s.Direction.Count()
-	want := []int{d, s.Rows() / d, s.Input}
-	if len(dims) != 3 || dims[0] != want[0] || dims[1] != want[1] || dims[2] != want[2] {
-		return nil, fmt.Errorf("convert: site %q: W has dims %v, the node's attributes say %v", s.Name, dims, want)
-	}
-	if t == onnx.Float {
-		return &onnx.Array{Type: t, Dims: want, Data: w.Data}, nil
-	}
-	return dataset.Cast(&onnx.Array{Type: onnx.Float, Dims: want, Data: w.Data}, t)
 }
 
 // checkModel runs whole models. Where that is impossible the report's model comparison stays nil and a warning says why.
@@ -139,7 +123,7 @@ func (c *conversion) checkModel(ctx context.Context, written *onnx.Model, overri
 		return nil
 	}
 	for _, ov := range overrides {
-		ro.Overrides = append(ro.Overrides, runtime.Override{Node: ov.site.Node, Slot: 1, Value: ov.value})
+		ro.Overrides = append(ro.Overrides, runtime.Override{Node: ov.site.Node, Slot: recurrent.SlotW, Value: ov.value})
 	}
 	factored, err := runtime.Compile(ctx, c.dense, ro)
 	if err != nil {

@@ -99,7 +99,11 @@ func (c *conversion) choose(ctx context.Context) error {
 		return err
 	}
 	if len(all) == 0 {
-		return &UnsupportedError{File: c.o.Model, Reasons: []string{"it has no LSTM, GRU or RNN node"}}
+		reason := "it has no LSTM, GRU or RNN node"
+		if d := recurrent.Diagnose(c.dense); d != "" {
+			reason += ": " + d
+		}
+		return &UnsupportedError{File: c.o.Model, Reasons: []string{reason}}
 	}
 	sites, err := selectSites(all, c.o.Sites)
 	if err != nil {
@@ -174,6 +178,9 @@ func (c *conversion) record() {
 				c.report.WAfter += sr.WAfter
 			}
 			c.report.Sites = append(c.report.Sites, sr)
+			for _, w := range s.Warnings {
+				c.warn("weight", s.Name, "%s", w)
+			}
 			if s.UsedElsewhere && !r.KeptDense && k == 0 {
 				c.warn("dense-copy-kept", s.Name, "its W has other readers too, so that the dense copy stays in the file")
 			}
@@ -183,7 +190,7 @@ func (c *conversion) record() {
 		}
 	}
 	for _, s := range c.dropped {
-		n := int64(s.Rows()) * int64(s.Input)
+		n := s.WParameters()
 		c.report.Sites = append(c.report.Sites, SiteReport{
 			Name: s.Name, Op: string(s.Op), Format: "dense", InModes: []int{}, OutModes: []int{}, Ranks: []int{},
 			WBefore: n, WAfter: n, KeptDense: true, Reason: s.Reason,
@@ -192,7 +199,7 @@ func (c *conversion) record() {
 }
 
 func siteReport(s *recurrent.Site, r decompose.Result) SiteReport {
-	n := int64(s.Rows()) * int64(s.Input)
+	n := s.WParameters()
 	sr := SiteReport{
 		Name: s.Name, Op: string(s.Op), Format: "dense", InModes: []int{}, OutModes: []int{}, Ranks: []int{},
 		WBefore: n, WAfter: n, KeptDense: r.KeptDense, Reason: r.Reason,
@@ -221,6 +228,9 @@ func (c *conversion) write(ctx context.Context) error {
 			rs = append(rs, export.Replacement{Sites: c.groups[i].sites, Factor: r.Factor})
 		}
 	}
+	for _, note := range export.Notes(rs, c.o.Export) {
+		c.warn("form", "", "%s", note)
+	}
 	patch, err := export.Lower(ctx, c.dense, rs, c.o.Export)
 	if err != nil {
 		return err
@@ -248,7 +258,7 @@ func (c *conversion) countMerged() {
 	c.report.WAfter = 0
 	for i, r := range c.results {
 		s := c.groups[i].lead()
-		n := int64(s.Rows()) * int64(s.Input)
+		n := s.WParameters()
 		if !r.KeptDense {
 			n = mergedParams(r.Factor)
 		}

@@ -79,7 +79,7 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Inspection, e
 	if err != nil {
 		return nil, classify(path, err)
 	}
-	records, err := export.Records(m)
+	records, err := export.Annotate(m, sites)
 	if err != nil {
 		return nil, classify(path, err)
 	}
@@ -100,23 +100,27 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Inspection, e
 		in.Sites = append(in.Sites, siteInfo(s, b, in.FileBytes))
 	}
 	for _, r := range records {
-		in.Rings = append(in.Rings, ringInfo(r, m))
+		in.Rings = append(in.Rings, RingInfo{
+			Sites: r.Sites, Format: r.Format, Form: r.Form, InModes: r.InModes, OutModes: r.OutModes, Ranks: r.Ranks,
+			Parameters: int64(r.Params()),
+		})
 	}
 	in.Bytes = b.shares(in.FileBytes)
+	if len(sites) == 0 {
+		if d := recurrent.Diagnose(m); d != "" {
+			in.Warnings = append(in.Warnings, Warning{Code: "no-site", Text: d})
+		}
+	}
 	return in, nil
 }
 
 func siteInfo(s *recurrent.Site, b *bytesByUse, fileBytes int64) SiteInfo {
-	rows, in, hidden := int64(s.Rows()), int64(s.Input), int64(s.Hidden)
 	si := SiteInfo{
 		Name: s.Name, Path: s.Node.Graph.Path(), Op: string(s.Op), Direction: string(s.Direction),
 		Input: s.Input, Hidden: s.Hidden,
-		W: rows * in, R: rows * hidden,
+		W: s.WParameters(), R: s.RParameters(), Ceiling: s.Ceiling(),
 		Decomposable: s.Decomposable, Reason: s.Reason,
 		SharedWith: []string{},
-	}
-	if hidden > 0 {
-		si.Ceiling = float64(in+hidden) / float64(hidden)
 	}
 	for _, t := range s.SharedWith {
 		si.SharedWith = append(si.SharedWith, t.Name)
@@ -125,18 +129,6 @@ func siteInfo(s *recurrent.Site, b *bytesByUse, fileBytes int64) SiteInfo {
 		si.Share = float64(b.claim(s)) / float64(fileBytes)
 	}
 	return si
-}
-
-func ringInfo(r export.Record, m *onnx.Model) RingInfo {
-	info := RingInfo{Sites: r.Sites, Format: r.Format, Form: r.Form, InModes: r.InModes, OutModes: r.OutModes, Ranks: r.Ranks}
-	for _, g := range allGraphs(m) {
-		for _, t := range g.Initializers {
-			if slices.Contains(r.Cores, t.Name) {
-				info.Parameters += t.Elements()
-			}
-		}
-	}
-	return info
 }
 
 // bytesByUse tells which operators the payload bytes of a model serve.

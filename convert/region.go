@@ -26,17 +26,18 @@ var regionShapes = [][2]int{{5, 3}, {1, 1}}
 // inputs of the whole model did not enter. A layer whose R, B or P is not constant cannot be cut out and is left to the whole model.
 func (c *conversion) checkRegion(ctx context.Context, written *onnx.Model, ov override, cmp *comparer) error {
 	s := ov.site
-	x := s.Node.Input(0)
+	x := s.Node.Input(recurrent.SlotX)
 	before, err := cutRegion(ctx, c.dense, s.Node, x, ov.value.Type, true)
 	if err != nil {
 		c.warn("layer-not-run", s.Name, "the layer was not run alone: %v", err)
 		return nil
 	}
-	node := counterpart(written, s.Node)
-	if node == nil {
+	nodes := recurrent.Nodes(written)
+	k := slices.IndexFunc(nodes, func(n recurrent.Named) bool { return n.Name == s.Name })
+	if k < 0 {
 		return fmt.Errorf("the written file has lost the node %v", s.Node)
 	}
-	after, err := cutRegion(ctx, written, node, x, ov.value.Type, false)
+	after, err := cutRegion(ctx, written, nodes[k].Node, x, ov.value.Type, false)
 	if err != nil {
 		return fmt.Errorf("the written layer cannot be cut out: %w", err)
 	}
@@ -93,24 +94,9 @@ func compileRegion(ctx context.Context, region []byte, threads int, w *onnx.Arra
 	}
 	o := runtime.Options{Threads: threads}
 	if w != nil {
-		o.Overrides = []runtime.Override{{Node: m.Graph.Nodes[len(m.Graph.Nodes)-1], Slot: 1, Value: w}}
+		o.Overrides = []runtime.Override{{Node: m.Graph.Nodes[len(m.Graph.Nodes)-1], Slot: recurrent.SlotW, Value: w}}
 	}
 	return runtime.Compile(ctx, m, o)
-}
-
-// counterpart finds the node of m that computes what n computes in the model n is of: patches keep outputs.
-func counterpart(m *onnx.Model, n *onnx.Node) *onnx.Node {
-	for _, g := range allGraphs(m) {
-		if g.Path() != n.Graph.Path() {
-			continue
-		}
-		for _, k := range g.Nodes {
-			if k.OpType == n.OpType && slices.Equal(k.Outputs, n.Outputs) {
-				return k
-			}
-		}
-	}
-	return nil
 }
 
 // cutRegion encodes a model of its own that computes the recurrent node n from x alone: n, the nodes between x and n, and everything constant as
@@ -122,13 +108,12 @@ func cutRegion(ctx context.Context, m *onnx.Model, n *onnx.Node, x string, elem 
 	if err != nil {
 		return nil, err
 	}
-	const w, sequenceLens, initialH, initialC = 1, 4, 5, 6
 	for slot, name := range n.Inputs {
 		switch slot {
-		case sequenceLens, initialH, initialC:
+		case recurrent.SlotSequenceLens, recurrent.SlotInitialH, recurrent.SlotInitialC:
 			p.Input[slot] = ""
 			continue
-		case w:
+		case recurrent.SlotW:
 			if withoutW {
 				p.Input[slot] = overrideName
 				r.graph.Initializer = append(r.graph.Initializer, &onnxpb.TensorProto{

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/trconvert/trconvert/internal/engine/ort"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/runtime"
 	"github.com/trconvert/trconvert/runtime/dataset"
@@ -165,6 +166,21 @@ func openSubject(ctx context.Context, o VerifyOptions, path string, stat *FileSt
 
 func (s *subject) start(ctx context.Context, o VerifyOptions, path string) error {
 	switch o.Engine {
+	case "onnxruntime":
+		e, err := ort.Open(ort.Options{Library: o.Library, Threads: o.Threads})
+		if err != nil {
+			return err
+		}
+		session, err := e.Load(ctx, path)
+		if err != nil {
+			return err
+		}
+		s.run, s.stop = session.Run, session.Close
+		for _, v := range s.model.Graph.Inputs {
+			if slices.Contains(session.Inputs(), v.Name) {
+				s.inputs = append(s.inputs, v)
+			}
+		}
 	default:
 		p, err := runtime.Compile(ctx, s.model, runtime.Options{Threads: o.Threads})
 		if err != nil {
