@@ -144,16 +144,16 @@ func newBytesByUse(m *onnx.Model) *bytesByUse {
 	return &bytesByUse{m: m, ix: ix, ev: onnx.NewEvaluator(m, ix, 0), uses: make(map[*onnx.Tensor]string)}
 }
 
-// claim labels the tensors that a site's W and R come from and returns the bytes of W's. What an earlier site claimed keeps its label.
+// claim labels the tensors that a site's W, R and B come from and returns the bytes of W's. What an earlier site claimed keeps its label.
 func (b *bytesByUse) claim(s *recurrent.Site) int64 {
 	var w int64
-	for slot, what := range []string{1: "W (input)", 2: "R (recurrent)"} {
+	for slot, what := range []string{recurrent.SlotW: "W (input)", recurrent.SlotR: "R (recurrent)", recurrent.SlotB: "B (bias)"} {
 		name := s.Node.Input(slot)
 		if what == "" || name == "" {
 			continue
 		}
 		for _, t := range b.ev.Sources(s.Node.Graph, name) {
-			if slot == 1 {
+			if slot == recurrent.SlotW {
 				w += t.Bytes()
 			}
 			if b.uses[t] == "" {

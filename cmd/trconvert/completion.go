@@ -100,7 +100,7 @@ func zshCompletion(all []*verb) string {
 			if f.many {
 				many = "*"
 			}
-			spec := many + f.dashed() + "[" + zshText(firstClause(f.usage)) + "]"
+			spec := many + f.dashed() + "[" + zshText(f.brief()) + "]"
 			if f.value != "" {
 				spec += ":" + zshText(f.value) + ":" + zshAction(f.words, f.kind)
 			}
@@ -152,9 +152,13 @@ func fishCompletion(all []*verb) string {
 			if len(f.name) == 1 {
 				letter = "-s"
 			}
-			line := fmt.Sprintf("%s %s %s -d %s", on, letter, f.name, fishQuote(firstClause(f.usage)))
+			line := fmt.Sprintf("%s %s %s -d %s", on, letter, f.name, fishQuote(f.brief()))
 			if f.value != "" {
-				line += " -r" + fishAction(f.words, f.kind)
+				exclusive := " -x" // needs a value, which is no file
+				if f.kind != noFile {
+					exclusive = " -r"
+				}
+				line += exclusive + fishAction(f.words, f.kind)
 			}
 			b.WriteString(line + "\n")
 		}
@@ -178,8 +182,12 @@ func fishQuote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(s) + "'"
 }
 
-// firstClause is the part of a usage text that fits beside a completion.
-func firstClause(s string) string {
+// brief is a description that fits beside a completion.
+func (f *flag) brief() string {
+	if len(f.words) > 0 {
+		return "one of " + strings.Join(f.words, ", ")
+	}
+	s := f.usage
 	if k := strings.IndexAny(s, ";("); k > 0 {
 		s = s[:k]
 	}

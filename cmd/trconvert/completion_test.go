@@ -64,6 +64,47 @@ printf '%s\n' "${COMPREPLY[@]}"`, "bash")
 	}
 }
 
+// TestFishCompletes lets fish itself complete command lines.
+func TestFishCompletes(t *testing.T) {
+	fish, err := exec.LookPath("fish")
+	if err != nil {
+		t.Skip("fish is not installed")
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"model.onnx", "data.npz"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for line, want := range map[string][]string{
+		"trconvert de":                        {"decompose"},
+		"trconvert decompose --form ":         {"bottleneck", "cores", "dense"},
+		"trconvert decompose --rank ":         nil,
+		"trconvert decompose m":               {"model.onnx"},
+		"trconvert verify a b --data d":       {"data.npz"},
+		"trconvert completion ":               {"bash", "fish", "zsh"},
+		"trconvert decompose m.onnx --merge-": {"--merge-output"},
+	} {
+		cmd := exec.Command(fish, "--no-config", "-c", fishCompletion(verbs())+"\ncomplete -C '"+line+"'")
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "HOME="+dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out)
+		}
+		var got []string
+		for _, l := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+			if word, _, _ := strings.Cut(l, "\t"); word != "" {
+				got = append(got, word)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s<Tab>: got %q, want %q", line, got, want)
+		}
+	}
+}
+
 // TestShellsAcceptTheirScripts has each installed shell check its script's syntax.
 func TestShellsAcceptTheirScripts(t *testing.T) {
 	for _, shell := range shells {
