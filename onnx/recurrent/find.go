@@ -31,11 +31,6 @@ func Find(ctx context.Context, m *onnx.Model) ([]*Site, error) {
 	if err := share(ctx, v, sites); err != nil {
 		return nil, err
 	}
-	for _, s := range sites {
-		if s.Decomposable {
-			s.UsedElsewhere = usedElsewhere(v, s)
-		}
-	}
 	return sites, nil
 }
 

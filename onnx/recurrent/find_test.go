@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -327,6 +328,20 @@ func TestFindSharedWeights(t *testing.T) {
 	}
 }
 
+// Every site lists all others, so their number is bounded.
+func TestFindBoundsSharing(t *testing.T) {
+	tiny := newTiny(1)
+	for k := range maxShared {
+		n := proto.Clone(tiny.lstm).(*onnxpb.NodeProto)
+		n.Output[0] = fmt.Sprint("Y", k)
+		tiny.Graph.Node = append(tiny.Graph.Node, n)
+	}
+	sites := tiny.find(t)
+	if s := sites[0]; len(sites) != maxShared+1 || s.Decomposable || !strings.Contains(s.Reason, "1025 nodes") {
+		t.Errorf("%d sites, decomposable %v, reason %q", len(sites), s.Decomposable, s.Reason)
+	}
+}
+
 func TestFindUsedElsewhere(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -339,6 +354,7 @@ func TestFindUsedElsewhere(t *testing.T) {
 			m.Graph.Output = append(m.Graph.Output, valueInfo("mean", onnx.Float, 1, 1, 1))
 		}, true},
 		{"a graph output", func(m *tinyModel) { m.Graph.Output = append(m.Graph.Output, valueInfo("W", onnx.Float, 1, 12, 4)) }, true},
+		{"read by a node without readers", func(m *tinyModel) { m.Graph.Node = append(m.Graph.Node, op("Neg", []string{"W"}, "dead")) }, true},
 		{"its chain alone", func(m *tinyModel) {
 			m.init("W").Name = proto.String("W0")
 			m.prepend(op("Identity", []string{"W0"}, "W"))

@@ -16,12 +16,16 @@ import (
 // compareBytes is the largest payload that is read to find out whether two tensors are copies of each other.
 const compareBytes = 64 << 20
 
-// share fills SharedWith: sites whose W is one value, be it the same name, equal chains over the same tensors (as the branches of
-// an If hold them), or equal copies of the tensors. Functions see no outer names, so only sites under one root are compared.
+// maxShared bounds the nodes that may share one W: each lists all others.
+const maxShared = 1024
+
+// maxChain bounds the chains that are compared; what lies deeper is equal to itself only.
+const maxChain = 10000
+
+// share finds sites whose W is one value, be it the same name, equal chains over the same tensors (as the branches of an If hold
+// them), or equal copies of the tensors, and fills SharedWith and UsedElsewhere. Functions see no outer names, so only sites under
+// one root are compared.
 func share(ctx context.Context, v *values, sites []*Site) error {
-	if len(sites) < 2 {
-		return nil
-	}
 	s := &signer{v: v, ids: map[string]int{}, memo: map[valueKey]int{}, tensors: map[*onnx.Tensor]int{}}
 	if err := s.identify(ctx, sites); err != nil {
 		return err
@@ -30,16 +34,34 @@ func share(ctx context.Context, v *values, sites []*Site) error {
 		root *onnx.Graph
 		id   int
 	}
-	groups := map[key][]*Site{}
+	groups, order := map[key][]*Site{}, []key{}
 	for _, site := range sites {
 		if !site.Decomposable {
 			continue
 		}
-		k := key{root(site.Node.Graph), s.value(site.Node.Graph, site.Node.Input(SlotW))}
+		k := key{root(site.Node.Graph), s.value(site.Node.Graph, site.Node.Input(SlotW), 0)}
+		if groups[k] == nil {
+			order = append(order, k)
+		}
 		groups[k] = append(groups[k], site)
-		for _, other := range groups[k][:len(groups[k])-1] {
-			other.SharedWith = append(other.SharedWith, site)
-			site.SharedWith = append(site.SharedWith, other)
+	}
+	for _, k := range order {
+		group := groups[k]
+		if len(group) > maxShared {
+			for _, site := range group {
+				site.Decomposable = false
+				site.Reason = fmt.Sprintf("W is shared by %d nodes, more than %d", len(group), maxShared)
+			}
+			continue
+		}
+		elsewhere := usedElsewhere(v, group)
+		for _, site := range group {
+			site.UsedElsewhere = elsewhere
+			for _, other := range group {
+				if other != site {
+					site.SharedWith = append(site.SharedWith, other)
+				}
+			}
 		}
 	}
 	return nil
@@ -68,7 +90,7 @@ func (s *signer) id(text string) int {
 }
 
 // value numbers a value; Identity is looked through.
-func (s *signer) value(g *onnx.Graph, name string) int {
+func (s *signer) value(g *onnx.Graph, name string, depth int) int {
 	def, ok := s.v.index.Resolve(g, name)
 	if !ok {
 		return s.id("missing\x00" + name)
@@ -77,19 +99,23 @@ func (s *signer) value(g *onnx.Graph, name string) int {
 	if n, ok := s.memo[key]; ok {
 		return n
 	}
-	s.memo[key] = -1 // a cycle, which a checked model has not, ends here
+	itself := s.id(fmt.Sprintf("value\x00%p\x00%s", def.Graph, name))
+	if depth > maxChain {
+		return itself
+	}
+	s.memo[key] = itself // a cycle, which a checked model has not, ends here
 	var n int
 	switch {
 	case def.Node != nil && def.Node.OpType == "Identity" && isDefaultDomain(def.Node.Domain):
-		n = s.value(def.Graph, def.Node.Input(0))
+		n = s.value(def.Graph, def.Node.Input(0), depth+1)
 	case def.Node != nil && def.Node.OpType == "Constant" && constantTensor(def.Node) != nil:
 		n = s.tensor(constantTensor(def.Node))
 	case def.Node != nil:
-		n = s.node(def.Node, def.Slot)
+		n = s.node(def.Node, def.Slot, depth)
 	case def.Tensor != nil:
 		n = s.tensor(def.Tensor)
 	default:
-		n = s.id(fmt.Sprintf("input\x00%p\x00%s", def.Graph, name))
+		n = itself
 	}
 	s.memo[key] = n
 	return n
@@ -103,7 +129,7 @@ func constantTensor(n *onnx.Node) *onnx.Tensor {
 }
 
 // node numbers one output of a node by its operator, attributes and inputs.
-func (s *signer) node(n *onnx.Node, slot int) int {
+func (s *signer) node(n *onnx.Node, slot, depth int) int {
 	parts := make([]string, 0, len(n.Attributes)+len(n.Inputs))
 	for _, a := range n.Attributes {
 		parts = append(parts, a.Name+"="+s.attribute(a))
@@ -113,7 +139,7 @@ func (s *signer) node(n *onnx.Node, slot int) int {
 		if in == "" {
 			parts = append(parts, "-")
 		} else {
-			parts = append(parts, strconv.Itoa(s.value(n.Graph, in)))
+			parts = append(parts, strconv.Itoa(s.value(n.Graph, in, depth+1)))
 		}
 	}
 	return s.id(fmt.Sprintf("node\x00%s\x00%s\x00%s\x00%d\x00%q", n.Domain, n.OpType, n.Overload, slot, parts))
@@ -232,17 +258,14 @@ func hashChunks[T any](h hash.Hash, data []T, add func([]byte, T) []byte) {
 	}
 }
 
-// usedElsewhere says whether a source that makes up at least a hundredth of W is read by anything but W of this site and of those
-// that share it.
-func usedElsewhere(v *values, s *Site) bool {
-	mine := map[*onnx.Node]bool{s.Node: true}
-	for _, o := range s.SharedWith {
-		mine[o.Node] = true
-	}
-	todo := []valueKey{}
-	for _, site := range append([]*Site{s}, s.SharedWith...) {
+// usedElsewhere says whether a source that makes up at least a hundredth of W is read by anything but W of the sites that share it.
+func usedElsewhere(v *values, group []*Site) bool {
+	mine := map[*onnx.Node]bool{}
+	var todo []valueKey
+	for _, site := range group {
+		mine[site.Node] = true
 		for _, t := range v.eval.Sources(site.Node.Graph, site.Node.Input(SlotW)) {
-			if 100*t.Elements() < s.WParameters() {
+			if 100*t.Elements() < site.WParameters() {
 				continue
 			}
 			if k, ok := v.holder(site.Node.Graph, site.Node.Input(SlotW), t); ok {
@@ -266,10 +289,10 @@ func usedElsewhere(v *values, s *Site) bool {
 			case len(u.Node.Subgraphs()) > 0 || mine[u.Node] || isCell(u.Node):
 				return true
 			default:
-				// A reader whose own result goes nowhere but into these W is part of the chain.
+				// A reader whose own results go nowhere but into these W is part of the chain; one without readers stays as it is.
 				read := false
 				for _, out := range u.Node.Outputs {
-					if out != "" {
+					if out != "" && len(v.index.Uses(u.Graph, out)) > 0 {
 						todo = append(todo, valueKey{u.Graph, out})
 						read = true
 					}
