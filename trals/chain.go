@@ -1,0 +1,168 @@
+package trals
+
+import (
+	"math"
+	"math/rand/v2"
+
+	"github.com/trconvert/trconvert/internal/gemm"
+	"github.com/trconvert/trconvert/internal/linalg"
+	"github.com/trconvert/trconvert/tensor"
+)
+
+// core is a tensor [p, n, q] of a chain during fitting.
+type core struct {
+	p, n, q int
+	v       []float64
+}
+
+// chain is a run of cores with two open ends: one side of a ring.
+type chain []core
+
+func (c chain) clone() chain {
+	d := make(chain, len(c))
+	for k, g := range c {
+		d[k] = core{g.p, g.n, g.q, append([]float64(nil), g.v...)}
+	}
+	return d
+}
+
+// ends are the open bonds.
+func (c chain) ends() (first, last int) { return c[0].p, c[len(c)-1].q }
+
+func (c chain) modes() []int {
+	m := make([]int, len(c))
+	for k, g := range c {
+		m[k] = g.n
+	}
+	return m
+}
+
+// merge contracts the chain to [∏n, first·last], or [∏n, last·first] if lastFirst.
+func (c chain) merge(lastFirst bool) []float64 {
+	shapes, data := make([][3]int, len(c)), make([][]float64, len(c))
+	for k, g := range c {
+		shapes[k], data[k] = [3]int{g.p, g.n, g.q}, g.v
+	}
+	return tensor.MergeChain(shapes, data, lastFirst)
+}
+
+// reversed is the chain read from its end: cores in reverse order, each with its bonds exchanged.
+func (c chain) reversed() chain {
+	r := make(chain, len(c))
+	for k, g := range c {
+		r[len(c)-1-k] = core{g.q, g.n, g.p, permute4(g.v, [4]int{1, g.p, g.n, g.q}, [4]int{0, 3, 2, 1})}
+	}
+	return r
+}
+
+// rightCanonical makes the rows of every core but the first, seen as [p, n·q], orthonormal, moving the factors to the left. The
+// chain's tensor does not change.
+func (c chain) rightCanonical() {
+	for k := len(c) - 1; k > 0; k-- {
+		g, h := &c[k], &c[k-1]
+		if g.n*g.q < g.p {
+			continue
+		}
+		q, r := linalg.QR(g.n*g.q, g.p, linalg.Transpose(g.p, g.n*g.q, g.v))
+		g.v = linalg.Transpose(g.n*g.q, g.p, q)
+		v := make([]float64, len(h.v))
+		gemm.F64(false, true, h.p*h.n, g.p, g.p, 1, h.v, g.p, r, g.p, 0, v, g.p)
+		h.v = v
+	}
+}
+
+// pushRight makes the columns of core k, seen as [p·n, q], orthonormal and moves the factor into the next core.
+func (c chain) pushRight(k int) {
+	g, h := &c[k], &c[k+1]
+	if g.p*g.n < g.q {
+		return
+	}
+	var r []float64
+	g.v, r = linalg.QR(g.p*g.n, g.q, g.v)
+	v := make([]float64, len(h.v))
+	gemm.F64(false, false, g.q, h.n*h.q, g.q, 1, r, g.q, h.v, h.n*h.q, 0, v, h.n*h.q)
+	h.v = v
+}
+
+// randomChain draws cores so that the merged elements have a variance near 1/√(∏ ranks).
+func randomChain(r *rand.Rand, modes, ranks []int) chain {
+	c := make(chain, len(modes))
+	for k, n := range modes {
+		g := core{ranks[k], n, ranks[k+1], make([]float64, ranks[k]*n*ranks[k+1])}
+		for i := range g.v {
+			g.v[i] = r.NormFloat64() / math.Sqrt(float64(g.p))
+		}
+		c[k] = g
+	}
+	return c
+}
+
+// splitChain is the TT-SVD of a side with open ends (Oseledets 2011, algorithm 1, with a first and a last bond that stay): side is
+// [first, modes…, last]; ranks lists the bonds from first to last.
+func splitChain(side []float64, modes, ranks []int) chain {
+	c := make(chain, len(modes))
+	rest := side
+	last := ranks[len(modes)]
+	for k, n := range modes {
+		p := ranks[k]
+		if k == len(modes)-1 {
+			c[k] = core{p, n, last, rest}
+			break
+		}
+		rows, cols := p*n, len(rest)/(p*n)
+		q := ranks[k+1]
+		have := min(q, rows, cols)
+		u, vt, _ := linalg.TruncateDense(rows, cols, rest, have)
+		if have < q { // more states than the data have: spare ones stay zero in the rest and get a direction in this core
+			u, vt = widenBond(rows, cols, have, q, u, vt)
+		}
+		c[k] = core{p, n, q, u}
+		rest = vt
+	}
+	return c
+}
+
+// widenBond adds unit columns to u [rows, have] and zero rows to vt [have, cols].
+func widenBond(rows, cols, have, want int, u, vt []float64) (u2, vt2 []float64) {
+	u2, vt2 = make([]float64, rows*want), make([]float64, want*cols)
+	copy(vt2, vt)
+	for i := range rows {
+		copy(u2[i*want:], u[i*have:(i+1)*have])
+	}
+	for j := have; j < want; j++ {
+		u2[(j%rows)*want+j] = 1
+	}
+	return u2, vt2
+}
+
+// permute4 returns x [dims] with its axes in the order perm.
+func permute4(x []float64, dims, perm [4]int) []float64 {
+	if perm == [4]int{0, 1, 2, 3} {
+		return x
+	}
+	stride := [4]int{dims[1] * dims[2] * dims[3], dims[2] * dims[3], dims[3], 1}
+	var n, s [4]int
+	for k, p := range perm {
+		n[k], s[k] = dims[p], stride[p]
+	}
+	out := make([]float64, len(x))
+	at := 0
+	for a := range n[0] {
+		for b := range n[1] {
+			for c := range n[2] {
+				from := a*s[0] + b*s[1] + c*s[2]
+				if s[3] == 1 {
+					copy(out[at:at+n[3]], x[from:])
+					at += n[3]
+					continue
+				}
+				for range n[3] {
+					out[at] = x[from]
+					at++
+					from += s[3]
+				}
+			}
+		}
+	}
+	return out
+}
