@@ -1,0 +1,278 @@
+package runtime
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/trconvert/trconvert/internal/shape"
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// newPoolWindow reads the geometry of a pooling; the kernel is required.
+func newPoolWindow(n *nodeInfo) (window, error) {
+	w, err := newWindow(n)
+	if err != nil {
+		return w, err
+	}
+	if w.kernel == nil {
+		return w, fmt.Errorf("attribute \"kernel_shape\" is missing")
+	}
+	w.ceil = n.opset >= 10 && n.bool("ceil_mode", false)
+	return w, nil
+}
+
+// pooling is one pooling of an [N, C, D1, …] tensor: the window at each output position, clipped to the input.
+type pooling struct {
+	w       window
+	in, out []int
+	strides []int // of the input
+}
+
+func newPooling(w window, t *Tensor) (pooling, []int, error) {
+	in, err := spatial(t)
+	if err != nil {
+		return pooling{}, nil, err
+	}
+	w, out, err := w.fit(in)
+	if err != nil {
+		return pooling{}, nil, err
+	}
+	dims := append([]int{t.Dims[0], t.Dims[1]}, out...)
+	if _, err := shape.Size(dims, maxElements); err != nil {
+		return pooling{}, nil, err
+	}
+	return pooling{w: w, in: in, out: out, strides: shape.Strides(in)}, dims, nil
+}
+
+// each visits the output positions in order: at(visit) calls visit with the offset of every input element in the window, in C order, and padded counts the
+// positions of the window that lie in the input or its padding.
+func (p pooling) each(position func(o, padded int, at func(visit func(offset int)))) {
+	rank := len(p.in)
+	index := make([]int, rank)
+	first, lo, extent, k := make([]int, rank), make([]int, rank), make([]int, rank), make([]int, rank)
+	o := 0
+	for more := elements(p.out) > 0; more; more = increment(index, p.out) {
+		empty, padded, base := false, 1, 0
+		for d, i := range index {
+			first[d] = p.w.first(d, i)
+			var hi int
+			lo[d], hi = p.w.inside(d, first[d], p.in[d])
+			extent[d] = hi - lo[d]
+			empty = empty || extent[d] <= 0
+			base += (first[d] + lo[d]*p.w.dilations[d]) * p.strides[d]
+			_, reach := p.w.inside(d, first[d], p.in[d]+p.w.end[d])
+			padded *= reach
+		}
+		position(o, padded, func(visit func(offset int)) {
+			if empty {
+				return
+			}
+			clear(k)
+			for inner := true; inner; inner = increment(k, extent) {
+				offset := base
+				for d, i := range k {
+					offset += i * p.w.dilations[d] * p.strides[d]
+				}
+				visit(offset)
+			}
+		})
+		o++
+	}
+}
+
+// buildMaxPool: https://onnx.ai/onnx/operators/onnx__MaxPool.html
+func buildMaxPool(n *nodeInfo) (operator, error) {
+	if err := requireInputs(n, 1, 1); err != nil {
+		return nil, err
+	}
+	w, err := newPoolWindow(n)
+	if err != nil {
+		return nil, err
+	}
+	columnMajor := n.opset >= 8 && n.bool("storage_order", false)
+	return widened(func(c *call, in []*Tensor) ([]*Tensor, error) {
+		switch d := in[0].Data.(type) {
+		case []float32:
+			return maxPool(c, w, in[0], d, float32(math.Inf(-1)), columnMajor)
+		case []float64:
+			return maxPool(c, w, in[0], d, math.Inf(-1), columnMajor)
+		case []int8:
+			return maxPool(c, w, in[0], d, math.MinInt8, columnMajor)
+		case []uint8:
+			return maxPool(c, w, in[0], d, 0, columnMajor)
+		}
+		return nil, unsupportedType(in[0].Type)
+	}), nil
+}
+
+func maxPool[T numeric](c *call, w window, t *Tensor, x []T, lowest T, columnMajor bool) ([]*Tensor, error) {
+	p, dims, err := newPooling(w, t)
+	if err != nil {
+		return nil, err
+	}
+	y, err := alloc[T](dims)
+	if err != nil {
+		return nil, err
+	}
+	var where []int64
+	if c.wants(1) {
+		where = make([]int64, len(y))
+	}
+	// planeIndex numbers the elements of one channel in the order that storage_order asks for.
+	planeIndex := func(offset int) int {
+		if !columnMajor {
+			return offset
+		}
+		at, stride := 0, 1
+		for d, s := range p.strides {
+			at += offset / s % p.in[d] * stride
+			stride *= p.in[d]
+		}
+		return at
+	}
+	area, positions := elements(p.in), elements(p.out)
+	for plane := range dims[0] * dims[1] {
+		if err := c.ctx.Err(); err != nil {
+			return nil, err
+		}
+		src, dst := x[plane*area:(plane+1)*area], y[plane*positions:(plane+1)*positions]
+		p.each(func(o, _ int, at func(func(int))) {
+			best, from := lowest, -1
+			at(func(offset int) {
+				if v := src[offset]; from < 0 || v > best || v != v {
+					best, from = v, offset
+				}
+			})
+			dst[o] = best
+			if where != nil {
+				where[plane*positions+o] = int64(plane*area + planeIndex(max(from, 0)))
+			}
+		})
+	}
+	out := []*Tensor{newTensor(t.Type, dims, y)}
+	if where != nil {
+		out = append(out, newTensor(onnx.Int64, dims, where))
+	}
+	return out, nil
+}
+
+// buildAveragePool: https://onnx.ai/onnx/operators/onnx__AveragePool.html. Padding counts only under count_include_pad; what ceil_mode adds beyond it never does.
+func buildAveragePool(n *nodeInfo) (operator, error) {
+	w, err := newPoolWindow(n)
+	if err != nil {
+		return nil, err
+	}
+	include := n.opset >= 7 && n.bool("count_include_pad", false)
+	return buildPool(n, w, poolFold{
+		add: func(a, v float64) float64 { return a + v },
+		finish: func(a float64, inside, padded int) float64 {
+			if include {
+				return a / float64(padded)
+			}
+			return a / float64(inside)
+		},
+	})
+}
+
+// buildLpPool: https://onnx.ai/onnx/operators/onnx__LpPool.html
+func buildLpPool(n *nodeInfo) (operator, error) {
+	w, err := newPoolWindow(n)
+	if err != nil {
+		return nil, err
+	}
+	return buildPool(n, w, lpFold(n))
+}
+
+// buildGlobalPool serves GlobalAveragePool, GlobalMaxPool and GlobalLpPool: https://onnx.ai/onnx/operators/onnx__GlobalAveragePool.html
+func buildGlobalPool(op reduceOp) builder {
+	return func(n *nodeInfo) (operator, error) {
+		if err := requireInputs(n, 1, 1); err != nil {
+			return nil, err
+		}
+		return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
+			if _, err := spatial(in[0]); err != nil {
+				return nil, err
+			}
+			return one(reduce(op, in[0], allAxes(len(in[0].Dims))[2:], true))
+		}), nil
+	}
+}
+
+// buildGlobalLpPool: https://onnx.ai/onnx/operators/onnx__GlobalLpPool.html
+func buildGlobalLpPool(n *nodeInfo) (operator, error) {
+	fold := lpFold(n)
+	if err := requireInputs(n, 1, 1); err != nil {
+		return nil, err
+	}
+	return widened(func(c *call, in []*Tensor) ([]*Tensor, error) {
+		in2, err := spatial(in[0])
+		if err != nil {
+			return nil, err
+		}
+		return pool(c, window{kernel: in2}, in[0], fold)
+	}), nil
+}
+
+// poolFold folds the elements of a window into one number.
+type poolFold struct {
+	add    func(a, v float64) float64
+	finish func(a float64, inside, padded int) float64
+}
+
+// lpFold is the p-norm of a window.
+func lpFold(n *nodeInfo) poolFold {
+	p := 2.0
+	if n.opset >= 2 {
+		p = float64(n.int("p", 2))
+	} else {
+		p = float64(n.float("p", 2))
+	}
+	return poolFold{
+		add:    func(a, v float64) float64 { return a + math.Pow(math.Abs(v), p) },
+		finish: func(a float64, _, _ int) float64 { return math.Pow(a, 1/p) },
+	}
+}
+
+func buildPool(n *nodeInfo, w window, fold poolFold) (operator, error) {
+	if err := requireInputs(n, 1, 1); err != nil {
+		return nil, err
+	}
+	return widened(func(c *call, in []*Tensor) ([]*Tensor, error) { return pool(c, w, in[0], fold) }), nil
+}
+
+func pool(c *call, w window, t *Tensor, fold poolFold) ([]*Tensor, error) {
+	switch d := t.Data.(type) {
+	case []float32:
+		return one(foldWindows(c, w, t, d, fold))
+	case []float64:
+		return one(foldWindows(c, w, t, d, fold))
+	}
+	return nil, unsupportedType(t.Type)
+}
+
+func foldWindows[T floating](c *call, w window, t *Tensor, x []T, fold poolFold) (*Tensor, error) {
+	p, dims, err := newPooling(w, t)
+	if err != nil {
+		return nil, err
+	}
+	y, err := alloc[T](dims)
+	if err != nil {
+		return nil, err
+	}
+	area, positions := elements(p.in), elements(p.out)
+	for plane := range dims[0] * dims[1] {
+		if err := c.ctx.Err(); err != nil {
+			return nil, err
+		}
+		src, dst := x[plane*area:(plane+1)*area], y[plane*positions:(plane+1)*positions]
+		p.each(func(o, padded int, at func(func(int))) {
+			sum, n := 0.0, 0
+			at(func(offset int) {
+				sum = fold.add(sum, float64(src[offset]))
+				n++
+			})
+			dst[o] = T(fold.finish(sum, n, padded))
+		})
+	}
+	return newTensor(t.Type, dims, y), nil
+}

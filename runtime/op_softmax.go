@@ -1,0 +1,184 @@
+package runtime
+
+import (
+	"math"
+
+	"github.com/trconvert/trconvert/internal/shape"
+)
+
+// buildSoftmax serves Softmax, LogSoftmax and Hardmax: https://onnx.ai/onnx/operators/onnx__Softmax.html. From opset 13 on they normalise along one
+// axis (default −1); before, the tensor is taken as a matrix whose rows start at axis (default 1).
+func buildSoftmax(kernel softmaxKernel) builder {
+	return func(n *nodeInfo) (operator, error) {
+		if err := requireInputs(n, 1, 1); err != nil {
+			return nil, err
+		}
+		def := int64(-1)
+		if n.opset < 13 {
+			def = 1
+		}
+		axis := n.int("axis", def)
+		flatten := n.opset < 13
+		return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
+			t := in[0]
+			var length, inner int
+			if flatten {
+				rows, err := shape.FlattenDims(t.Dims, axis)
+				if err != nil {
+					return nil, err
+				}
+				length, inner = rows[1], 1
+			} else {
+				if len(t.Dims) == 0 {
+					length, inner = 1, 1
+				} else {
+					k, err := shape.Axis(axis, len(t.Dims))
+					if err != nil {
+						return nil, err
+					}
+					length, inner = t.Dims[k], shape.Strides(t.Dims)[k]
+				}
+			}
+			switch d := t.Data.(type) {
+			case []float32:
+				return []*Tensor{newTensor(t.Type, t.Dims, softmaxLanes(d, length, inner, kernel))}, nil
+			case []float64:
+				return []*Tensor{newTensor(t.Type, t.Dims, softmaxLanes(d, length, inner, kernel))}, nil
+			}
+			return nil, unsupportedType(t.Type)
+		}), nil
+	}
+}
+
+// softmaxKernel normalises one lane in place.
+type softmaxKernel func(lane []float64)
+
+// softmaxLanes applies a kernel to every lane: length elements, inner apart.
+func softmaxLanes[T floating](x []T, length, inner int, kernel softmaxKernel) []T {
+	out := make([]T, len(x))
+	if len(x) == 0 {
+		return out
+	}
+	lane := make([]float64, length)
+	for base := 0; base < len(x); base += length * inner {
+		for i := base; i < base+inner; i++ {
+			for j := range lane {
+				lane[j] = float64(x[i+j*inner])
+			}
+			kernel(lane)
+			for j, v := range lane {
+				out[i+j*inner] = T(v)
+			}
+		}
+	}
+	return out
+}
+
+func maxOf(lane []float64) float64 {
+	m := math.Inf(-1)
+	for _, v := range lane {
+		m = max(m, v)
+	}
+	return m
+}
+
+// softmax is e^(x−m) / Σ e^(x−m), m the maximum of the lane.
+func softmax(lane []float64) {
+	m, sum := maxOf(lane), 0.0
+	for i, v := range lane {
+		lane[i] = math.Exp(v - m)
+		sum += lane[i]
+	}
+	for i := range lane {
+		lane[i] /= sum
+	}
+}
+
+// logSoftmax is x − m − ln Σ e^(x−m).
+func logSoftmax(lane []float64) {
+	m, sum := maxOf(lane), 0.0
+	for _, v := range lane {
+		sum += math.Exp(v - m)
+	}
+	shift := m + math.Log(sum)
+	for i := range lane {
+		lane[i] -= shift
+	}
+}
+
+// hardmax is 1 at the first maximum and 0 elsewhere.
+func hardmax(lane []float64) {
+	best := 0
+	for i, v := range lane {
+		if v > lane[best] {
+			best = i
+		}
+	}
+	for i := range lane {
+		lane[i] = 0
+	}
+	lane[best] = 1
+}
+
+// buildCumSum: https://onnx.ai/onnx/operators/onnx__CumSum.html
+func buildCumSum(n *nodeInfo) (operator, error) {
+	if err := requireInputs(n, 2, 2); err != nil {
+		return nil, err
+	}
+	exclusive, reverse := n.bool("exclusive", false), n.bool("reverse", false)
+	return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
+		axis, err := int64Scalar(in[1])
+		if err != nil {
+			return nil, err
+		}
+		t := in[0]
+		k, err := shape.Axis(axis, len(t.Dims))
+		if err != nil {
+			return nil, err
+		}
+		var data any
+		switch d := t.Data.(type) {
+		case []float32:
+			data = cumSum(d, t.Dims, k, exclusive, reverse)
+		case []float64:
+			data = cumSum(d, t.Dims, k, exclusive, reverse)
+		case []int32:
+			data = cumSum(d, t.Dims, k, exclusive, reverse)
+		case []int64:
+			data = cumSum(d, t.Dims, k, exclusive, reverse)
+		case []uint32:
+			data = cumSum(d, t.Dims, k, exclusive, reverse)
+		case []uint64:
+			data = cumSum(d, t.Dims, k, exclusive, reverse)
+		default:
+			return nil, unsupportedType(t.Type)
+		}
+		return []*Tensor{newTensor(t.Type, t.Dims, data)}, nil
+	}), nil
+}
+
+func cumSum[T numeric](x []T, dims []int, axis int, exclusive, reverse bool) []T {
+	out := make([]T, len(x))
+	length, inner := dims[axis], shape.Strides(dims)[axis]
+	for lane := range len(x) / max(length, 1) {
+		at := lane/inner*inner*length + lane%inner
+		step := inner
+		if reverse {
+			at += (length - 1) * inner
+			step = -inner
+		}
+		var sum T
+		for range length {
+			v := x[at]
+			if exclusive {
+				out[at] = sum
+			}
+			sum += v
+			if !exclusive {
+				out[at] = sum
+			}
+			at += step
+		}
+	}
+	return out
+}
