@@ -204,6 +204,8 @@ func (d *decoder) modelFields(m *Model, data []byte) error {
 			err = d.opset(r, &m.Opsets)
 		case 14:
 			err = d.keyValue(r, &m.Metadata)
+		case 20:
+			m.warn("training-info", "training_info", "it is kept as it is; external data it refers to does not come along to another file")
 		case 25:
 			if err = d.want(r, protowire.BytesType); err != nil {
 				break

@@ -2,8 +2,10 @@ package onnx
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -149,6 +151,9 @@ func (e *encoder) write(w io.Writer) (int64, error) {
 		}
 		return buffered.Flush()
 	})
+	if errors.Is(err, syscall.EFAULT) {
+		err = errFault // the system met the fault while it copied from the mapping
+	}
 	return counted.n, err
 }
 

@@ -4,6 +4,7 @@ package onnx
 
 import (
 	"io/fs"
+	"os"
 	"syscall"
 )
 
@@ -16,4 +17,12 @@ func links(info fs.FileInfo) uint64 {
 		return uint64(s.Nlink)
 	}
 	return 0
+}
+
+// syncFolder brings the names in a folder to the disk, as far as the file system can do that.
+func syncFolder(path string) {
+	if f, err := os.Open(path); err == nil {
+		_ = f.Sync()
+		f.Close()
+	}
 }

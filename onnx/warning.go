@@ -9,7 +9,7 @@ import (
 
 // Warning is something about a model that is no error but that its user should know.
 type Warning struct {
-	Code string // stable name of the kind: "external-overlap", "external-hard-link", "external-key"
+	Code string // stable name of the kind: "external-overlap", "external-hard-link", "external-key", "training-info"
 	Path string // where in the model
 	Text string
 }
