@@ -1,11 +1,6 @@
 package onnx
 
-import (
-	"errors"
-	"sync/atomic"
-)
-
-var errNotYet = errors.New("onnx: not written yet")
+import "sync/atomic"
 
 // Model is a decoded ONNX model. It is read-only and safe for concurrent readers. Close it after the last use of any
 // view or payload; Models made by [Patch.Apply] keep their origin open until both are closed.
