@@ -99,19 +99,19 @@ func (v *view) core(ctx context.Context, root *onnx.Graph, name string) (onnx.Da
 func (v *view) checkW(ctx context.Context, n *onnx.Node, r Record) ([]int, error) {
 	w := n.Input(recurrent.SlotW)
 	if ok, why := v.eval.Constant(n.Graph, w); !ok {
-		return nil, fmt.Errorf("W %q is not constant: %s", w, why)
+		return nil, fmt.Errorf("input W %q is not constant: %s", w, why)
 	}
 	_, dims, err := v.eval.Info(ctx, n.Graph, w)
 	if err != nil {
 		return nil, err
 	}
 	if len(dims) != 3 || dims[0]*dims[1] != r.Out || dims[2] != r.Cut() {
-		return nil, fmt.Errorf("W %q has dims %s, the metadata say %d rows and %d·%d columns", w, dimsText(dims), r.Out, r.Ranks[0], r.Ranks[len(r.InModes)])
+		return nil, fmt.Errorf("input W %q has dims %s, the metadata say %d rows and %d·%d columns", w, dimsText(dims), r.Out, r.Ranks[0], r.Ranks[len(r.InModes)])
 	}
 	seen := v.ancestors(n.Graph, w, "")
 	for _, core := range r.Cores[len(r.InModes):] {
 		if !seen[core] {
-			return nil, fmt.Errorf("W %q is not computed from the core %q that the metadata name", w, core)
+			return nil, fmt.Errorf("input W %q is not computed from the core %q that the metadata name", w, core)
 		}
 	}
 	return dims, nil
@@ -126,7 +126,7 @@ func (v *view) checkX(n *onnx.Node, r Record, k int) error {
 	seen := v.ancestors(n.Graph, x, want)
 	for _, name := range append([]string{want}, r.Cores[:len(r.InModes)]...) {
 		if !seen[name] {
-			return fmt.Errorf("X %q of site %q is not computed from %q, as the metadata say", x, r.Sites[k], name)
+			return fmt.Errorf("input X %q of site %q is not computed from %q, as the metadata say", x, r.Sites[k], name)
 		}
 	}
 	return nil
