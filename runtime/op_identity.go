@@ -1,7 +1,7 @@
 package runtime
 
 // buildIdentity: https://onnx.ai/onnx/operators/onnx__Identity.html
-func buildIdentity(n *nodeInfo) (operator, error) { return identity{}, nil }
+func buildIdentity(n *nodeInfo) (operator, error) { return identity{}, requireInputs(n, 1, 1) }
 
 type identity struct{}
 

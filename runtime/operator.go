@@ -27,6 +27,8 @@ type valueOperator interface {
 	runValues(c *call, in []*value) ([]*value, error)
 }
 
+var errValuesOnly = errors.New("runtime: this operator takes values, not tensors")
+
 // builder reads a node's attributes once, at compile time. It must ask nodeInfo for every attribute it honours: an attribute of
 // the node that no builder asked for is reported as unsupported. What the runtime lacks is returned as unsupportedf.
 type builder func(n *nodeInfo) (operator, error)
@@ -42,10 +44,11 @@ type call struct {
 	ctx     context.Context
 	node    *nodeInfo
 	threads int // goroutines the operator may use, at least 1
-	frame   *frame
+	runner  *runner
+	frame   *frame // values of the graph the node stands in; nil while constants are folded
 }
 
-// wants says whether output k is named, so that somebody may read it.
+// wants says whether somebody reads output k.
 func (c *call) wants(k int) bool { return c.node.wants(k) }
 
 // unsupported is what the runtime lacks: an operator, a version, a type or an attribute.
@@ -71,9 +74,13 @@ type nodeInfo struct {
 	node  *onnx.Node
 	opset int64 // version of the node's domain that is in force
 	attrs map[string]*onnx.Attribute
-	asked map[string]bool
-	err   error // first attribute of the wrong type
-	scope *scope
+	asked map[string]onnx.AttributeType // attributes that the builder looked at, AttrUndefined for any type
+	err   error                         // first attribute of the wrong type
+	read  []bool                        // by output: somebody reads it
+
+	scope    *scope
+	compiler *compiler
+	captured []operand // values of this node's scope that its bodies read
 }
 
 // inputs is the number of declared inputs, trailing absent ones included.
@@ -85,12 +92,23 @@ func (n *nodeInfo) outputs() int { return len(n.node.Outputs) }
 // has says whether input k is present.
 func (n *nodeInfo) has(k int) bool { return n.node.Input(k) != "" }
 
-// wants says whether output k is present.
-func (n *nodeInfo) wants(k int) bool { return n.node.Output(k) != "" }
+// wants says whether somebody reads output k.
+func (n *nodeInfo) wants(k int) bool { return k < len(n.read) && n.read[k] }
+
+// unasked is the first attribute, in file order, that no builder asked for.
+func (n *nodeInfo) unasked() string {
+	for _, a := range n.node.Attributes {
+		_, bound := n.attrs[a.Name]
+		if _, asked := n.asked[a.Name]; bound && !asked {
+			return a.Name
+		}
+	}
+	return ""
+}
 
 // attr returns the attribute, nil where the node has none, and notes that it is honoured. A wrong type is remembered in err.
 func (n *nodeInfo) attr(name string, want onnx.AttributeType) *onnx.Attribute {
-	n.asked[name] = true
+	n.asked[name] = want
 	a := n.attrs[name]
 	if a == nil {
 		return nil
@@ -106,14 +124,21 @@ func (n *nodeInfo) attr(name string, want onnx.AttributeType) *onnx.Attribute {
 
 // hasAttr says whether the node carries the attribute.
 func (n *nodeInfo) hasAttr(name string) bool {
-	n.asked[name] = true
+	n.ask(name)
 	return n.attrs[name] != nil
 }
 
 // ignore marks attributes that change no result.
 func (n *nodeInfo) ignore(names ...string) {
 	for _, name := range names {
-		n.asked[name] = true
+		n.ask(name)
+	}
+}
+
+// ask notes that an attribute is looked at, whatever its type.
+func (n *nodeInfo) ask(name string) {
+	if _, known := n.asked[name]; !known {
+		n.asked[name] = onnx.AttrUndefined
 	}
 }
 

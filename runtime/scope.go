@@ -1,7 +1,138 @@
 package runtime
 
-// scope is a compiled graph: names resolved to slots.
-type scope struct{}
+import (
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// scope is a compiled graph: names resolved to slots. It is read-only once compiled.
+type scope struct {
+	graph   *onnx.Graph
+	parent  *scope // lexically outer scope; nil for the main graph and function bodies
+	env     *environment
+	slots   int
+	names   map[string]operand // what this scope itself defines, live values only
+	inputs  []int              // slot of each formal input, -1 where nobody reads it
+	outputs []operand
+	steps   []step
+}
+
+// environment is what all scopes of the main graph, or of one function call, share.
+type environment struct {
+	opset func(domain string) int64
+	attrs map[string]*onnx.Attribute // of the function call, nil in the main graph
+}
+
+// operand says where an input comes from: absent, a constant, or a slot of the frame depth levels out.
+type operand struct {
+	present  bool
+	constant *constant
+	depth    int
+	slot     int
+}
+
+// step is one node that runs.
+type step struct {
+	op   operator
+	info *nodeInfo
+	in   []operand
+	out  []int // slot of each output, -1 where nobody reads it
+	// release lists the slots whose last reader this step is.
+	release []int
+	observe []int // input slots shown to the observer
+}
+
+// resolve finds a name as seen from s.
+func (s *scope) resolve(name string) (operand, bool) {
+	for depth := 0; s != nil; depth, s = depth+1, s.parent {
+		if o, ok := s.names[name]; ok {
+			o.depth = depth
+			return o, true
+		}
+	}
+	return operand{}, false
+}
+
+// slot defines a new slot for name.
+func (s *scope) slot(name string) int {
+	k := s.slots
+	s.slots++
+	s.names[name] = operand{present: true, slot: k}
+	return k
+}
 
 // frame holds the values of one run of a scope.
-type frame struct{}
+type frame struct {
+	parent *frame
+	values []*value
+}
+
+// at walks out depth frames.
+func (f *frame) at(depth int) *frame {
+	for ; depth > 0; depth-- {
+		f = f.parent
+	}
+	return f
+}
+
+// liveness is what a graph really needs, overridden inputs left out.
+type liveness struct {
+	node []bool          // by node index: some output is read
+	read map[string]bool // names read in this graph, by its nodes, their bodies, or as graph outputs
+	free []string        // names read that the graph does not define, in first-use order
+}
+
+// live walks a graph backwards from its outputs. Bodies of live nodes count as readers of what they capture.
+func (c *compiler) live(g *onnx.Graph) *liveness {
+	if l := c.liveness[g]; l != nil {
+		return l
+	}
+	defined := map[string]bool{}
+	for _, v := range g.Inputs {
+		defined[v.Name] = true
+	}
+	for _, t := range g.Initializers {
+		defined[t.Name] = true
+	}
+	for _, t := range g.Sparse {
+		defined[t.Name] = true
+	}
+	for _, n := range g.Nodes {
+		for _, name := range n.Outputs {
+			defined[name] = true
+		}
+	}
+	l := &liveness{node: make([]bool, len(g.Nodes)), read: map[string]bool{}}
+	read := func(name string) {
+		if name == "" || l.read[name] {
+			return
+		}
+		l.read[name] = true
+		if !defined[name] {
+			l.free = append(l.free, name)
+		}
+	}
+	for _, v := range g.Outputs {
+		read(v.Name)
+	}
+	for i := len(g.Nodes) - 1; i >= 0; i-- {
+		n := g.Nodes[i]
+		for _, name := range n.Outputs {
+			l.node[i] = l.node[i] || l.read[name]
+		}
+		if !l.node[i] {
+			continue
+		}
+		for k, name := range n.Inputs {
+			if c.overrides[Observed{n, k}] == nil {
+				read(name)
+			}
+		}
+		for _, b := range n.Subgraphs() {
+			for _, name := range c.live(b).free {
+				read(name)
+			}
+		}
+	}
+	c.liveness[g] = l
+	return l
+}

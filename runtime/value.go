@@ -1,13 +1,16 @@
 package runtime
 
-import "github.com/trconvert/trconvert/onnx"
+import (
+	"github.com/trconvert/trconvert/internal/shape"
+	"github.com/trconvert/trconvert/onnx"
+)
 
 // value is what a slot of a graph holds: a tensor, a sequence of tensors, or an optional of either.
 type value struct {
+	kind     valueKind
 	tensor   *Tensor
 	sequence []*Tensor
-	kind     valueKind
-	elem     onnx.DataType // element type of an empty sequence
+	elem     onnx.DataType // element type of a sequence
 }
 
 type valueKind uint8
@@ -18,16 +21,62 @@ const (
 	kindNone // an optional that holds nothing
 )
 
+func (k valueKind) String() string {
+	return [...]string{"tensor", "sequence", "empty optional"}[k]
+}
+
 // newTensor wraps data, which must have one entry per element.
 func newTensor(t onnx.DataType, dims []int, data any) *Tensor {
 	return &Tensor{Type: t, Dims: dims, Data: data}
 }
 
-// elements is the product of dims.
+// elements is the product of dims that are known to be sound.
 func elements(dims []int) int {
 	n := 1
 	for _, d := range dims {
 		n *= d
 	}
 	return n
+}
+
+// zeros makes a tensor of zeros (empty strings) of any type.
+func zeros(t onnx.DataType, dims []int) (*Tensor, error) {
+	n, err := shape.Size(dims, maxElements)
+	if err != nil {
+		return nil, err
+	}
+	var data any
+	switch t {
+	case onnx.Float:
+		data = make([]float32, n)
+	case onnx.Double:
+		data = make([]float64, n)
+	case onnx.Int8, onnx.Int4, onnx.Int2:
+		data = make([]int8, n)
+	case onnx.Int16:
+		data = make([]int16, n)
+	case onnx.Int32:
+		data = make([]int32, n)
+	case onnx.Int64:
+		data = make([]int64, n)
+	case onnx.Uint16, onnx.Float16, onnx.BFloat16:
+		data = make([]uint16, n)
+	case onnx.Uint32:
+		data = make([]uint32, n)
+	case onnx.Uint64:
+		data = make([]uint64, n)
+	case onnx.Bool:
+		data = make([]bool, n)
+	case onnx.String:
+		data = make([]string, n)
+	case onnx.Complex64:
+		data = make([]complex64, n)
+	case onnx.Complex128:
+		data = make([]complex128, n)
+	case onnx.Uint8, onnx.Uint4, onnx.Uint2, onnx.Float4E2M1, onnx.Float8E4M3FN, onnx.Float8E4M3FNUZ, onnx.Float8E5M2, onnx.Float8E5M2FNUZ, onnx.Float8E8M0:
+		data = make([]uint8, n)
+	default:
+		return nil, unsupportedType(t)
+	}
+	return newTensor(t, dims, data), nil
 }

@@ -1,0 +1,296 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	goruntime "runtime"
+	"sort"
+
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// maxNodes bounds the nodes of a compiled program: functions are expanded at each call, which can grow exponentially.
+const maxNodes = 1 << 20
+
+// compiler holds what Compile needs and Run does not.
+type compiler struct {
+	ctx         context.Context
+	program     *Program
+	model       *onnx.Model
+	overrides   map[Observed]*constant
+	functions   map[functionKey]*onnx.Function
+	calling     map[functionKey]bool // functions on the expansion path
+	liveness    map[*onnx.Graph]*liveness
+	constants   map[*onnx.Tensor]*constant
+	unsupported UnsupportedError
+	nodes       int
+}
+
+type functionKey struct{ domain, name, overload string }
+
+// Compile prepares a model. Everything unsupported is reported at once as an *UnsupportedError: operators, opset versions,
+// attributes, and types as far as they are known before a run. Nodes that no output needs are left out. No weight is decoded before
+// the first Run that needs it.
+func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
+	p := &Program{model: m, outputs: m.Graph.Outputs, threads: o.Threads, observe: map[Observed]bool{}}
+	if p.threads <= 0 {
+		p.threads = goruntime.GOMAXPROCS(0)
+	}
+	for _, ob := range o.Observe {
+		p.observe[ob] = true
+	}
+	c := &compiler{
+		ctx: ctx, program: p, model: m,
+		overrides: map[Observed]*constant{},
+		functions: map[functionKey]*onnx.Function{},
+		calling:   map[functionKey]bool{},
+		liveness:  map[*onnx.Graph]*liveness{},
+		constants: map[*onnx.Tensor]*constant{},
+	}
+	for _, v := range o.Overrides {
+		if v.Node == nil || v.Slot < 0 || v.Slot >= len(v.Node.Inputs) || v.Value == nil {
+			return nil, fmt.Errorf("runtime: override: slot %d of %v: no such input, or no value", v.Slot, v.Node)
+		}
+		if err := checkArray(v.Value); err != nil {
+			return nil, fmt.Errorf("runtime: override: slot %d of %v: %w", v.Slot, v.Node, err)
+		}
+		k := &constant{keep: true}
+		k.value.Store(&value{tensor: v.Value})
+		c.overrides[Observed{v.Node, v.Slot}] = k
+	}
+	for _, f := range m.Functions {
+		c.functions[functionKey{domainName(f.Domain), f.Name, f.Overload}] = f
+	}
+	initialized := map[string]bool{}
+	for _, t := range m.Graph.Initializers {
+		initialized[t.Name] = true
+	}
+	for _, v := range m.Graph.Inputs {
+		if initialized[v.Name] {
+			continue
+		}
+		if v.Type != nil && v.Type.Kind != "" && v.Type.Kind != "tensor" {
+			c.unsupported.add(fmt.Sprintf("graph input: kind %q", v.Type.Kind), fmt.Sprintf("%q", v.Name))
+		}
+		p.inputs = append(p.inputs, v)
+	}
+	s, err := c.graph(m.Graph, p.inputs, nil, &environment{opset: m.Opset})
+	if err != nil {
+		return nil, err
+	}
+	if c.unsupported.Counts != nil {
+		return nil, &c.unsupported
+	}
+	p.main = s
+	return p, nil
+}
+
+// domainName maps both spellings of the default domain to "".
+func domainName(d string) string {
+	if d == "ai.onnx" {
+		return ""
+	}
+	return d
+}
+
+// graph compiles one scope. inputs are the formal inputs that a run gives values for.
+func (c *compiler) graph(g *onnx.Graph, inputs []*onnx.ValueInfo, parent *scope, env *environment) (*scope, error) {
+	s := &scope{graph: g, parent: parent, env: env, names: map[string]operand{}}
+	l := c.live(g)
+	for _, v := range inputs {
+		if s.slot(v.Name); !l.read[v.Name] {
+			delete(s.names, v.Name)
+		}
+	}
+	for _, t := range g.Initializers {
+		if l.read[t.Name] {
+			s.names[t.Name] = operand{present: true, constant: c.initializer(t)}
+		}
+	}
+	for _, t := range g.Sparse {
+		if l.read[t.Name] {
+			c.unsupported.add("sparse initializer", fmt.Sprintf("%q", t.Name))
+			s.names[t.Name] = operand{present: true, constant: &constant{}}
+		}
+	}
+	for i, n := range g.Nodes {
+		if !l.node[i] {
+			continue
+		}
+		if err := c.ctx.Err(); err != nil {
+			return nil, fmt.Errorf("runtime: %w", err)
+		}
+		if c.nodes++; c.nodes > maxNodes {
+			return nil, fmt.Errorf("runtime: %v: more than %d nodes once functions are expanded", n, maxNodes)
+		}
+		if err := c.node(s, l, n); err != nil {
+			return nil, err
+		}
+	}
+	for _, v := range g.Outputs {
+		o, ok := s.resolve(v.Name)
+		if !ok {
+			return nil, fmt.Errorf("runtime: output %q of graph %q: nothing computes it", v.Name, g.Path())
+		}
+		if o.constant != nil {
+			o.constant.keep = true
+		}
+		s.outputs = append(s.outputs, o)
+	}
+	s.planRelease()
+	return s, nil
+}
+
+// initializer is the constant of a stored tensor, the same one for every scope that is compiled from it.
+func (c *compiler) initializer(t *onnx.Tensor) *constant {
+	k := c.constants[t]
+	if k == nil {
+		k = &constant{tensor: t}
+		c.constants[t] = k
+	}
+	return k
+}
+
+// node compiles one live node into a step, or into constants where all it depends on is constant.
+func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
+	info := &nodeInfo{node: n, opset: s.env.opset(domainName(n.Domain)), scope: s, compiler: c, asked: map[string]onnx.AttributeType{}}
+	info.attrs = boundAttributes(n, s.env)
+	info.read = make([]bool, len(n.Outputs))
+	for k, name := range n.Outputs {
+		info.read[k] = name != "" && l.read[name]
+	}
+	st := step{info: info}
+	fold := !nondeterministic[n.OpType]
+	for k, name := range n.Inputs {
+		var o operand
+		if k := c.overrides[Observed{n, k}]; k != nil {
+			o = operand{present: true, constant: k}
+		} else if name != "" {
+			var ok bool
+			if o, ok = s.resolve(name); !ok {
+				return fmt.Errorf("runtime: %v: input %q: nothing computes it before this node", n, name)
+			}
+		}
+		if c.program.observe[Observed{n, k}] {
+			st.observe = append(st.observe, k)
+		}
+		fold = fold && (!o.present || o.constant != nil)
+		st.in = append(st.in, o)
+	}
+	for _, b := range n.Subgraphs() {
+		for _, name := range c.live(b).free {
+			o, ok := s.resolve(name)
+			if !ok {
+				return fmt.Errorf("runtime: %v: %q is read in graph %q: nothing computes it before this node", n, name, b.Path())
+			}
+			fold = fold && o.constant != nil
+			info.captured = append(info.captured, o)
+		}
+	}
+	if n.OpType == "Constant" && domainName(n.Domain) == "" && n.Attr("value") != nil && n.Attr("value").T != nil && len(n.Outputs) == 1 {
+		s.names[n.Outputs[0]] = operand{present: true, constant: c.initializer(n.Attr("value").T)}
+		return nil
+	}
+	var err error
+	if st.op, err = c.build(info); err != nil {
+		return err
+	}
+	if fold && st.observe == nil {
+		c.foldNode(s, st)
+		return nil
+	}
+	for _, o := range st.in {
+		if o.constant != nil {
+			o.constant.keep = true
+		}
+	}
+	for k, name := range n.Outputs {
+		if info.read[k] {
+			st.out = append(st.out, s.slot(name))
+		} else {
+			st.out = append(st.out, -1)
+		}
+	}
+	s.steps = append(s.steps, st)
+	return nil
+}
+
+// nondeterministic lists the operators whose result differs from run to run.
+var nondeterministic = map[string]bool{
+	"RandomNormal": true, "RandomNormalLike": true, "RandomUniform": true, "RandomUniformLike": true, "Multinomial": true, "Bernoulli": true,
+}
+
+// build finds the operator of a node. What is unsupported is noted, and nil returned.
+func (c *compiler) build(n *nodeInfo) (operator, error) {
+	op, err := c.buildKnown(n)
+	if err == nil && n.err != nil {
+		err = n.err
+	}
+	if err == nil {
+		if name := n.unasked(); name != "" {
+			err = unsupportedf("attribute %q", name)
+		}
+	}
+	if err == nil {
+		return op, nil
+	}
+	if isUnsupported(err) {
+		c.unsupported.add(opKey(n.node)+": "+err.Error(), n.node.String())
+		return nil, nil
+	}
+	return nil, nodeErrorf(n.node, err)
+}
+
+// buildKnown looks in the model's functions first, as the specification wants, then in the operator table.
+func (c *compiler) buildKnown(n *nodeInfo) (operator, error) {
+	domain := domainName(n.node.Domain)
+	key := functionKey{domain, n.node.OpType, n.node.Overload}
+	if f := c.functions[key]; f != nil {
+		return c.buildFunction(n, key, f)
+	}
+	if domain != "" {
+		return nil, unsupportedf("operator")
+	}
+	versions := operators[n.node.OpType]
+	if versions == nil {
+		return nil, unsupportedf("operator")
+	}
+	if n.opset < versions[0].since || n.opset > newestOpset {
+		return nil, unsupportedf("opset %d (supported: %d to %d)", n.opset, versions[0].since, newestOpset)
+	}
+	k := sort.Search(len(versions), func(i int) bool { return versions[i].since > n.opset })
+	return versions[k-1].build(n)
+}
+
+// opKey names an operator in reports.
+func opKey(n *onnx.Node) string {
+	if d := domainName(n.Domain); d != "" {
+		return d + "." + n.OpType
+	}
+	return n.OpType
+}
+
+// planRelease finds the last reader of every slot, bodies counting as reads of the node that holds them.
+func (s *scope) planRelease() {
+	kept := make([]bool, s.slots)
+	for _, o := range s.outputs {
+		if o.constant == nil && o.depth == 0 {
+			kept[o.slot] = true
+		}
+	}
+	for i := len(s.steps) - 1; i >= 0; i-- {
+		st := &s.steps[i]
+		last := func(o operand) {
+			if o.present && o.constant == nil && o.depth == 0 && !kept[o.slot] {
+				kept[o.slot] = true
+				st.release = append(st.release, o.slot)
+			}
+		}
+		for _, o := range st.in {
+			last(o)
+		}
+		for _, o := range st.info.captured {
+			last(o)
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package runtime
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/trconvert/trconvert/internal/shape"
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// buildLoop: https://onnx.ai/onnx/operators/onnx__Loop.html
+func buildLoop(n *nodeInfo) (operator, error) {
+	if n.inputs() < 2 {
+		return nil, fmt.Errorf("node has %d inputs, want at least 2", n.inputs())
+	}
+	carried := n.inputs() - 2
+	s, err := n.body("body", n.inputs())
+	if err != nil {
+		return nil, err
+	}
+	if len(s.outputs) < 1+carried || len(s.outputs)-1 < n.outputs() {
+		return nil, fmt.Errorf("attribute \"body\": graph has %d outputs, want 1 condition and at least the %d carried values and %d outputs of the node", len(s.outputs), carried, n.outputs())
+	}
+	return &loopOp{body: s, carried: carried}, nil
+}
+
+type loopOp struct {
+	body    *scope
+	carried int
+}
+
+func (o *loopOp) run(*call, []*Tensor) ([]*Tensor, error) { return nil, errValuesOnly }
+
+func (o *loopOp) runValues(c *call, in []*value) ([]*value, error) {
+	trips := int64(math.MaxInt64)
+	if in[0] != nil {
+		t, err := tensorOf(in[0])
+		if err != nil {
+			return nil, fmt.Errorf("input M: %w", err)
+		}
+		if trips, err = int64Scalar(t); err != nil {
+			return nil, fmt.Errorf("input M: %w", err)
+		}
+	}
+	run := true
+	if in[1] != nil {
+		var err error
+		if run, err = condition(in[1]); err != nil {
+			return nil, fmt.Errorf("input cond: %w", err)
+		}
+	}
+	state := append([]*value(nil), in[2:]...)
+	scans := make([]scanOutput, len(o.body.outputs)-1-o.carried)
+	for i := int64(0); run && i < trips; i++ {
+		if err := c.ctx.Err(); err != nil {
+			return nil, err
+		}
+		args := append([]*value{
+			{tensor: newTensor(onnx.Int64, []int{}, []int64{i})},
+			{tensor: newTensor(onnx.Bool, []int{}, []bool{run})},
+		}, state...)
+		out, err := c.runBody(o.body, args)
+		if err != nil {
+			return nil, err
+		}
+		if run, err = condition(out[0]); err != nil {
+			return nil, fmt.Errorf("iteration %d: condition: %w", i, err)
+		}
+		copy(state, out[1:])
+		for k := range scans {
+			if err := scans[k].add(out[1+o.carried+k]); err != nil {
+				return nil, fmt.Errorf("iteration %d: scan output %d: %w", i, k, err)
+			}
+		}
+	}
+	for k := range scans {
+		t, err := scans[k].stack(0, o.body.graph.Outputs[1+o.carried+k].Type)
+		if err != nil {
+			return nil, fmt.Errorf("scan output %d: %w", k, err)
+		}
+		state = append(state, &value{tensor: t})
+	}
+	return state, nil
+}
+
+// scanOutput collects one tensor per iteration.
+type scanOutput struct {
+	parts []*Tensor
+	total int
+}
+
+func (s *scanOutput) add(v *value) error {
+	t, err := tensorOf(v)
+	if err != nil {
+		return err
+	}
+	if len(s.parts) > 0 {
+		first := s.parts[0]
+		if t.Type != first.Type || !sameDims(t.Dims, first.Dims) {
+			return fmt.Errorf("is %v%v, the first iteration gave %v%v", t.Type, t.Dims, first.Type, first.Dims)
+		}
+	}
+	if s.total += max(1, elements(t.Dims)); s.total > maxElements {
+		return fmt.Errorf("more than %d elements in all", maxElements)
+	}
+	s.parts = append(s.parts, t)
+	return nil
+}
+
+// stack joins the parts along a new axis of the result.
+func (s *scanOutput) stack(axis int, declared *onnx.TypeInfo) (*Tensor, error) {
+	if len(s.parts) == 0 {
+		return emptyLike(declared, axis)
+	}
+	return stack(s.parts, axis)
+}
+
+// stack joins tensors of one type and shape along a new axis.
+func stack(parts []*Tensor, axis int) (*Tensor, error) {
+	dims, err := shape.UnsqueezeDims(parts[0].Dims, []int64{int64(axis)})
+	if err != nil {
+		return nil, err
+	}
+	wide := make([]*Tensor, len(parts))
+	for k, t := range parts {
+		wide[k] = newTensor(t.Type, dims, t.Data)
+	}
+	return concat(wide, axis)
+}
+
+// concat joins tensors of one type along an axis.
+func concat(parts []*Tensor, axis int) (*Tensor, error) {
+	shapes := make([][]int, len(parts))
+	others := make([]shape.Elements, len(parts))
+	for k, t := range parts {
+		e, err := shape.Of(t.Data)
+		if err != nil {
+			return nil, err
+		}
+		if t.Type != parts[0].Type {
+			return nil, fmt.Errorf("element %d is %v, element 0 %v", k, t.Type, parts[0].Type)
+		}
+		shapes[k], others[k] = t.Dims, e
+	}
+	e, dims, err := others[0].Concat(others[1:], shapes, int64(axis), maxElements)
+	if err != nil {
+		return nil, err
+	}
+	return newTensor(parts[0].Type, dims, e.Data()), nil
+}
+
+func sameDims(a, b []int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}

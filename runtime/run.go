@@ -1,0 +1,178 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// runner is one call of Run.
+type runner struct {
+	ctx     context.Context
+	program *Program
+	observe func(Observed, *Tensor)
+	folding bool // this goroutine holds Program.fold
+}
+
+// graph runs a scope once: in has one value per formal input, the result one per output.
+func (r *runner) graph(s *scope, parent *frame, in []*value) ([]*value, error) {
+	f := &frame{parent: parent, values: make([]*value, s.slots)}
+	copy(f.values, in)
+	for i := range s.steps {
+		st := &s.steps[i]
+		args := make([]*value, len(st.in))
+		for k, o := range st.in {
+			v, err := r.operand(f, o)
+			if err != nil {
+				return nil, err
+			}
+			args[k] = v
+		}
+		for _, k := range st.observe {
+			if r.observe != nil && args[k] != nil {
+				r.observe(Observed{st.info.node, k}, args[k].tensor)
+			}
+		}
+		out, err := r.step(st, f, args)
+		if err != nil {
+			return nil, err
+		}
+		for _, slot := range st.release {
+			f.values[slot] = nil
+		}
+		for k, slot := range st.out {
+			if slot >= 0 {
+				f.values[slot] = out[k]
+			}
+		}
+	}
+	out := make([]*value, len(s.outputs))
+	for k, o := range s.outputs {
+		v, err := r.operand(f, o)
+		if err != nil {
+			return nil, err
+		}
+		out[k] = v
+	}
+	return out, nil
+}
+
+// operand reads a value, nil where it is absent.
+func (r *runner) operand(f *frame, o operand) (*value, error) {
+	switch {
+	case !o.present:
+		return nil, nil
+	case o.constant != nil:
+		return r.constant(o.constant)
+	}
+	return f.at(o.depth).values[o.slot], nil
+}
+
+// step runs one node and checks that it gave every output that is read.
+func (r *runner) step(st *step, f *frame, in []*value) ([]*value, error) {
+	if err := r.ctx.Err(); err != nil {
+		return nil, nodeErrorf(st.info.node, err)
+	}
+	c := &call{ctx: r.ctx, node: st.info, threads: r.program.threads, runner: r, frame: f}
+	out, err := guard(st.op, c, in)
+	if err != nil {
+		return nil, nodeErrorf(st.info.node, err)
+	}
+	for k, read := range st.info.read {
+		if read && (k >= len(out) || out[k] == nil) {
+			return nil, nodeErrorf(st.info.node, fmt.Errorf("output %d %q is not computed", k, st.info.node.Output(k)))
+		}
+	}
+	return out, nil
+}
+
+// guard runs the operator. A panic in it, which no shape check of the operator foresaw, becomes an error.
+func guard(op operator, c *call, in []*value) (out []*value, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{value: p, stack: debug.Stack(), inputs: describe(in)}
+		}
+	}()
+	if op, ok := op.(valueOperator); ok {
+		return op.runValues(c, in)
+	}
+	tensors := make([]*Tensor, len(in))
+	for k, v := range in {
+		if v == nil {
+			continue
+		}
+		if v.kind != kindTensor {
+			return nil, fmt.Errorf("input %d %q is a %v, want a tensor", k, c.node.node.Input(k), v.kind)
+		}
+		tensors[k] = v.tensor
+	}
+	results, err := op.run(c, tensors)
+	if err != nil {
+		return nil, err
+	}
+	out = make([]*value, len(results))
+	for k, t := range results {
+		if t != nil {
+			out[k] = &value{tensor: t}
+		}
+	}
+	return out, nil
+}
+
+// panicError is a defect of an operator met at run time.
+type panicError struct {
+	value  any
+	stack  []byte
+	inputs string
+}
+
+func (e *panicError) Error() string {
+	return fmt.Sprintf("internal error on inputs %s: %v", e.inputs, e.value)
+}
+
+// describe lists types and dims of values for errors.
+func describe(in []*value) string {
+	s := ""
+	for k, v := range in {
+		if k > 0 {
+			s += ", "
+		}
+		switch {
+		case v == nil:
+			s += "absent"
+		case v.kind != kindTensor:
+			s += v.kind.String()
+		default:
+			s += fmt.Sprintf("%v%v", v.tensor.Type, v.tensor.Dims)
+		}
+	}
+	return s
+}
+
+// nodeError places an error at a node.
+type nodeError struct {
+	node *onnx.Node
+	err  error
+}
+
+func (e *nodeError) Error() string { return "runtime: " + e.node.String() + ": " + e.err.Error() }
+func (e *nodeError) Unwrap() error { return e.err }
+
+// nodeErrorf places err at n unless it is placed already, and turns what is unsupported into an *UnsupportedError.
+func nodeErrorf(n *onnx.Node, err error) error {
+	var placed *nodeError
+	var report *UnsupportedError
+	var lacks *unsupported
+	switch {
+	case errors.As(err, &placed), errors.As(err, &report):
+		return err
+	case errors.As(err, &lacks):
+		u := &UnsupportedError{}
+		u.add(opKey(n)+": "+lacks.reason, n.String())
+		return u
+	}
+	return &nodeError{n, err}
+}
