@@ -45,6 +45,9 @@ func (p *Patch) Apply(ctx context.Context) (*Model, error) {
 	a := &application{p: p, m: m, views: views}
 	err := a.edit(ctx)
 	if err == nil {
+		err = Check(m) // before names that clash could make something look dead
+	}
+	if err == nil {
 		a.prune(alive)
 		err = Check(m)
 	}
