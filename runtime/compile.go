@@ -3,9 +3,9 @@ package runtime
 import (
 	"context"
 	"fmt"
-	goruntime "runtime"
 	"sort"
 
+	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/onnx"
 )
 
@@ -32,9 +32,9 @@ type functionKey struct{ domain, name, overload string }
 // attributes, and types as far as they are known before a run. Nodes that no output needs are left out. No weight is decoded before
 // the first Run that needs it.
 func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
-	p := &Program{model: m, outputs: m.Graph.Outputs, threads: o.Threads, observe: map[Observed]bool{}}
-	if p.threads <= 0 {
-		p.threads = goruntime.GOMAXPROCS(0)
+	p := &Program{model: m, outputs: m.Graph.Outputs, observe: map[Observed]bool{}}
+	if o.Threads > 0 {
+		gemm.SetThreads(o.Threads)
 	}
 	for _, ob := range o.Observe {
 		p.observe[ob] = true

@@ -210,6 +210,16 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
+// TestRecurrentNodeInFunction: the node takes its hidden_size from the function's caller.
+func TestRecurrentNodeInFunction(t *testing.T) {
+	f := function("Layer", "x w r", "h", []string{"size"}, node("RNN", "x w r", "_ h", refAttr("hidden_size", "size", onnxpb.AttributeProto_INT), stringsAttr("activations", "Relu")))
+	m := buildModel(t, graph([]*onnxpb.ValueInfoProto{declared("x", onnx.Float, 2, 1, 1)}, untyped("h"),
+		[]*onnxpb.TensorProto{initFloats("w", []int64{1, 1, 1}, 3), initFloats("r", []int64{1, 1, 1}, 10)},
+		inDomain(node("Layer", "x w r", "h", intAttr("size", 1)), "test")), f)
+	out := runFeeds(t, m, map[string]*Tensor{"x": f32([]int{2, 1, 1}, 1, 2)})
+	wantFloats(t, out["h"], []int{1, 1, 1}, 36) // 3·2 + 10·(3·1)
+}
+
 func TestRecursiveFunction(t *testing.T) {
 	a := function("A", "x", "y", nil, inDomain(node("B", "x", "y"), "test"))
 	b := function("B", "x", "y", nil, inDomain(node("A", "x", "y"), "test"))

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/trconvert/trconvert/onnx"
 )
@@ -53,6 +54,23 @@ func boundAttributes(n *onnx.Node, env *environment) map[string]*onnx.Attribute 
 		attrs[name] = a
 	}
 	return attrs
+}
+
+// bound is the node with its attributes as boundAttributes gives them.
+func (n *nodeInfo) bound() *onnx.Node {
+	if !slices.ContainsFunc(n.node.Attributes, func(a *onnx.Attribute) bool { return a.RefName != "" }) {
+		return n.node
+	}
+	node := *n.node
+	node.Attributes = nil
+	for _, a := range n.node.Attributes {
+		if b := n.attrs[a.Name]; b != nil {
+			named := *b
+			named.Name = a.Name
+			node.Attributes = append(node.Attributes, &named)
+		}
+	}
+	return &node
 }
 
 type functionCall struct{ body *scope }

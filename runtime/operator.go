@@ -41,11 +41,10 @@ type version struct {
 
 // call is the context of one run of one node.
 type call struct {
-	ctx     context.Context
-	node    *nodeInfo
-	threads int // goroutines the operator may use, at least 1
-	runner  *runner
-	frame   *frame // values of the graph the node stands in; nil while constants are folded
+	ctx    context.Context
+	node   *nodeInfo
+	runner *runner
+	frame  *frame // values of the graph the node stands in; nil while constants are folded
 }
 
 // wants says whether somebody reads output k.

@@ -13,7 +13,7 @@ func buildRecurrent(n *nodeInfo) (operator, error) {
 	for _, a := range n.node.Attributes {
 		n.ignore(a.Name) // ParseConfig honours or refuses each of them
 	}
-	cfg, err := recurrent.ParseConfig(n.node, n.opset)
+	cfg, err := recurrent.ParseConfig(n.bound(), n.opset)
 	if err != nil {
 		var u *recurrent.UnsupportedError
 		if errors.As(err, &u) {
@@ -81,7 +81,7 @@ func newLayer[T floating](cfg *recurrent.Config, in []*Tensor) (*layer[T], error
 	l := &layer[T]{cfg: cfg}
 	x := in[recurrent.SlotX]
 	if len(x.Dims) != 3 {
-		return nil, fmt.Errorf("X has dims %v, want rank 3", x.Dims)
+		return nil, fmt.Errorf("input X has dims %v, want rank 3", x.Dims)
 	}
 	l.steps, l.batch, l.inputs = x.Dims[0], x.Dims[1], x.Dims[2]
 	if cfg.Layout == 1 {

@@ -203,7 +203,7 @@ func runLayerCase(l *layerCase, typ onnx.DataType, read ...bool) ([]*Tensor, err
 	if len(read) == 0 {
 		read = []bool{true, true, true}
 	}
-	return op.run(&call{ctx: context.Background(), threads: 1, node: &nodeInfo{read: read}}, l.arrays(typ))
+	return op.run(&call{ctx: context.Background(), node: &nodeInfo{read: read}}, l.arrays(typ))
 }
 
 // check compares the node's outputs with the scalar reference; tolerances are relative to the largest value.
@@ -431,7 +431,7 @@ func BenchmarkLSTM(b *testing.B) {
 	op := &recurrentOp{recurrent.Config{Op: recurrent.LSTM, Hidden: H, Direction: recurrent.Forward, Activations: []recurrent.Activation{{Name: "Sigmoid"}, {Name: "Tanh"}, {Name: "Tanh"}}}}
 	in := []*Tensor{random(T, B, I), random(1, 4*H, I), random(1, 4*H, H), random(1, 8*H)}
 	for b.Loop() {
-		if _, err := op.run(&call{ctx: context.Background(), threads: 1, node: &nodeInfo{read: []bool{true, true, true}}}, in); err != nil {
+		if _, err := op.run(&call{ctx: context.Background(), node: &nodeInfo{read: []bool{true, true, true}}}, in); err != nil {
 			b.Fatal(err)
 		}
 	}

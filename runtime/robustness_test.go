@@ -99,7 +99,7 @@ func tryOperator(t *rapid.T, name string) {
 
 // runGuarded runs an operator and fails on a panic or on a malformed result.
 func runGuarded(t interface{ Fatalf(string, ...any) }, op operator, info *nodeInfo, in []*value) {
-	out, err := guard(op, &call{ctx: context.Background(), node: info, threads: 1}, in)
+	out, err := guard(op, &call{ctx: context.Background(), node: info}, in)
 	var p *panicError
 	if errors.As(err, &p) {
 		t.Fatalf("%v\n%s", err, p.stack)

@@ -76,7 +76,7 @@ func (r *runner) step(st *step, f *frame, in []*value) ([]*value, error) {
 	if err := r.ctx.Err(); err != nil {
 		return nil, nodeErrorf(st.info.node, err)
 	}
-	c := &call{ctx: r.ctx, node: st.info, threads: r.program.threads, runner: r, frame: f}
+	c := &call{ctx: r.ctx, node: st.info, runner: r, frame: f}
 	out, err := guard(st.op, c, in)
 	if err != nil {
 		return nil, nodeErrorf(st.info.node, err)
@@ -158,7 +158,13 @@ type nodeError struct {
 	err  error
 }
 
-func (e *nodeError) Error() string { return "runtime: " + e.node.String() + ": " + e.err.Error() }
+func (e *nodeError) Error() string {
+	what := e.err.Error()
+	if f := (*onnx.FormatError)(nil); errors.As(e.err, &f) {
+		what = f.What // its own text names the node again
+	}
+	return "runtime: " + e.node.String() + ": " + what
+}
 func (e *nodeError) Unwrap() error { return e.err }
 
 // nodeErrorf places err at n unless it is placed already, and turns what is unsupported into an *UnsupportedError.

@@ -36,7 +36,9 @@ type Observed struct {
 type Options struct {
 	Overrides []Override
 	Observe   []Observed
-	Threads   int // 0: GOMAXPROCS
+	// Threads limits the goroutines of the matrix kernels; 0 leaves the limit, at first GOMAXPROCS. The limit holds for the whole
+	// process. Results do not depend on it.
+	Threads int
 }
 
 // Program is a compiled graph; Run may be called from several goroutines.
@@ -45,7 +47,6 @@ type Program struct {
 	main    *scope
 	inputs  []*onnx.ValueInfo
 	outputs []*onnx.ValueInfo
-	threads int
 	observe map[Observed]bool
 	fold    sync.Mutex // held while constants are computed
 }

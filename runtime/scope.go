@@ -9,9 +9,8 @@ type scope struct {
 	graph   *onnx.Graph
 	parent  *scope // lexically outer scope; nil for the main graph and function bodies
 	env     *environment
-	slots   int
+	slots   int                // the formal inputs come first, in order
 	names   map[string]operand // what this scope itself defines, live values only
-	inputs  []int              // slot of each formal input, -1 where nobody reads it
 	outputs []operand
 	steps   []step
 }
