@@ -178,7 +178,12 @@ func (r ring) check() error {
 	if err != nil {
 		return err
 	}
-	if _, err := product(r.Ranks); err != nil {
+	for k, mode := range slices.Concat(r.InModes, r.OutModes) {
+		if _, err := product([]int{r.Ranks[k], mode, r.Ranks[(k+1)%d]}); err != nil {
+			return err
+		}
+	}
+	if _, err := product([]int{r.Ranks[0], r.Ranks[len(r.InModes)]}); err != nil {
 		return err
 	}
 	if r.In < 1 || in < r.In {

@@ -13,7 +13,7 @@ import (
 // contradict the specification) is an *onnx.FormatError; a node that cannot be decomposed is a Site with Decomposable false and a
 // Reason. R, B, P and the states may be computed when the model runs; only W must be constant, because W alone is replaced.
 //
-// No weight is read, except to find copies: where several matrices have equal types and dims and at most 64 MiB each, their
+// No weight is read, except to find copies: where several matrices have equal types and dims and at most 16 MiB each, their
 // payloads are compared, one in memory at a time.
 func Find(ctx context.Context, m *onnx.Model) ([]*Site, error) {
 	v := newValues(m)

@@ -14,7 +14,7 @@ import (
 )
 
 // compareBytes is the largest payload that is read to find out whether two tensors are copies of each other.
-const compareBytes = 64 << 20
+const compareBytes = 16 << 20
 
 // maxShared bounds the nodes that may share one W: each lists all others.
 const maxShared = 1024
