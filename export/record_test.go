@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/onnxpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // compactModel is a plain layer with a ring.
@@ -132,4 +134,45 @@ func TestDenseIsTerminal(t *testing.T) {
 		sites := find(t, m)
 		m = lower(t, m, []Replacement{{sites, randomFactor(2, 32, 24, []int{4, 6}, []int{4, 8}, []int{2, 2, 2, 2})}}, Options{Form: Dense})
 	}
+}
+
+// Metadata are text of anybody's making: whatever stands in them, reading ends in records that fit the graph or in an error.
+func FuzzRecords(f *testing.F) {
+	l := plainLayer()
+	p := l.proto()
+	add := func(text string) *onnx.Model {
+		q := proto.Clone(p).(*onnxpb.ModelProto)
+		q.MetadataProps = []*onnxpb.StringStringEntryProto{{Key: proto.String(RingKey), Value: &text}}
+		data, err := proto.Marshal(q)
+		if err != nil {
+			return nil
+		}
+		m, err := onnx.Decode("fuzz.onnx", data)
+		if err != nil {
+			return nil
+		}
+		return m
+	}
+	f.Add(`{"schema":"trconvert.ring/v1","rings":[]}`)
+	f.Add(`{"schema":"trconvert.ring/v1","rings":[{"sites":["cell"],"x":["x"],"format":"tr","form":"bottleneck","in":24,"out":32,"in_modes":[24],"out_modes":[32],"ranks":[1,24],"cores":["W","W"],"merged_output":true}]}`)
+	f.Add(`{"schema":"trconvert.ring/v1","rings":[{"sites":["cell"],"x":["x"],"form":"cores","in":1,"out":1,"in_modes":[1],"out_modes":[1],"ranks":[1,1],"cores":["x","R"]}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		m := add(text)
+		if m == nil {
+			return
+		}
+		records, err := Records(m)
+		if err != nil {
+			return
+		}
+		for _, r := range records {
+			r.Params()
+			if _, err := r.Factor(context.Background(), m); err != nil {
+				t.Logf("factor: %v", err)
+			}
+		}
+		if _, err := Expand(context.Background(), m); err != nil {
+			t.Logf("expand: %v", err)
+		}
+	})
 }
