@@ -15,6 +15,7 @@ const (
 // last state by ridge regression. All are multiples of a small power of two, so that the last bits of exp on different machines do not show.
 type gestureWeights struct {
 	w, r, b         []float64 // [4H, pixels], [4H, H], [8H]; gates i, o, f, c
+	columns         []float64 // w transposed
 	readout, offset []float64 // [H, classes], [classes]
 }
 
@@ -49,6 +50,12 @@ func makeGestures() *gestureWeights {
 		g.b[1*hidden+u] = 1
 		g.b[2*hidden+u] = grid(-1.5+4*float64(u)/(hidden-1), 1<<12) // memories from about one frame to the whole clip
 		g.b[3*hidden+u] = grid(rnd.NormFloat64()*0.3, 1<<12)
+	}
+	g.columns = make([]float64, len(g.w))
+	for row := range 4 * hidden {
+		for p := range pixels {
+			g.columns[p*4*hidden+row] = g.w[row*pixels+p]
+		}
 	}
 	g.fit(clips("train", 2400))
 	return g
@@ -106,8 +113,8 @@ func (g *gestureWeights) run(c *clip) []float64 {
 				continue
 			}
 			x := float64(v) / 255
-			for k := range z {
-				z[k] += g.w[k*pixels+p] * x
+			for k, w := range g.columns[p*4*hidden : (p+1)*4*hidden] {
+				z[k] += w * x
 			}
 		}
 		for u := range hidden {

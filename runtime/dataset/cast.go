@@ -51,9 +51,9 @@ func cast(data any, from, to onnx.DataType) (any, error) {
 	case []uint16:
 		switch from {
 		case onnx.Float16:
-			return castTo(widen(d, float16To32), to)
+			return castTo(widen(d, onnx.Float16ToFloat32), to)
 		case onnx.BFloat16:
-			return castTo(widen(d, bfloat16To32), to)
+			return castTo(widen(d, onnx.BFloat16ToFloat32), to)
 		}
 		return castTo(d, to)
 	case []uint32:
@@ -79,9 +79,9 @@ func castTo[S number](src []S, to onnx.DataType) (any, error) {
 	case onnx.Double:
 		return castFloat[S, float64](src, to, math.MaxFloat64)
 	case onnx.Float16:
-		return castHalf(src, to, float16From32, float16To32)
+		return castHalf(src, to, onnx.Float32ToFloat16, onnx.Float16ToFloat32)
 	case onnx.BFloat16:
-		return castHalf(src, to, bfloat16From32, bfloat16To32)
+		return castHalf(src, to, onnx.Float32ToBFloat16, onnx.BFloat16ToFloat32)
 	case onnx.Int8:
 		return castInt[S, int8](src, to, math.MinInt8, 1<<7)
 	case onnx.Int16:
@@ -173,46 +173,4 @@ func widen(bits []uint16, f func(uint16) float32) []float32 {
 		out[i] = f(b)
 	}
 	return out
-}
-
-func bfloat16To32(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
-
-// bfloat16From32 rounds to nearest, ties to even.
-func bfloat16From32(f float32) uint16 {
-	b := math.Float32bits(f)
-	if f != f {
-		return uint16(b>>16) | 0x40
-	}
-	return uint16((b + 0x7fff + b>>16&1) >> 16)
-}
-
-// float16To32 widens IEEE 754 binary16; exact.
-func float16To32(h uint16) float32 {
-	sign := uint32(h>>15) << 31
-	exp, frac := uint32(h>>10)&31, uint32(h)&1023
-	switch exp {
-	case 31: // Inf, NaN
-		return math.Float32frombits(sign | 255<<23 | frac<<13)
-	case 0: // zero, subnormal: frac · 2⁻²⁴
-		f := float32(frac) * (1.0 / (1 << 24))
-		return math.Float32frombits(sign | math.Float32bits(f))
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
-}
-
-// float16From32 rounds to nearest, ties to even; values from 65520 on become Inf.
-func float16From32(f float32) uint16 {
-	b := math.Float32bits(f)
-	sign := uint16(b >> 16 & 0x8000)
-	b &= 0x7fffffff
-	switch {
-	case b > 0x7f800000:
-		return sign | 0x7e00
-	case b >= 0x477ff000: // 65520
-		return sign | 0x7c00
-	case b < 0x38800000: // below 2⁻¹⁴: adding 0.5 leaves frac·2²⁴ rounded in the low bits
-		return sign | uint16(math.Float32bits(math.Float32frombits(b)+0.5)-0x3f000000)
-	}
-	b += 0xfff + b>>13&1
-	return sign | uint16((b>>13)-(112<<10))
 }

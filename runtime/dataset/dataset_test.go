@@ -359,3 +359,109 @@ func TestOpenTellsTheKindByContent(t *testing.T) {
 		t.Errorf("npy for two inputs: %v", err)
 	}
 }
+
+func TestTestDataSetFolders(t *testing.T) {
+	const root = "../../testdata/models"
+	m, err := onnx.OpenFile(context.Background(), root+"/if_outer_w.onnx", onnx.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, path := range []string{root + "/if_outer_w", root + "/if_outer_w/test_data_set_0"} {
+		d, err := Open(context.Background(), path, m, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := d.Feeds(0, 1, 0)
+		if err != nil || d.Len() != 1 || d.MaxBatch() != 1 {
+			t.Fatalf("%d samples, batch %d, %v", d.Len(), d.MaxBatch(), err)
+		}
+		// The whole feed, although axis 0 is symbolic: 7 steps of 3 sequences.
+		if x := f["x"]; !reflect.DeepEqual(x.Dims, []int{7, 3, 96}) || f["forward"].Type != onnx.Bool {
+			t.Errorf("feeds %v, %v", x.Dims, f["forward"])
+		}
+	}
+	for _, tt := range []struct {
+		path, want string
+		opts       Options
+	}{
+		{root, "neither input_0.pb nor", Options{}},
+		{root + "/gestures", "[3, 12, 1024]", Options{}},
+		{root + "/if_outer_w", "no labels", Options{Labels: "label"}},
+		{root + "/if_outer_w", "whole feeds", Options{BatchAxis: map[string]int{"x": 1}}},
+	} {
+		if _, err := Open(context.Background(), tt.path, m, tt.opts); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v does not say %q", tt.path, err, tt.want)
+		}
+	}
+	broken := t.TempDir()
+	if err := os.WriteFile(filepath.Join(broken, "input_0.pb"), []byte("PK\x03\x04"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(context.Background(), broken, m, Options{}); err == nil || !strings.Contains(err.Error(), "input_0.pb") {
+		t.Errorf("a broken tensor: %v", err)
+	}
+}
+
+func TestOpenOwnData(t *testing.T) {
+	m, err := onnx.OpenFile(context.Background(), "../../testdata/models/gestures.onnx", onnx.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	d, err := Open(context.Background(), "../../testdata/models/gestures.npz", m, Options{Labels: "label"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Feeds(8, 24, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x := f["frames"]; d.Len() != 160 || d.MaxBatch() != 160 || x.Type != onnx.Float || !reflect.DeepEqual(x.Dims, []int{16, 12, 1024}) {
+		t.Errorf("%d samples, batches of %d, feed of %v %v", d.Len(), d.MaxBatch(), x.Type, x.Dims)
+	}
+	if l := d.Labels(8, 12); !reflect.DeepEqual(l.Data, []int64{0, 1, 2, 3}) {
+		t.Errorf("labels %v", l)
+	}
+}
+
+// Files in the form the data rules describe, made with NumPy by others.
+func TestOpenSharedData(t *testing.T) {
+	const root = "../../../shared"
+	if _, err := os.Stat(root + "/data"); err != nil {
+		t.Skip("no folder ../shared/data")
+	}
+	type want struct{ len, steps, max int }
+	tests := []struct {
+		model, data string
+		opts        Options
+		want        want
+		input       string
+		dims        []int
+	}{
+		{"models/visible/dtln_model_1/model.onnx", "data/speech/dtln_model_1-heldback.npz", Options{States: map[string]string{"tf_op_layer_stack_2": "input_3"}}, want{8, 400, 1}, "input_2", []int{1, 1, 257}},
+		{"models/visible/silero_vad_v6/model.onnx", "data/speech/silero-heldback.npz", Options{States: map[string]string{"stateN": "state"}}, want{8, 100, 1}, "input", []int{1, 576}},
+		{"models/visible/keras2onnx_test_model_1/model.onnx", "data/speech/blocks512-heldback.npz", Options{}, want{800, 1, 1}, "input_1", []int{1, 1, 512}},
+		{"models/visible/byte_sb_bidi_lstm/model.onnx", "data/text/byte_sb-heldback.npz", Options{}, want{139, 1, 139}, "input", []int{1, 128}},
+		{"data/holistic/dense_lstm64.onnx", "data/holistic/test.npz", Options{Labels: "label"}, want{90, 1, 90}, "x", []int{1, 30, 1662}},
+		{"data/fsdd/dense_lstm128.onnx", "data/fsdd/test.npz", Options{Labels: "label"}, want{300, 1, 300}, "x", []int{1, 12, 1032}},
+	}
+	for _, tt := range tests {
+		m, err := onnx.OpenFile(context.Background(), filepath.Join(root, tt.model), onnx.OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := Open(context.Background(), filepath.Join(root, tt.data), m, tt.opts)
+		if err != nil {
+			t.Errorf("%s: %v", tt.data, err)
+			continue
+		}
+		f, err := d.Feeds(0, 1, d.Steps()-1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (want{d.Len(), d.Steps(), d.MaxBatch()}); got != tt.want || !reflect.DeepEqual(f[tt.input].Dims, tt.dims) {
+			t.Errorf("%s: %+v, want %+v; feed %v, want %v", tt.data, got, tt.want, f[tt.input].Dims, tt.dims)
+		}
+	}
+}

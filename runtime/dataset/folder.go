@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/trconvert/trconvert/onnx"
 )
 
@@ -154,20 +152,10 @@ func readTensor(file string) (string, *onnx.Array, error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("dataset: %w", err)
 	}
-	// The codec reads models, so the tensor becomes the only initializer of one: ModelProto.ir_version = 1, graph = 7, opset_import = 8;
-	// GraphProto.name = 2, initializer = 5; OperatorSetIdProto.version = 2.
-	graph := protowire.AppendString(protowire.AppendTag(nil, 2, protowire.BytesType), "tensor")
-	graph = protowire.AppendBytes(protowire.AppendTag(graph, 5, protowire.BytesType), raw)
-	opset := protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), 14)
-	model := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 8)
-	model = protowire.AppendBytes(protowire.AppendTag(model, 7, protowire.BytesType), graph)
-	model = protowire.AppendBytes(protowire.AppendTag(model, 8, protowire.BytesType), opset)
-	m, err := onnx.Decode(file, model)
+	t, err := onnx.DecodeTensor(file, raw)
 	if err != nil {
-		return "", nil, fmt.Errorf("dataset: %s: not a tensor: %w", quote(file), err)
+		return "", nil, fmt.Errorf("dataset: %s: %w", quote(file), err)
 	}
-	defer m.Close()
-	t := m.Graph.Initializers[0]
 	a, err := t.Array()
 	if err != nil {
 		return "", nil, fmt.Errorf("dataset: %s: %w", quote(file), err)

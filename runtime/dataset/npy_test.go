@@ -29,7 +29,7 @@ func count(a *onnx.Array) []float64 {
 		case []uint16:
 			out[i] = float64(d[i])
 			if a.Type == onnx.Float16 {
-				out[i] = float64(float16To32(d[i]))
+				out[i] = float64(onnx.Float16ToFloat32(d[i]))
 			}
 		case []bool:
 			if d[i] {
@@ -189,16 +189,16 @@ func TestHalvesAgreeWithNumPy(t *testing.T) {
 	}
 	exact, bits := z["exact"].Data.([]float32), z["bits"].Data.([]uint16)
 	for i, b := range bits {
-		if got := float16To32(b); math.Float32bits(got) != math.Float32bits(exact[i]) && got == got {
+		if got := onnx.Float16ToFloat32(b); math.Float32bits(got) != math.Float32bits(exact[i]) && got == got {
 			t.Errorf("float16 %#04x is %v, NumPy says %v", b, got, exact[i])
 		}
-		if back := float16From32(exact[i]); back != b && exact[i] == exact[i] {
+		if back := onnx.Float32ToFloat16(exact[i]); back != b && exact[i] == exact[i] {
 			t.Errorf("float16 %#04x comes back as %#04x", b, back)
 		}
 	}
 	wide, rounded := z["wide"].Data.([]float32), z["rounded"].Data.([]uint16)
 	for i, f := range wide {
-		if got := float16From32(f); got != rounded[i] {
+		if got := onnx.Float32ToFloat16(f); got != rounded[i] {
 			t.Errorf("%v rounds to %#04x, NumPy says %#04x", f, got, rounded[i])
 		}
 	}

@@ -81,7 +81,7 @@ func npyCode(a *onnx.Array) (code string, data any, err error) {
 		bits, _ := a.Data.([]uint16)
 		wide := make([]float32, len(bits))
 		for i, b := range bits {
-			wide[i] = math.Float32frombits(uint32(b) << 16)
+			wide[i] = onnx.BFloat16ToFloat32(b)
 		}
 		code, data = "<f4", wide
 	case onnx.Float8E4M3FN, onnx.Float8E4M3FNUZ, onnx.Float8E5M2, onnx.Float8E5M2FNUZ, onnx.Float8E8M0:
