@@ -108,12 +108,16 @@ func graph(inputs, outputs []*onnxpb.ValueInfoProto, inits []*onnxpb.TensorProto
 	return &onnxpb.GraphProto{Name: proto.String("g"), Input: inputs, Output: outputs, Initializer: inits, Node: nodes}
 }
 
-// buildModel decodes a model of the graph at opset 17.
+// modelProto wraps a graph as a model of opset 17.
+func modelProto(g *onnxpb.GraphProto, functions ...*onnxpb.FunctionProto) *onnxpb.ModelProto {
+	return &onnxpb.ModelProto{IrVersion: proto.Int64(8), Graph: g, Functions: functions,
+		OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(17)}, {Domain: proto.String("test"), Version: proto.Int64(1)}}}
+}
+
+// buildModel decodes a model of the graph.
 func buildModel(t testing.TB, g *onnxpb.GraphProto, functions ...*onnxpb.FunctionProto) *onnx.Model {
 	t.Helper()
-	p := &onnxpb.ModelProto{IrVersion: proto.Int64(8), Graph: g, Functions: functions,
-		OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(17)}, {Domain: proto.String("test"), Version: proto.Int64(1)}}}
-	b, err := proto.Marshal(p)
+	b, err := proto.Marshal(modelProto(g, functions...))
 	if err != nil {
 		t.Fatal(err)
 	}

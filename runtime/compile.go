@@ -10,7 +10,7 @@ import (
 )
 
 // maxNodes bounds the nodes of a compiled program: functions are expanded at each call, which can grow exponentially.
-const maxNodes = 1 << 20
+const maxNodes = 1 << 18
 
 // compiler holds what Compile needs and Run does not.
 type compiler struct {
@@ -37,6 +37,9 @@ func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 		gemm.SetThreads(o.Threads)
 	}
 	for _, ob := range o.Observe {
+		if err := checkSlot(m, ob); err != nil {
+			return nil, fmt.Errorf("runtime: observe: %w", err)
+		}
 		p.observe[ob] = true
 	}
 	c := &compiler{
@@ -48,11 +51,14 @@ func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 		constants: map[*onnx.Tensor]*constant{},
 	}
 	for _, v := range o.Overrides {
-		if v.Node == nil || v.Slot < 0 || v.Slot >= len(v.Node.Inputs) || v.Value == nil {
-			return nil, fmt.Errorf("runtime: override: slot %d of %v: no such input, or no value", v.Slot, v.Node)
+		if err := checkSlot(m, Observed{v.Node, v.Slot}); err != nil {
+			return nil, fmt.Errorf("runtime: override: %w", err)
+		}
+		if v.Value == nil {
+			return nil, fmt.Errorf("runtime: override: %v: input %d: no value given", v.Node, v.Slot)
 		}
 		if err := checkArray(v.Value); err != nil {
-			return nil, fmt.Errorf("runtime: override: slot %d of %v: %w", v.Slot, v.Node, err)
+			return nil, fmt.Errorf("runtime: override: %v: input %d: %w", v.Node, v.Slot, err)
 		}
 		k := &constant{keep: true}
 		k.value.Store(&value{tensor: v.Value})
@@ -83,6 +89,17 @@ func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 	}
 	p.main = s
 	return p, nil
+}
+
+// checkSlot verifies that the slot is one of a node of this model, and not of another decoding of the same file.
+func checkSlot(m *onnx.Model, at Observed) error {
+	switch {
+	case at.Node == nil || at.Node.Graph == nil || at.Node.Graph.Model != m:
+		return fmt.Errorf("the node is not one of this model")
+	case at.Slot < 0 || at.Slot >= len(at.Node.Inputs):
+		return fmt.Errorf("%v has %d inputs, no input %d", at.Node, len(at.Node.Inputs), at.Slot)
+	}
+	return nil
 }
 
 // domainName maps both spellings of the default domain to "".

@@ -21,7 +21,7 @@ type numeric interface{ floating | integer }
 
 // maxElements bounds one result. Its size may follow from shape values in the model (Expand, Tile, ConstantOfShape, …), and a lying shape
 // must not take the machine down.
-const maxElements = 1 << 30
+const maxElements = 1 << 28
 
 // alloc makes the zeroed elements of a result.
 func alloc[T any](dims []int) ([]T, error) {
