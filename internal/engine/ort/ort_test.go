@@ -143,6 +143,86 @@ func TestRunAgreesWithStoredOutputs(t *testing.T) {
 	}
 }
 
+// readTensors reads input_K.pb or output_K.pb files by the names of their tensors.
+func readTensors(t *testing.T, pattern string) map[string]*onnx.Array {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+	}
+	out := map[string]*onnx.Array{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tensor, err := onnx.DecodeTensor(file, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out[tensor.Name], err = tensor.Array(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// values widens float32 and float16 results.
+func values(t *testing.T, a *onnx.Array) []float64 {
+	t.Helper()
+	var out []float64
+	switch d := a.Data.(type) {
+	case []float32:
+		for _, v := range d {
+			out = append(out, float64(v))
+		}
+	case []uint16:
+		for _, v := range d {
+			out = append(out, float64(onnx.Float16ToFloat32(v)))
+		}
+	default:
+		t.Fatalf("no comparison for type %v", a.Type)
+	}
+	return out
+}
+
+// Two oracles meet: ONNX Runtime on the models of testdata/models, and the outputs that expect.py computed with NumPy after the specification.
+func TestOwnModelsAgreeWithNumPy(t *testing.T) {
+	e := open(t)
+	models, err := filepath.Glob("../../../testdata/models/*.onnx")
+	if err != nil || len(models) == 0 {
+		t.Fatalf("%d models, %v", len(models), err)
+	}
+	for _, m := range models {
+		if strings.HasSuffix(m, ".tr.onnx") {
+			continue
+		}
+		set := strings.TrimSuffix(m, ".onnx") + "/test_data_set_0/"
+		got, err := e.Run(context.Background(), m, readTensors(t, set+"input_*.pb"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for name, want := range readTensors(t, set+"output_*.pb") {
+			tolerance := 1e-5
+			if want.Type == onnx.Float16 {
+				tolerance = 5e-3
+			}
+			a, b := values(t, got[name]), values(t, want)
+			if !slices.Equal(got[name].Dims, want.Dims) {
+				t.Errorf("%s: %s has shape %v, NumPy %v", m, name, got[name].Dims, want.Dims)
+				continue
+			}
+			for i := range b {
+				if d := math.Abs(a[i] - b[i]); !(d <= tolerance*math.Max(1, math.Abs(b[i]))) {
+					t.Errorf("%s: %s: element %d is %v, NumPy says %v", m, name, i, a[i], b[i])
+					break
+				}
+			}
+		}
+	}
+}
+
 func TestRunErrors(t *testing.T) {
 	e := open(t)
 	if e.Version() == "" {
