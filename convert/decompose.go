@@ -101,7 +101,7 @@ func (c *conversion) choose(ctx context.Context) error {
 	if len(all) == 0 {
 		reason := "it has no LSTM, GRU or RNN node"
 		if d := recurrent.Diagnose(c.dense); d != "" {
-			reason += ": " + d
+			reason = d
 		}
 		return &UnsupportedError{File: c.o.Model, Reasons: []string{reason}}
 	}

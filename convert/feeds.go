@@ -14,11 +14,20 @@ import (
 // integers and the sign of reals.
 type trial struct {
 	sizes   []int // of the free dimensions in order of appearance, the last for all further ones
-	byAxis  bool  // nameless dimensions are one symbol per axis instead of one for all
+	names   naming
 	scalar  int64 // value of integer scalars (a sampling rate, a mode)
 	integer int   // largest integer in other inputs; 0 means zeros
 	reals   func(*rand.Rand) float64
 }
+
+// naming says which nameless dimensions are meant to be equal.
+type naming int
+
+const (
+	byAxis    naming = iota // those on the same axis: [T, B, …] beside states [1, B, …]
+	ofFirst                 // the first input's are apart; all others are its first, the batch: [B, T, …] beside states [1, B, …]
+	allTheOne               // all
+)
 
 func signed(r *rand.Rand) float64   { return 0.5 * r.NormFloat64() }
 func positive(r *rand.Rand) float64 { return 0.5 * math.Abs(r.NormFloat64()) }
@@ -26,19 +35,20 @@ func positive(r *rand.Rand) float64 { return 0.5 * math.Abs(r.NormFloat64()) }
 // trials go from what most models accept to the particular. Batch and length come as (3,5), as one, and both ways round; audio models
 // want frames of 256 to 1536 samples.
 var trials = []trial{
-	{sizes: []int{3, 5, 2, 4}, byAxis: true, scalar: 16000, integer: 4, reals: signed},
-	{sizes: []int{1, 7, 2, 4}, byAxis: true, scalar: 8000, integer: 4, reals: signed},
-	{sizes: []int{5, 1, 1, 3}, byAxis: true, scalar: 1, integer: 4, reals: signed},
-	{sizes: []int{1, 576, 2, 4}, byAxis: true, scalar: 16000, integer: 4, reals: signed},
-	{sizes: []int{2, 576, 2, 4}, scalar: 16000, integer: 4, reals: signed},
-	{sizes: []int{1, 288, 2, 4}, scalar: 8000, integer: 4, reals: signed},
-	{sizes: []int{1}, scalar: 16000, integer: 4, reals: signed},
-	{sizes: []int{4}, scalar: 8000, integer: 4, reals: signed},
-	{sizes: []int{4}, scalar: 1, integer: 1, reals: signed},
-	{sizes: []int{1}, scalar: 1, integer: 1, reals: positive},
-	{sizes: []int{4}, scalar: 0, integer: 0, reals: positive},
-	{sizes: []int{1, 32, 32, 32}, byAxis: true, scalar: 8000, integer: 1, reals: positive},
-	{sizes: []int{1, 1536, 2, 4}, byAxis: true, scalar: 16000, integer: 1, reals: positive},
+	{sizes: []int{3, 5, 2, 4}, names: byAxis, scalar: 16000, integer: 4, reals: signed},
+	{sizes: []int{1, 7, 2, 4}, names: ofFirst, scalar: 8000, integer: 4, reals: signed},
+	{sizes: []int{5, 1, 1, 3}, names: byAxis, scalar: 1, integer: 4, reals: signed},
+	{sizes: []int{3, 6, 2, 4}, names: ofFirst, scalar: 1, integer: 4, reals: signed},
+	{sizes: []int{1, 576, 2, 4}, names: ofFirst, scalar: 16000, integer: 4, reals: signed},
+	{sizes: []int{1, 288, 2, 4}, names: ofFirst, scalar: 8000, integer: 4, reals: signed},
+	{sizes: []int{2, 576, 2, 4}, names: ofFirst, scalar: 16000, integer: 4, reals: signed},
+	{sizes: []int{1}, names: allTheOne, scalar: 16000, integer: 4, reals: signed},
+	{sizes: []int{4}, names: allTheOne, scalar: 8000, integer: 4, reals: signed},
+	{sizes: []int{4}, names: allTheOne, scalar: 1, integer: 1, reals: signed},
+	{sizes: []int{1}, names: allTheOne, scalar: 1, integer: 1, reals: positive},
+	{sizes: []int{4}, names: allTheOne, scalar: 0, integer: 0, reals: positive},
+	{sizes: []int{1, 32, 32, 32}, names: byAxis, scalar: 8000, integer: 1, reals: positive},
+	{sizes: []int{1, 1536, 2, 4}, names: ofFirst, scalar: 16000, integer: 1, reals: positive},
 }
 
 // wantedFeeds is how many inputs a verification runs where the model accepts as many.
@@ -102,8 +112,8 @@ func (t trial) feeds(inputs []*onnx.ValueInfo, stream uint64) (map[string]*onnx.
 			n := int(d.Value)
 			if !d.Known {
 				symbol := d.Param
-				if symbol == "" && t.byAxis {
-					symbol = fmt.Sprintf("\x00axis %d", axis)
+				if symbol == "" {
+					symbol = t.names.symbol(k, axis)
 				}
 				if _, ok := size[symbol]; !ok {
 					size[symbol] = t.sizes[min(len(size), len(t.sizes)-1)]
@@ -128,6 +138,15 @@ func (t trial) feeds(inputs []*onnx.ValueInfo, stream uint64) (map[string]*onnx.
 		feeds[in.Name] = a
 	}
 	return feeds, nil
+}
+
+// symbol names a nameless dimension; the null byte keeps it apart from the model's own symbols.
+func (n naming) symbol(input, axis int) string {
+	switch {
+	case n == allTheOne, n == ofFirst && input > 0:
+		axis = 0
+	}
+	return fmt.Sprintf("\x00axis %d", axis)
 }
 
 // array fills one input. Integers lie between 1 and t.integer, and not above the smallest free dimension, so that they serve as

@@ -1,0 +1,130 @@
+package main
+
+import (
+	goflag "flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var update = goflag.Bool("update", false, "write the documents' outputs anew")
+
+// figure is what differs from machine to machine, or from kernel to kernel, in an output: numbers and the width of columns.
+var figure = regexp.MustCompile(`[0-9][0-9.,e+-]*|[ ─]+`)
+
+// TestDocs runs every "$ trconvert" line of the documents, in order and in one folder per document, and wants the shape of the output that stands below it.
+func TestDocs(t *testing.T) {
+	for _, doc := range []string{"docs/cli.md"} {
+		t.Run(filepath.Base(doc), func(t *testing.T) {
+			path := filepath.Join("..", "..", filepath.FromSlash(doc))
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			copyModels(t, dir)
+			fresh := runBlocks(t, dir, string(text), func(command, want, got string) {
+				if figure.ReplaceAllString(want, "#") != figure.ReplaceAllString(got, "#") {
+					t.Errorf("%s: %s\ngot\n%s\nwant\n%s", doc, command, got, want)
+				}
+			})
+			if *update {
+				if err := os.WriteFile(path, []byte(fresh), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// runBlocks runs the commands of a document and returns it with their outputs.
+func runBlocks(t *testing.T, dir, text string, compare func(command, want, got string)) string {
+	t.Helper()
+	var out strings.Builder
+	lines := strings.SplitAfter(text, "\n")
+	for i := 0; i < len(lines); i++ {
+		out.WriteString(lines[i])
+		if !strings.HasPrefix(lines[i], "$ trconvert ") {
+			continue
+		}
+		command := strings.TrimSpace(strings.TrimPrefix(lines[i], "$ "))
+		var want string
+		for i+1 < len(lines) && !strings.HasPrefix(lines[i+1], "```") && !strings.HasPrefix(lines[i+1], "$ ") {
+			i++
+			want += lines[i]
+		}
+		words := strings.Fields(command)
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Dir = dir
+		got, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", command, err, got)
+		}
+		if !*update {
+			compare(command, want, string(got))
+		}
+		out.Write(got)
+	}
+	return out.String()
+}
+
+// copyModels copies the project's models to testdata/models in a folder of the test.
+func copyModels(t *testing.T, dir string) {
+	t.Helper()
+	from, err := filepath.Abs(filepath.Join("..", "..", "testdata", "models"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "testdata", "models"), os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReadmeCommands runs the README's trconvert commands; they must all end well.
+func TestReadmeCommands(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	copyModels(t, dir)
+	commands := regexp.MustCompile(`(?m)^\s*\$ (?:go run \./cmd/)?(trconvert .*)$`).FindAllStringSubmatch(string(text), -1)
+	if len(commands) == 0 {
+		t.Fatal("the README shows no command")
+	}
+	for _, c := range commands {
+		words := strings.Fields(c[1])
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", c[1], err, out)
+		}
+	}
+}
+
+// TestDocsNameEveryFlag holds docs/cli.md to the command table.
+func TestDocsNameEveryFlag(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "cli.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range verbs() {
+		if !strings.Contains(string(text), fmt.Sprintf("\n## %s\n", v.name)) {
+			t.Errorf("there is no section on %s", v.name)
+		}
+		for _, f := range v.flags {
+			if !strings.Contains(string(text), f.dashed()) {
+				t.Errorf("%s: there is nothing on %s", v.name, f.dashed())
+			}
+			for _, w := range f.words {
+				if !strings.Contains(string(text), w) {
+					t.Errorf("%s: %s: there is nothing on %s", v.name, f.dashed(), w)
+				}
+			}
+		}
+	}
+}
