@@ -9,7 +9,8 @@ import (
 // input or output, imported domains, acyclic functions. It returns a *FormatError naming the first violation.
 //
 // The rules are those of the ONNX intermediate representation's specification (docs/IR.md), save two that runtimes do not
-// hold anybody to: initializers need not be graph inputs before IR 4, and the names of nodes may repeat.
+// hold anybody to: initializers need not be graph inputs before IR 4, and the names of nodes may repeat. As there, only the
+// outputs of nodes must not hide a name that is visible from an outer scope; inputs and initializers of an inner graph may.
 func Check(m *Model) error {
 	c := &checker{m: m}
 	if m.Graph == nil {
@@ -132,9 +133,10 @@ func (c *checker) graph(g *Graph, outer *visible, opsets []Opset) error {
 	return nil
 }
 
-// define adds a name to the scope; it must be new there and in the scopes around.
+// define adds a name to the scope; it must be new there and, if a node defines it, in the scopes around.
 func (c *checker) define(g *Graph, here *visible, name string, d definer) error {
 	prev, hidden := here.outer.lookup(name)
+	hidden = hidden && d.node != nil
 	was, dup := here.by[name]
 	if !hidden && !dup {
 		here.by[name] = d
@@ -257,10 +259,10 @@ func (c *checker) functions() error {
 	byKey := map[functionKey]int{}
 	for i, f := range c.m.Functions {
 		if _, dup := byKey[key(f)]; dup {
-			return c.fail(functionPath(f), "the function is defined twice (keep one, or give them different overloads)")
+			return c.fail(f.String(), "the function is defined twice (keep one, or give them different overloads)")
 		}
 		byKey[key(f)] = i
-		if err := c.opsets(functionPath(f), f.Opsets); err != nil {
+		if err := c.opsets(f.String(), f.Opsets); err != nil {
 			return err
 		}
 		if f.Body == nil {
@@ -298,7 +300,7 @@ func (c *checker) functions() error {
 			next[i]++
 			switch state[j] {
 			case open:
-				return c.fail(functionPath(c.m.Functions[i]), "the function calls %s, which calls it in turn: functions must not recurse", functionPath(c.m.Functions[j]))
+				return c.fail(c.m.Functions[i].String(), "the function calls %s, which calls it in turn: functions must not recurse", c.m.Functions[j])
 			case unseen:
 				state[j] = open
 				stack = append(stack, j)
@@ -319,12 +321,4 @@ func walkNodes(g *Graph, f func(*Node)) {
 			walkNodes(inner, f)
 		}
 	}
-}
-
-func functionPath(f *Function) string {
-	s := "function " + strconv.Quote(f.Domain+"."+f.Name)
-	if f.Overload != "" {
-		s += " overload " + strconv.Quote(f.Overload)
-	}
-	return s
 }

@@ -85,7 +85,7 @@ func (a *application) prune(aliveBefore map[any]bool) {
 			inputs[in.Name] = true
 		}
 		keepsInput := func(name string) bool {
-			return inputs[name] && (a.m.IRVersion >= 4 || g != a.m.Graph)
+			return inputs[name] && a.m.IRVersion >= 4
 		}
 		gone := map[string]bool{}
 		g.Nodes = slices.DeleteFunc(g.Nodes, func(n *Node) bool {

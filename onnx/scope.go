@@ -148,8 +148,9 @@ func (ix *Index) Function(n *Node) *Function {
 	return ix.functions[functionKey{plainDomain(n.Domain), n.OpType, n.Overload}]
 }
 
-// Overridable says that a definition is an initializer whose value the caller of the model may replace: one of the main graph
-// that is a graph input too, in models of IR 4 and later. (Before IR 4 every initializer had to be an input as well.)
+// Overridable says that a definition is an initializer that is a graph input too in a model of IR 4 or later: of the main graph's the
+// caller of the model may replace the value. (Before IR 4 every initializer had to be an input as well, and in inner graphs such a pair
+// is a constant.)
 func (ix *Index) Overridable(d Def) bool {
-	return d.Input != nil && (d.Tensor != nil || d.Sparse != nil) && (d.Graph != ix.model.Graph || ix.model.IRVersion >= 4)
+	return d.Input != nil && (d.Tensor != nil || d.Sparse != nil) && ix.model.IRVersion >= 4
 }
