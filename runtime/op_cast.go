@@ -325,42 +325,49 @@ func parseStrings[T numeric](src []string) ([]T, error) {
 	return out, nil
 }
 
-// castString writes floats as C's %.9g (%.17g for double), integers in decimal, booleans as 0 and 1, as ONNX Runtime does.
+// castString writes floats with the fewest digits that read back as the same value, integers in decimal, booleans as 0 and 1.
 func castString(t *Tensor) ([]string, error) {
-	format := func(n int, f func(i int) string) []string {
-		out := make([]string, n)
-		for i := range out {
-			out[i] = f(i)
-		}
-		return out
-	}
 	switch d := t.Data.(type) {
 	case []float32:
-		return format(len(d), func(i int) string { return formatFloat(float64(d[i]), 9) }), nil
+		return formatAll(d, func(v float32) string { return formatFloat(float64(v), 32) }), nil
 	case []float64:
-		return format(len(d), func(i int) string { return formatFloat(d[i], 17) }), nil
+		return formatAll(d, func(v float64) string { return formatFloat(v, 64) }), nil
 	case []uint64:
-		return format(len(d), func(i int) string { return strconv.FormatUint(d[i], 10) }), nil
-	case []uint16:
-		if isHalf(t.Type) {
-			return castString(widenHalf(t))
+		return formatAll(d, func(v uint64) string { return strconv.FormatUint(v, 10) }), nil
+	}
+	if t.Type.IsFloat() { // float16 and narrower
+		v, err := convertTo[float32](t)
+		if err != nil {
+			return nil, err
 		}
+		return castString(newTensor(onnx.Float, t.Dims, v))
 	}
 	v, err := convertTo[int64](t)
 	if err != nil {
 		return nil, err
 	}
-	return format(len(v), func(i int) string { return strconv.FormatInt(v[i], 10) }), nil
+	return formatAll(v, func(v int64) string { return strconv.FormatInt(v, 10) }), nil
 }
 
-func formatFloat(v float64, digits int) string {
-	switch {
+func formatAll[T numeric](src []T, format func(T) string) []string {
+	out := make([]string, len(src))
+	for i, v := range src {
+		out[i] = format(v)
+	}
+	return out
+}
+
+// formatFloat writes NaN, INF and −INF as the specification has them, and exponents where the number would otherwise be long.
+func formatFloat(v float64, bits int) string {
+	switch a := math.Abs(v); {
 	case math.IsNaN(v):
 		return "NaN"
 	case math.IsInf(v, 1):
 		return "INF"
 	case math.IsInf(v, -1):
 		return "-INF"
+	case a != 0 && (a < 1e-4 || a >= 1e16):
+		return strconv.FormatFloat(v, 'e', -1, bits)
 	}
-	return fmt.Sprintf("%.*g", digits, v)
+	return strconv.FormatFloat(v, 'f', -1, bits)
 }

@@ -40,7 +40,7 @@ func one(t *Tensor, err error) ([]*Tensor, error) {
 	return []*Tensor{t}, nil
 }
 
-// requireInputs checks that a node declares between lo and hi inputs (hi < 0: any number) and that the first lo are present.
+// requireInputs checks that a node declares between lo and hi inputs (hi < 0: any number) and that the first lo are present, now and when it runs.
 func requireInputs(n *nodeInfo, lo, hi int) error {
 	if n.inputs() < lo || hi >= 0 && n.inputs() > hi {
 		if lo == hi {
@@ -53,6 +53,7 @@ func requireInputs(n *nodeInfo, lo, hi int) error {
 			return fmt.Errorf("required input %d is absent", k)
 		}
 	}
+	n.required = max(n.required, lo)
 	return nil
 }
 

@@ -19,7 +19,14 @@ type operator interface {
 // opFunc makes an operator of a function.
 type opFunc func(c *call, in []*Tensor) ([]*Tensor, error)
 
-func (f opFunc) run(c *call, in []*Tensor) ([]*Tensor, error) { return f(c, in) }
+func (f opFunc) run(c *call, in []*Tensor) ([]*Tensor, error) {
+	for k := range c.node.required {
+		if in[k] == nil { // inside a function, an argument that the call leaves out
+			return nil, fmt.Errorf("required input %d %q is absent", k, c.node.node.Input(k))
+		}
+	}
+	return f(c, in)
+}
 
 // valueOperator is an operator that takes or gives sequences and optionals; run is not called where runValues exists.
 type valueOperator interface {
@@ -80,6 +87,8 @@ type nodeInfo struct {
 	scope    *scope
 	compiler *compiler
 	captured []operand // values of this node's scope that its bodies read
+
+	required int // leading inputs that must be present when the node runs, see requireInputs
 }
 
 // inputs is the number of declared inputs, trailing absent ones included.

@@ -159,7 +159,16 @@ func init() {
 		"QLinearMatMul":         {{10, buildQLinearMatMul}},
 		"QuantizeLinear":        {{10, buildQuantizeLinear}},
 
+		// Signals.
+		"BlackmanWindow":  {{17, buildCosineWindow(0.42, 0.5, 0.08)}},
+		"DFT":             {{17, buildDFT}},
+		"HammingWindow":   {{17, buildCosineWindow(25.0/46, 21.0/46)}},
+		"HannWindow":      {{17, buildCosineWindow(0.5, 0.5)}},
+		"MelWeightMatrix": {{17, buildMelWeightMatrix}},
+		"STFT":            {{17, buildSTFT}},
+
 		// Shapes and constants.
+		"EyeLike":         {{9, buildEyeLike}},
 		"Constant":        {{1, buildConstant}},
 		"ConstantOfShape": {{9, buildConstantOfShape}},
 		"Flatten":         {{1, buildFlatten}},
@@ -171,6 +180,11 @@ func init() {
 		"Unsqueeze":       {{1, buildUnsqueeze}},
 
 		// Moving elements.
+		"AffineGrid":      {{20, buildAffineGrid}},
+		"DepthToSpace":    {{1, buildDepthToSpace}},
+		"SpaceToDepth":    {{1, buildSpaceToDepth}},
+		"Resize":          {{10, buildResize}},
+		"Upsample":        {{7, buildUpsample}},
 		"Compress":        {{9, buildCompress}},
 		"Concat":          {{1, buildConcat}},
 		"Expand":          {{8, buildExpand}},
