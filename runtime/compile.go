@@ -80,7 +80,7 @@ func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 		}
 		p.inputs = append(p.inputs, v)
 	}
-	s, err := c.graph(m.Graph, p.inputs, nil, &environment{opset: m.Opset})
+	s, err := c.graph(m.Graph, p.inputs, nil, &environment{opset: m.Opset}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -110,13 +110,16 @@ func domainName(d string) string {
 	return d
 }
 
-// graph compiles one scope. inputs are the formal inputs that a run gives values for.
-func (c *compiler) graph(g *onnx.Graph, inputs []*onnx.ValueInfo, parent *scope, env *environment) (*scope, error) {
+// graph compiles one scope. inputs are the formal inputs that a run gives values for; given says which of them have one (nil: all).
+func (c *compiler) graph(g *onnx.Graph, inputs []*onnx.ValueInfo, parent *scope, env *environment, given []bool) (*scope, error) {
 	s := &scope{graph: g, parent: parent, env: env, names: map[string]operand{}}
 	l := c.live(g)
-	for _, v := range inputs {
-		if s.slot(v.Name); !l.read[v.Name] {
+	for k, v := range inputs {
+		switch s.slot(v.Name); {
+		case !l.read[v.Name]:
 			delete(s.names, v.Name)
+		case given != nil && !given[k]:
+			s.names[v.Name] = operand{}
 		}
 	}
 	for _, t := range g.Initializers {
@@ -146,7 +149,7 @@ func (c *compiler) graph(g *onnx.Graph, inputs []*onnx.ValueInfo, parent *scope,
 	}
 	for _, v := range g.Outputs {
 		o, ok := s.resolve(v.Name)
-		if !ok {
+		if !ok || !o.present {
 			return nil, fmt.Errorf("runtime: output %q of graph %q: nothing computes it", v.Name, g.Path())
 		}
 		if o.constant != nil {
@@ -193,6 +196,7 @@ func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
 		}
 		fold = fold && (!o.present || o.constant != nil)
 		st.in = append(st.in, o)
+		info.given = append(info.given, o.present)
 	}
 	for _, b := range n.Subgraphs() {
 		for _, name := range c.live(b).free {
@@ -200,7 +204,7 @@ func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
 			if !ok {
 				return fmt.Errorf("runtime: %v: %q is read in graph %q: nothing computes it before this node", n, name, b.Path())
 			}
-			fold = fold && o.constant != nil
+			fold = fold && (!o.present || o.constant != nil)
 			info.captured = append(info.captured, o)
 		}
 	}

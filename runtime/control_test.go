@@ -210,6 +210,20 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
+// TestAbsentFunctionInput: an input that the caller leaves out is absent in the body, where it may be optional or not.
+func TestAbsentFunctionInput(t *testing.T) {
+	f := function("Bound", "x hi", "y", nil, node("Clip", "x _ hi", "y"))
+	x := []*onnxpb.ValueInfoProto{declared("x", onnx.Float)}
+	m := buildModel(t, graph(x, untyped("y"), nil, inDomain(node("Bound", "x", "y"), "test")), f)
+	wantFloats(t, runFeeds(t, m, map[string]*Tensor{"x": scalar(7)})["y"], []int{}, 7)
+	m = buildModel(t, graph(x, untyped("y"), []*onnxpb.TensorProto{initFloats("hi", nil, 5)}, inDomain(node("Bound", "x hi", "y"), "test")), f)
+	wantFloats(t, runFeeds(t, m, map[string]*Tensor{"x": scalar(7)})["y"], []int{}, 5)
+	m = buildModel(t, graph(x, untyped("y"), nil, inDomain(node("Bound", "_ x", "y"), "test")), f)
+	if _, err := Compile(context.Background(), m, Options{}); err == nil || !strings.Contains(err.Error(), "input 0 is absent") {
+		t.Errorf("error %v, want one about the absent input", err)
+	}
+}
+
 // TestRecurrentNodeInFunction: the node takes its hidden_size from the function's caller.
 func TestRecurrentNodeInFunction(t *testing.T) {
 	f := function("Layer", "x w r", "h", []string{"size"}, node("RNN", "x w r", "_ h", refAttr("hidden_size", "size", onnxpb.AttributeProto_INT), stringsAttr("activations", "Relu")))

@@ -33,7 +33,11 @@ func (c *compiler) buildFunction(n *nodeInfo, key functionKey, f *onnx.Function)
 	}
 	c.calling[key] = true
 	defer delete(c.calling, key)
-	s, err := c.graph(f.Body, f.Body.Inputs, nil, env)
+	given := make([]bool, len(f.Body.Inputs))
+	for k := range given {
+		given[k] = n.has(k)
+	}
+	s, err := c.graph(f.Body, f.Body.Inputs, nil, env, given)
 	if err != nil {
 		return nil, err
 	}
@@ -56,13 +60,18 @@ func boundAttributes(n *onnx.Node, env *environment) map[string]*onnx.Attribute 
 	return attrs
 }
 
-// bound is the node with its attributes as boundAttributes gives them.
+// bound is the node as a function's caller makes it: with the attributes that boundAttributes gives, and without inputs that have no value.
 func (n *nodeInfo) bound() *onnx.Node {
-	if !slices.ContainsFunc(n.node.Attributes, func(a *onnx.Attribute) bool { return a.RefName != "" }) {
+	if n.scope == nil || n.scope.env.attrs == nil {
 		return n.node
 	}
 	node := *n.node
-	node.Attributes = nil
+	node.Inputs, node.Attributes = slices.Clone(n.node.Inputs), nil
+	for k := range node.Inputs {
+		if !n.has(k) {
+			node.Inputs[k] = ""
+		}
+	}
 	for _, a := range n.node.Attributes {
 		if b := n.attrs[a.Name]; b != nil {
 			named := *b

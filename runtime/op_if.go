@@ -18,7 +18,7 @@ func (n *nodeInfo) body(name string, inputs int) (*scope, error) {
 	if inputs >= 0 && len(g.Inputs) != inputs {
 		return nil, fmt.Errorf("attribute %q: graph has %d inputs, want %d", name, len(g.Inputs), inputs)
 	}
-	return n.compiler.graph(g, g.Inputs, n.scope, n.scope.env)
+	return n.compiler.graph(g, g.Inputs, n.scope, n.scope.env, nil)
 }
 
 // runBody runs a body of the node once.

@@ -13,6 +13,11 @@ func buildLoop(n *nodeInfo) (operator, error) {
 	if n.inputs() < 2 {
 		return nil, fmt.Errorf("node has %d inputs, want at least 2", n.inputs())
 	}
+	for k := 2; k < n.inputs(); k++ {
+		if !n.has(k) {
+			return nil, fmt.Errorf("input %d is absent, want an initial value", k)
+		}
+	}
 	carried := n.inputs() - 2
 	s, err := n.body("body", n.inputs())
 	if err != nil {

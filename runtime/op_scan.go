@@ -12,6 +12,9 @@ func buildScan(n *nodeInfo) (operator, error) {
 	if scans < 1 || scans > n.inputs() {
 		return nil, fmt.Errorf("attribute \"num_scan_inputs\" is %d, want 1 to the %d inputs", scans, n.inputs())
 	}
+	if err := requireInputs(n, n.inputs(), -1); err != nil {
+		return nil, err
+	}
 	s, err := n.body("body", n.inputs())
 	if err != nil {
 		return nil, err

@@ -83,6 +83,7 @@ type nodeInfo struct {
 	asked map[string]onnx.AttributeType // attributes that the builder looked at, AttrUndefined for any type
 	err   error                         // first attribute of the wrong type
 	read  []bool                        // by output: somebody reads it
+	given []bool                        // by input: it has a value. A name may have none in a function whose caller leaves an input out
 
 	scope    *scope
 	compiler *compiler
@@ -98,7 +99,7 @@ func (n *nodeInfo) inputs() int { return len(n.node.Inputs) }
 func (n *nodeInfo) outputs() int { return len(n.node.Outputs) }
 
 // has says whether input k is present.
-func (n *nodeInfo) has(k int) bool { return n.node.Input(k) != "" }
+func (n *nodeInfo) has(k int) bool { return k < len(n.given) && n.given[k] }
 
 // wants says whether somebody reads output k.
 func (n *nodeInfo) wants(k int) bool { return k < len(n.read) && n.read[k] }

@@ -51,7 +51,7 @@ func tryOperator(t *rapid.T, name string) {
 		n := &onnx.Node{OpType: name, Attributes: attrs}
 		i := &nodeInfo{node: n, opset: opset, attrs: map[string]*onnx.Attribute{}, asked: map[string]onnx.AttributeType{}}
 		for k := range inputs {
-			n.Inputs = append(n.Inputs, fmt.Sprint("in", k))
+			n.Inputs, i.given = append(n.Inputs, fmt.Sprint("in", k)), append(i.given, true)
 		}
 		for k := range outputs {
 			n.Outputs, i.read = append(n.Outputs, fmt.Sprint("out", k)), append(i.read, true)
@@ -85,7 +85,7 @@ func tryOperator(t *rapid.T, name string) {
 	in := make([]*value, inputs)
 	for k := range in {
 		if rapid.IntRange(0, 9).Draw(t, "absent") == 0 {
-			i.node.Inputs[k] = ""
+			i.node.Inputs[k], i.given[k] = "", false
 		} else {
 			in[k] = g.value(t)
 		}
