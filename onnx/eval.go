@@ -32,7 +32,7 @@ type valueKey struct {
 }
 
 // NewEvaluator makes an evaluator; results of more than limit bytes in all, with those of the steps on the way, are refused (0: no
-// limit beyond 8× the bytes present + 256 MiB).
+// limit beyond 8× the bytes present + 256 MiB). Matrix products of one value may take 64 multiplications per byte of the limit.
 func NewEvaluator(m *Model, ix *Index, limit int64) *Evaluator {
 	if limit <= 0 {
 		limit = 8*max(m.FileBytes(), m.Size()) + 256<<20
@@ -247,7 +247,7 @@ func (e *Evaluator) run(ctx context.Context, g *Graph, name string, values bool)
 	d, _ := e.ix.Resolve(g, name)
 	root := valueKey{d.Graph, name}
 	markNeeded(steps, values)
-	r := &evaluation{e: e, ctx: ctx, left: e.limit - e.held, values: map[valueKey]*Array{}, readers: map[valueKey]int{root: 1}}
+	r := &evaluation{e: e, ctx: ctx, left: e.limit - e.held, work: float64(e.limit) * 64, values: map[valueKey]*Array{}, readers: map[valueKey]int{root: 1}}
 	for _, s := range steps {
 		for _, k := range s.inputs {
 			r.readers[k]++
@@ -299,7 +299,8 @@ func markNeeded(steps []step, values bool) {
 type evaluation struct {
 	e       *Evaluator
 	ctx     context.Context
-	left    int64 // bytes that results may still take
+	left    int64   // bytes that results may still take
+	work    float64 // multiplications that matrix products may still take
 	values  map[valueKey]*Array
 	readers map[valueKey]int // steps that still read a value
 }

@@ -77,6 +77,9 @@ func evalMatMul(c *call) ([]*Array, error) {
 
 // multiply computes a·b, whose shape is dims, in float32 for the half types.
 func (c *call) multiply(a, b *Array, dims []int, inner int) ([]*Array, error) {
+	if c.work -= float64(mustSize(dims)) * float64(inner); c.work < 0 {
+		return nil, errNotEvaluated(fmt.Sprintf("the product of shapes %v and %v takes the work past 64 multiplications for each of %d bytes", a.Dims, b.Dims, c.e.limit))
+	}
 	t := a.Type
 	a, err := widened(a)
 	if err != nil {

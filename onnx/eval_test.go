@@ -270,14 +270,14 @@ func TestEvalIsBounded(t *testing.T) {
 	pb := modelPB(8, graphPB("x", "x", []*onnxpb.NodeProto{
 		nodePB("W big -> Expand -> huge"), nodePB("big -> ConstantOfShape -> filled"), nodePB("W big -> Tile -> tiled"), nodePB("start limit delta -> Range -> range"),
 		nodePB("big big -> Concat -> dims", intPB("axis", 0)), nodePB("dims -> ConstantOfShape -> filled2"), nodePB("filled -> Shape -> asked"),
-		nodePB("zero zero -> Div -> never"), nodePB("W six -> Reshape -> unfit"),
-	}, floatsPB("W", []int64{1}, 1), int64sPB("big", 1<<40), int64sPB("zero", 0), int64sPB("six", 6),
+		nodePB("tall -> ConstantOfShape -> A"), nodePB("wide -> ConstantOfShape -> B"), nodePB("A B -> MatMul -> slow"), nodePB("zero zero -> Div -> never"), nodePB("W six -> Reshape -> unfit"),
+	}, floatsPB("W", []int64{1}, 1), int64sPB("big", 1<<40), int64sPB("zero", 0), int64sPB("tall", 1500, 20000), int64sPB("wide", 20000, 1500), int64sPB("six", 6),
 		&onnxpb.TensorProto{Name: proto.String("start"), DataType: proto.Int32(int32(Int64)), Int64Data: []int64{0}},
 		&onnxpb.TensorProto{Name: proto.String("limit"), DataType: proto.Int32(int32(Int64)), Int64Data: []int64{1 << 62}},
 		&onnxpb.TensorProto{Name: proto.String("delta"), DataType: proto.Int32(int32(Int64)), Int64Data: []int64{1}}))
 	m := decodeProto(t, pb)
 	e := NewEvaluator(m, NewIndex(m), 0)
-	for _, name := range []string{"huge", "filled", "tiled", "range"} {
+	for _, name := range []string{"huge", "filled", "tiled", "range", "slow"} {
 		var no *UnsupportedError
 		if _, err := e.Eval(t.Context(), m.Graph, name); !errors.As(err, &no) {
 			t.Errorf("%s: %v, want an UnsupportedError", name, err)
