@@ -96,14 +96,15 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Inspection, e
 		Warnings:   []Warning{},
 	}
 	b := newBytesByUse(m)
-	for _, s := range sites {
-		in.Sites = append(in.Sites, siteInfo(s, b, in.FileBytes))
-	}
 	for _, r := range records {
+		b.claimCores(r)
 		in.Rings = append(in.Rings, RingInfo{
 			Sites: r.Sites, Format: r.Format, Form: r.Form, InModes: r.InModes, OutModes: r.OutModes, Ranks: r.Ranks,
 			Parameters: int64(r.Params()),
 		})
+	}
+	for _, s := range sites {
+		in.Sites = append(in.Sites, siteInfo(s, b, in.FileBytes))
 	}
 	in.Bytes = b.shares(in.FileBytes)
 	if len(sites) == 0 {
@@ -133,23 +134,40 @@ func siteInfo(s *recurrent.Site, b *bytesByUse, fileBytes int64) SiteInfo {
 
 // bytesByUse tells which operators the payload bytes of a model serve.
 type bytesByUse struct {
-	m    *onnx.Model
-	ix   *onnx.Index
-	ev   *onnx.Evaluator
-	uses map[*onnx.Tensor]string // the label of every tensor that has one
+	m     *onnx.Model
+	ix    *onnx.Index
+	ev    *onnx.Evaluator
+	uses  map[*onnx.Tensor]string // the label of every tensor that has one
+	cores map[string]int64        // by site that is factored already: the bytes of its cores
 }
 
 func newBytesByUse(m *onnx.Model) *bytesByUse {
 	ix := onnx.NewIndex(m)
-	return &bytesByUse{m: m, ix: ix, ev: onnx.NewEvaluator(m, ix, 0), uses: make(map[*onnx.Tensor]string)}
+	return &bytesByUse{m: m, ix: ix, ev: onnx.NewEvaluator(m, ix, 0), uses: make(map[*onnx.Tensor]string), cores: make(map[string]int64)}
 }
 
-// claim labels the tensors that a site's W, R and B come from and returns the bytes of W's. What an earlier site claimed keeps its label.
+// claimCores labels the cores of a compact model's ring.
+func (b *bytesByUse) claimCores(r export.Record) {
+	var bytes int64
+	for _, g := range allGraphs(b.m) {
+		for _, t := range g.Initializers {
+			if slices.Contains(r.Cores, t.Name) {
+				b.uses[t] = "cores (W factored)"
+				bytes += t.Bytes()
+			}
+		}
+	}
+	for _, site := range r.Sites {
+		b.cores[site] = bytes
+	}
+}
+
+// claim labels the tensors that a site's W, R and B come from and returns the bytes of W's, or of the cores in its place. What an earlier site claimed keeps its label.
 func (b *bytesByUse) claim(s *recurrent.Site) int64 {
-	var w int64
+	w, factored := b.cores[s.Name]
 	for slot, what := range []string{recurrent.SlotW: "W (input)", recurrent.SlotR: "R (recurrent)", recurrent.SlotB: "B (bias)"} {
 		name := s.Node.Input(slot)
-		if what == "" || name == "" {
+		if what == "" || name == "" || slot == recurrent.SlotW && factored {
 			continue
 		}
 		for _, t := range b.ev.Sources(s.Node.Graph, name) {

@@ -58,12 +58,25 @@ func inspectText(in *convert.Inspection) string {
 		rows  [][]string
 		notes []string
 	)
+	factored := make(map[string]bool)
+	for _, r := range in.Rings {
+		for _, s := range r.Sites {
+			factored[s] = true
+		}
+	}
 	for _, s := range in.Sites {
+		state := "no"
+		switch {
+		case factored[s.Name]:
+			state = "factored"
+		case s.Decomposable:
+			state = "yes"
+		}
 		rows = append(rows, []string{
 			s.Name, s.Op + " " + s.Direction, term.Count(int64(s.Input)), term.Count(int64(s.Hidden)), term.Count(s.W),
-			term.Percent(s.Share), term.Factor(s.Ceiling), yes(s.Decomposable),
+			term.Percent(s.Share), term.Factor(s.Ceiling), state,
 		})
-		if !s.Decomposable {
+		if state == "no" {
 			notes = append(notes, fmt.Sprintf("%s: %s", s.Name, s.Reason))
 		}
 		if len(s.SharedWith) > 0 && s.Name < s.SharedWith[0] {
@@ -99,13 +112,6 @@ func shareRows(in *convert.Inspection) [][]string {
 		rows = append(rows, []string{s.What, tensors, term.Count(s.Bytes), term.Percent(float64(s.Bytes) / float64(max(1, in.FileBytes)))})
 	}
 	return rows
-}
-
-func yes(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }
 
 // modes writes 4×2×5 | 4×4×16: input modes, then output modes.
