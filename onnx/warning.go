@@ -25,15 +25,17 @@ func (m *Model) warn(code, path, text string) {
 func (m *Model) inspect() {
 	ranges := m.dataRanges()
 	for i := 1; i < len(ranges); i++ {
-		a, b := ranges[i-1], ranges[i]
-		if a.location != b.location || b.start >= a.end || b.start == b.end {
-			continue
+		a, b := ranges[i-1], ranges[i] // a is the one before b that reaches furthest
+		if a.location == b.location && b.start < a.end && b.start < b.end {
+			text := fmt.Sprintf("bytes %d to %d of %s are also claimed by %s (bytes %d to %d)", b.start, b.end, quote(b.location), a.tensor, a.start, a.end)
+			if a.start == b.start && a.end == b.end {
+				text = fmt.Sprintf("shares bytes %d to %d of %s with %s", b.start, b.end, quote(b.location), a.tensor)
+			}
+			m.warn("external-overlap", b.tensor.String(), text)
 		}
-		text := fmt.Sprintf("bytes %d to %d of %s are also claimed by %s (bytes %d to %d)", b.start, b.end, quote(b.location), a.tensor, a.start, a.end)
-		if a.start == b.start && a.end == b.end {
-			text = fmt.Sprintf("shares bytes %d to %d of %s with %s", b.start, b.end, quote(b.location), a.tensor)
+		if a.location == b.location && a.end > b.end {
+			ranges[i] = a
 		}
-		m.warn("external-overlap", b.tensor.String(), text)
 	}
 	if m.origin.path == "" {
 		return
