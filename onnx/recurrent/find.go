@@ -31,7 +31,7 @@ func Find(ctx context.Context, m *onnx.Model) ([]*Site, error) {
 	if err := share(ctx, v, sites); err != nil {
 		return nil, err
 	}
-	return sites, nil
+	return sites, v.exhausted()
 }
 
 // read fills a site from its node.
@@ -79,13 +79,14 @@ func foreignReason(n *onnx.Node) string {
 func (s *Site) obstacle() string {
 	v, g, w := s.values, s.Node.Graph, s.Node.Input(SlotW)
 	constant, why := v.eval.Constant(g, w)
-	o := v.origins(g, w)
+	s.origins = v.origins(g, w)
+	o := s.origins
+	quantised := o.quantisedTensor(s.WParameters())
 	switch {
 	case o.quantised != nil:
 		return "already quantised: W comes from " + o.quantised.String() + " (convert the float model, then quantise the result)"
-	case constant && s.quantisedSource() != nil:
-		t := s.quantisedSource()
-		return fmt.Sprintf("already quantised: W is computed from the 8-bit tensor %q (convert the float model, then quantise the result)", t.Name)
+	case constant && quantised != nil:
+		return fmt.Sprintf("already quantised: W is computed from the %s tensor %q (convert the float model, then quantise the result)", quantised.Type, quantised.Name)
 	case o.overridable != "":
 		return fmt.Sprintf("W comes from the initializer %q, which is also a graph input: a caller may replace it (remove it from the graph's inputs)", o.overridable)
 	case o.carried != nil:
@@ -98,69 +99,4 @@ func (s *Site) obstacle() string {
 		return fmt.Sprintf("W %q is not constant: %s", w, why)
 	}
 	return ""
-}
-
-// origins is what stands at the far end of a value's chain.
-type origins struct {
-	quantised   *onnx.Node // a DequantizeLinear on the way
-	overridable string     // an initializer that callers may replace
-	carried     *onnx.Node // the Loop or Scan whose body receives the value
-	argument    string     // a function's formal input, with the function's name
-	function    string
-	input       string // an input of the main graph
-}
-
-// origins walks from a value through everything it is computed from.
-func (v *values) origins(g *onnx.Graph, name string) origins {
-	type place struct {
-		g    *onnx.Graph
-		name string
-	}
-	var o origins
-	todo, seen := []place{{g, name}}, map[place]bool{}
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		def, ok := v.index.Resolve(at.g, at.name)
-		key := place{def.Graph, at.name}
-		if !ok || seen[key] {
-			continue
-		}
-		seen[key] = true
-		switch {
-		case def.Node != nil:
-			if def.Node.OpType == "DequantizeLinear" {
-				o.quantised = def.Node
-			}
-			for k := len(def.Node.Inputs) - 1; k >= 0; k-- {
-				if in := def.Node.Inputs[k]; in != "" {
-					todo = append(todo, place{def.Graph, in})
-				}
-			}
-		case def.Input != nil && def.Tensor != nil:
-			if v.model.IRVersion >= 4 {
-				o.overridable = at.name
-			}
-		case def.Input != nil && def.Graph.Owner != nil:
-			o.carried = def.Graph.Owner
-		case def.Input != nil && def.Graph.Function != nil:
-			o.argument, o.function = at.name, strconv.Quote(def.Graph.Function.Domain+"."+def.Graph.Function.Name)
-		case def.Input != nil:
-			o.input = at.name
-		}
-	}
-	return o
-}
-
-// quantisedSource is an integer tensor with as many elements as W that W is computed from.
-func (s *Site) quantisedSource() *onnx.Tensor {
-	for _, t := range s.values.eval.Sources(s.Node.Graph, s.Node.Input(SlotW)) {
-		switch t.Type {
-		case onnx.Int8, onnx.Uint8, onnx.Int4, onnx.Uint4:
-			if t.Elements() >= s.WParameters() {
-				return t
-			}
-		}
-	}
-	return nil
 }

@@ -114,7 +114,7 @@ func TestFindRefusesBrokenOperands(t *testing.T) {
 		}, []string{"sequence_lens", "int64", "int32"}},
 		{"R of another type", func(m *tinyModel) {
 			m.init("R").DataType, m.init("R").RawData = proto.Int32(int32(onnx.Double)), make([]byte, 8*36)
-		}, []string{"float32", "R has float64"}},
+		}, []string{"element type float,", "R has double"}},
 		{"W of integers", func(m *tinyModel) {
 			m.init("W").DataType, m.init("W").RawData = proto.Int32(int32(onnx.Int32)), make([]byte, 4*48)
 		}, []string{`W "W"`, "int32"}},

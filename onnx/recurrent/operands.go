@@ -94,19 +94,17 @@ func (s *Site) checkTypes(shapes []shape) error {
 		}
 		if slot == SlotSequenceLens {
 			if sh.elem != onnx.Int32 {
-				return broken(s.Node, fmt.Sprintf("sequence_lens has element type %s, the specification says int32", typeName(sh.elem)))
+				return broken(s.Node, fmt.Sprintf("sequence_lens has element type %s, the specification says int32", sh.elem))
 			}
 			continue
 		}
-		switch sh.elem {
-		case onnx.Float, onnx.Float16, onnx.BFloat16, onnx.Double:
-		default:
-			return broken(s.Node, fmt.Sprintf("%s %q has element type %s, the specification says a floating type", slotNames[slot], s.Node.Input(slot), typeName(sh.elem)))
+		if !isWeightType(sh.elem) {
+			return broken(s.Node, fmt.Sprintf("%s %q has element type %s, the specification says a floating type", slotNames[slot], s.Node.Input(slot), sh.elem))
 		}
 		if first == unknown {
 			first = slot
 		} else if shapes[first].elem != sh.elem {
-			return broken(s.Node, fmt.Sprintf("%s has element type %s, %s has %s", slotNames[first], typeName(shapes[first].elem), slotNames[slot], typeName(sh.elem)))
+			return broken(s.Node, fmt.Sprintf("%s has element type %s, %s has %s", slotNames[first], shapes[first].elem, slotNames[slot], sh.elem))
 		}
 	}
 	if first != unknown {
@@ -144,19 +142,6 @@ func dimsText(dims []int64) string {
 		}
 	}
 	return "[" + strings.Join(parts, ", ") + "]"
-}
-
-var typeNames = map[onnx.DataType]string{
-	onnx.Float: "float32", onnx.Float16: "float16", onnx.BFloat16: "bfloat16", onnx.Double: "float64",
-	onnx.Int8: "int8", onnx.Uint8: "uint8", onnx.Int16: "int16", onnx.Uint16: "uint16", onnx.Int32: "int32", onnx.Uint32: "uint32",
-	onnx.Int64: "int64", onnx.Uint64: "uint64", onnx.Bool: "bool", onnx.String: "string", onnx.Complex64: "complex64", onnx.Complex128: "complex128",
-}
-
-func typeName(t onnx.DataType) string {
-	if s := typeNames[t]; s != "" {
-		return s
-	}
-	return "number " + strconv.Itoa(int(t))
 }
 
 func quote(s string) string { return strconv.Quote(s) }

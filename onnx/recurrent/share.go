@@ -54,7 +54,7 @@ func share(ctx context.Context, v *values, sites []*Site) error {
 			}
 			continue
 		}
-		elsewhere := usedElsewhere(v, group)
+		elsewhere := v.usedElsewhere(group)
 		for _, site := range group {
 			site.UsedElsewhere = elsewhere
 			for _, other := range group {
@@ -73,11 +73,6 @@ type signer struct {
 	ids     map[string]int // canonical text of a node or tensor to its number
 	memo    map[valueKey]int
 	tensors map[*onnx.Tensor]int
-}
-
-type valueKey struct {
-	graph *onnx.Graph
-	name  string
 }
 
 func (s *signer) id(text string) int {
@@ -108,7 +103,7 @@ func (s *signer) value(g *onnx.Graph, name string, depth int) int {
 	switch {
 	case def.Node != nil && def.Node.OpType == "Identity" && isDefaultDomain(def.Node.Domain):
 		n = s.value(def.Graph, def.Node.Input(0), depth+1)
-	case def.Node != nil && def.Node.OpType == "Constant" && constantTensor(def.Node) != nil:
+	case def.Node != nil && constantTensor(def.Node) != nil:
 		n = s.tensor(constantTensor(def.Node))
 	case def.Node != nil:
 		n = s.node(def.Node, def.Slot, depth)
@@ -119,13 +114,6 @@ func (s *signer) value(g *onnx.Graph, name string, depth int) int {
 	}
 	s.memo[key] = n
 	return n
-}
-
-func constantTensor(n *onnx.Node) *onnx.Tensor {
-	if a := n.Attr("value"); a != nil {
-		return a.T
-	}
-	return nil
 }
 
 // node numbers one output of a node by its operator, attributes and inputs.
@@ -197,7 +185,8 @@ func (s *signer) identify(ctx context.Context, sites []*Site) error {
 		if !site.Decomposable {
 			continue
 		}
-		for _, t := range s.v.eval.Sources(site.Node.Graph, site.Node.Input(SlotW)) {
+		for _, o := range site.origins.tensors {
+			t := o.tensor
 			if seen[t] || t.Bytes() <= 1024 || t.Bytes() > compareBytes {
 				continue
 			}
@@ -256,78 +245,4 @@ func hashChunks[T any](h hash.Hash, data []T, add func([]byte, T) []byte) {
 		h.Write(b)
 		data = data[n:]
 	}
-}
-
-// usedElsewhere says whether a source that makes up at least a hundredth of W is read by anything but W of the sites that share it.
-func usedElsewhere(v *values, group []*Site) bool {
-	mine := map[*onnx.Node]bool{}
-	var todo []valueKey
-	for _, site := range group {
-		mine[site.Node] = true
-		for _, t := range v.eval.Sources(site.Node.Graph, site.Node.Input(SlotW)) {
-			if 100*t.Elements() < site.WParameters() {
-				continue
-			}
-			if k, ok := v.holder(site.Node.Graph, site.Node.Input(SlotW), t); ok {
-				todo = append(todo, k)
-			}
-		}
-	}
-	seen := map[valueKey]bool{}
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if seen[at] {
-			continue
-		}
-		seen[at] = true
-		for _, u := range v.index.Uses(at.graph, at.name) {
-			switch {
-			case u.Node == nil:
-				return true
-			case mine[u.Node] && u.Slot == SlotW:
-			case len(u.Node.Subgraphs()) > 0 || mine[u.Node] || isCell(u.Node):
-				return true
-			default:
-				// A reader whose own results go nowhere but into these W is part of the chain; one without readers stays as it is.
-				read := false
-				for _, out := range u.Node.Outputs {
-					if out != "" && len(v.index.Uses(u.Graph, out)) > 0 {
-						todo = append(todo, valueKey{u.Graph, out})
-						read = true
-					}
-				}
-				if !read {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-// holder finds the value under which a source enters the chain of name: an initializer's name or a Constant's output.
-func (v *values) holder(g *onnx.Graph, name string, t *onnx.Tensor) (valueKey, bool) {
-	todo, seen := []valueKey{{g, name}}, map[valueKey]bool{}
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		def, ok := v.index.Resolve(at.graph, at.name)
-		key := valueKey{def.Graph, at.name}
-		if !ok || seen[key] {
-			continue
-		}
-		seen[key] = true
-		if def.Tensor == t || (def.Node != nil && def.Node.OpType == "Constant" && constantTensor(def.Node) == t) {
-			return key, true
-		}
-		if def.Node != nil {
-			for _, in := range def.Node.Inputs {
-				if in != "" {
-					todo = append(todo, valueKey{def.Graph, in})
-				}
-			}
-		}
-	}
-	return valueKey{}, false
 }

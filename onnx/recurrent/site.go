@@ -59,7 +59,8 @@ type Site struct {
 	// Warnings are remarks for the report; Weight adds its own.
 	Warnings []string
 
-	values *values
+	values  *values
+	origins origins // of W
 }
 
 // Rows is D·G·H, the rows of W in C order (direction, gate, unit).

@@ -13,6 +13,7 @@ type values struct {
 	model *onnx.Model
 	index *onnx.Index
 	eval  *onnx.Evaluator
+	steps int // see maxSteps
 }
 
 func newValues(m *onnx.Model) *values {
@@ -30,7 +31,7 @@ func (s *Site) Operand(ctx context.Context, slot int) (*onnx.Array, error) {
 	s.values.mu.Lock()
 	defer s.values.mu.Unlock()
 	if ok, why := s.values.eval.Constant(s.Node.Graph, name); !ok {
-		return nil, &UnsupportedError{Site: s.Name, Attribute: "input " + slotNames[slot], Value: quote(name), What: "is not constant: " + why}
+		return nil, &UnsupportedError{Site: s.Node.String(), Attribute: "input " + slotNames[slot], Value: quote(name), What: "is not constant: " + why}
 	}
 	return s.values.eval.Eval(ctx, s.Node.Graph, name)
 }

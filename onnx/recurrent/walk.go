@@ -20,7 +20,7 @@ type Named struct {
 // A site's name survives any patch that keeps the node: the node's name, else its first output, after the path of its scope made
 // of the owners' names in the same way; a name that stands before in the model gets "#2", "#3", ….
 func Nodes(m *onnx.Model) []Named {
-	w := walker{functions: map[string]bool{}, taken: map[string]bool{}}
+	w := walker{functions: map[string]bool{}, taken: map[string]int{}}
 	for _, f := range m.Functions {
 		w.functions[f.Domain+"\x00"+f.Name] = true
 	}
@@ -29,7 +29,7 @@ func Nodes(m *onnx.Model) []Named {
 	}
 	for _, f := range m.Functions {
 		if f.Body != nil {
-			w.graph(f.Body, "function "+f.Domain+"."+f.Name+"/")
+			w.graph(f.Body, inside("", "function "+f.Domain+"."+f.Name))
 		}
 	}
 	return w.found
@@ -37,7 +37,7 @@ func Nodes(m *onnx.Model) []Named {
 
 type walker struct {
 	functions map[string]bool
-	taken     map[string]bool
+	taken     map[string]int // names given, and the next number to try for a repetition
 	found     []Named
 }
 
@@ -48,21 +48,32 @@ func (w *walker) graph(g *onnx.Graph, prefix string) {
 		}
 		for _, a := range n.Attributes {
 			if a.G != nil {
-				w.graph(a.G, prefix+label(n)+"."+a.Name+"/")
+				w.graph(a.G, inside(prefix, label(n)+"."+a.Name))
 			}
 			for k, body := range a.Graphs {
-				w.graph(body, fmt.Sprintf("%s%s.%s[%d]/", prefix, label(n), a.Name, k))
+				w.graph(body, inside(prefix, fmt.Sprintf("%s.%s[%d]", label(n), a.Name, k)))
 			}
 		}
 	}
 }
 
+// inside extends a path by one owner. Absurdly long paths lose their beginning, or every site in them would carry all of it.
+func inside(prefix, owner string) string {
+	const most = 1000
+	path := prefix + owner + "/"
+	if len(path) > most {
+		path = "…" + strings.ToValidUTF8(path[len(path)-most:], "")
+	}
+	return path
+}
+
 func (w *walker) unique(name string) string {
 	got := name
-	for k := 2; w.taken[got]; k++ {
-		got = fmt.Sprintf("%s#%d", name, k)
+	for w.taken[got] > 0 {
+		w.taken[name]++
+		got = fmt.Sprintf("%s#%d", name, w.taken[name])
 	}
-	w.taken[got] = true
+	w.taken[got] = 1
 	return got
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/tensor"
@@ -14,15 +15,11 @@ import (
 // entry is denormal in float32, adds a warning. The matrix is new at each call.
 func (s *Site) Weight(ctx context.Context) (*tensor.Dense, error) {
 	if !s.Decomposable {
-		return nil, &UnsupportedError{Site: s.Name, Attribute: "input W", Value: quote(s.Node.Input(SlotW)), What: s.Reason}
+		return nil, &UnsupportedError{Site: s.Node.String(), Attribute: "input W", Value: quote(s.Node.Input(SlotW)), What: s.Reason}
 	}
-	a, err := s.Operand(ctx, SlotW)
+	a, data, err := s.loadW(ctx)
 	if err != nil {
 		return nil, err
-	}
-	data, err := Floats(a)
-	if err != nil {
-		return nil, fmt.Errorf("%w (site %q, input W)", err, s.Name)
 	}
 	if len(data) != s.Rows()*s.Input {
 		return nil, broken(s.Node, fmt.Sprintf("W has %d elements, its dims say %d·%d", len(data), s.Rows(), s.Input))
@@ -39,15 +36,42 @@ func (s *Site) Weight(ctx context.Context) (*tensor.Dense, error) {
 	return &tensor.Dense{Dims: []int{s.Rows(), s.Input}, Data: data}, nil
 }
 
+// loadW reads W and its elements as float32 that nobody else holds: an initializer is decoded for the caller alone, so that a large
+// matrix is not copied; what a chain computes is shared with the evaluator.
+func (s *Site) loadW(ctx context.Context) (*onnx.Array, []float32, error) {
+	def, _ := s.values.index.Resolve(s.Node.Graph, s.Node.Input(SlotW))
+	var a *onnx.Array
+	var err error
+	if def.Tensor != nil {
+		a, err = def.Tensor.Array()
+	} else {
+		a, err = s.Operand(ctx, SlotW)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if d, ok := a.Data.([]float32); ok && def.Tensor != nil {
+		return a, d, nil
+	}
+	data, err := Floats(a)
+	if err != nil {
+		return nil, nil, broken(s.Node, "W "+quote(s.Node.Input(SlotW))+": "+err.Error())
+	}
+	return a, data, nil
+}
+
+// notFinite reports element k of W with its value before the conversion to float32.
 func (s *Site) notFinite(a *onnx.Array, k int) error {
 	gates := s.Op.Gates() * s.Hidden
 	row, col := k/s.Input, k%s.Input
-	value := fmt.Sprint(elementAt(a, k))
-	what := "is not finite"
-	if d, ok := a.Data.([]float64); ok && !math.IsNaN(d[k]) && !math.IsInf(d[k], 0) {
+	value, what := math.NaN(), "is not finite"
+	if wide, err := a.Float64s(); err == nil {
+		value = wide[k]
+	}
+	if !math.IsNaN(value) && !math.IsInf(value, 0) {
 		what = "is beyond float32"
 	}
-	return broken(s.Node, fmt.Sprintf("W[%d, %d, %d] = %s %s (repair the weights before converting)", row/gates, row%gates, col, value, what))
+	return broken(s.Node, fmt.Sprintf("W[%d, %d, %d] = %g %s (repair the weights before converting)", row/gates, row%gates, col, value, what))
 }
 
 // remark warns of a matrix that carries nothing.
@@ -64,25 +88,7 @@ func (s *Site) remark(largest float32) {
 	}
 	s.values.mu.Lock()
 	defer s.values.mu.Unlock()
-	for _, old := range s.Warnings {
-		if old == w {
-			return
-		}
+	if !slices.Contains(s.Warnings, w) {
+		s.Warnings = append(s.Warnings, w)
 	}
-	s.Warnings = append(s.Warnings, w)
-}
-
-func elementAt(a *onnx.Array, k int) float64 {
-	switch d := a.Data.(type) {
-	case []float32:
-		return float64(d[k])
-	case []float64:
-		return d[k]
-	case []uint16:
-		if a.Type == onnx.BFloat16 {
-			return float64(fromBrain(d[k]))
-		}
-		return float64(fromHalf(d[k]))
-	}
-	return math.NaN()
 }
