@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/trconvert/trconvert/internal/shape"
 	"github.com/trconvert/trconvert/onnx"
 )
 
@@ -86,82 +85,4 @@ func (o *loopOp) runValues(c *call, in []*value) ([]*value, error) {
 		state = append(state, &value{tensor: t})
 	}
 	return state, nil
-}
-
-// scanOutput collects one tensor per iteration.
-type scanOutput struct {
-	parts []*Tensor
-	total int
-}
-
-func (s *scanOutput) add(v *value) error {
-	t, err := tensorOf(v)
-	if err != nil {
-		return err
-	}
-	if len(s.parts) > 0 {
-		first := s.parts[0]
-		if t.Type != first.Type || !sameDims(t.Dims, first.Dims) {
-			return fmt.Errorf("is %v%v, the first iteration gave %v%v", t.Type, t.Dims, first.Type, first.Dims)
-		}
-	}
-	if s.total += max(1, elements(t.Dims)); s.total > maxElements {
-		return fmt.Errorf("more than %d elements in all", maxElements)
-	}
-	s.parts = append(s.parts, t)
-	return nil
-}
-
-// stack joins the parts along a new axis of the result.
-func (s *scanOutput) stack(axis int, declared *onnx.TypeInfo) (*Tensor, error) {
-	if len(s.parts) == 0 {
-		return emptyLike(declared, axis)
-	}
-	return stack(s.parts, axis)
-}
-
-// stack joins tensors of one type and shape along a new axis.
-func stack(parts []*Tensor, axis int) (*Tensor, error) {
-	dims, err := shape.UnsqueezeDims(parts[0].Dims, []int64{int64(axis)})
-	if err != nil {
-		return nil, err
-	}
-	wide := make([]*Tensor, len(parts))
-	for k, t := range parts {
-		wide[k] = newTensor(t.Type, dims, t.Data)
-	}
-	return concat(wide, axis)
-}
-
-// concat joins tensors of one type along an axis.
-func concat(parts []*Tensor, axis int) (*Tensor, error) {
-	shapes := make([][]int, len(parts))
-	others := make([]shape.Elements, len(parts))
-	for k, t := range parts {
-		e, err := shape.Of(t.Data)
-		if err != nil {
-			return nil, err
-		}
-		if t.Type != parts[0].Type {
-			return nil, fmt.Errorf("element %d is %v, element 0 %v", k, t.Type, parts[0].Type)
-		}
-		shapes[k], others[k] = t.Dims, e
-	}
-	e, dims, err := others[0].Concat(others[1:], shapes, int64(axis), maxElements)
-	if err != nil {
-		return nil, err
-	}
-	return newTensor(parts[0].Type, dims, e.Data()), nil
-}
-
-func sameDims(a, b []int) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -111,16 +111,3 @@ func (o *scanOp) runValues(c *call, in []*value) ([]*value, error) {
 	}
 	return state, nil
 }
-
-// take is the slice of a tensor at one index of an axis, which is dropped.
-func take(t *Tensor, axis int64, at int) (*Tensor, error) {
-	e, err := shape.Of(t.Data)
-	if err != nil {
-		return nil, err
-	}
-	part, dims, err := e.Gather(t.Dims, []int64{int64(at)}, []int{}, axis, maxElements)
-	if err != nil {
-		return nil, err
-	}
-	return newTensor(t.Type, dims, part.Data()), nil
-}

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -417,23 +418,26 @@ func TestLayerHonoursContext(t *testing.T) {
 	}
 }
 
-// BenchmarkLSTM is the paper's layer: 57,600 inputs, 256 units, 6 steps, batch 16.
+// BenchmarkLSTM times a layer forward: the paper's (57,600 inputs) and a middling one.
 func BenchmarkLSTM(b *testing.B) {
-	const T, B, I, H = 6, 16, 57600, 256
-	rng := rand.New(rand.NewPCG(3, 4))
-	random := func(dims ...int) *Tensor {
-		d := make([]float32, elements(dims))
-		for k := range d {
-			d[k] = float32(rng.NormFloat64()) / 100
-		}
-		return newTensor(onnx.Float, dims, d)
-	}
-	op := &recurrentOp{recurrent.Config{Op: recurrent.LSTM, Hidden: H, Direction: recurrent.Forward, Activations: []recurrent.Activation{{Name: "Sigmoid"}, {Name: "Tanh"}, {Name: "Tanh"}}}}
-	in := []*Tensor{random(T, B, I), random(1, 4*H, I), random(1, 4*H, H), random(1, 8*H)}
-	for b.Loop() {
-		if _, err := op.run(&call{ctx: context.Background(), node: &nodeInfo{read: []bool{true, true, true}}}, in); err != nil {
-			b.Fatal(err)
-		}
+	for _, s := range []struct{ T, B, I, H int }{{6, 16, 57600, 256}, {32, 64, 256, 256}} {
+		b.Run(fmt.Sprintf("T=%d/B=%d/I=%d/H=%d", s.T, s.B, s.I, s.H), func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(3, 4))
+			random := func(dims ...int) *Tensor {
+				d := make([]float32, elements(dims))
+				for k := range d {
+					d[k] = float32(rng.NormFloat64()) / 100
+				}
+				return newTensor(onnx.Float, dims, d)
+			}
+			op := &recurrentOp{recurrent.Config{Op: recurrent.LSTM, Hidden: s.H, Direction: recurrent.Forward, Activations: []recurrent.Activation{{Name: "Sigmoid"}, {Name: "Tanh"}, {Name: "Tanh"}}}}
+			in := []*Tensor{random(s.T, s.B, s.I), random(1, 4*s.H, s.I), random(1, 4*s.H, s.H), random(1, 8*s.H)}
+			for b.Loop() {
+				if _, err := op.run(&call{ctx: context.Background(), node: &nodeInfo{read: []bool{true, true, true}}}, in); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"fmt"
+
 	"github.com/trconvert/trconvert/internal/shape"
 	"github.com/trconvert/trconvert/onnx"
 )
@@ -79,4 +81,63 @@ func zeros(t onnx.DataType, dims []int) (*Tensor, error) {
 		return nil, unsupportedType(t)
 	}
 	return newTensor(t, dims, data), nil
+}
+
+func sameDims(a, b []int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// stack joins tensors of one type and shape along a new axis.
+func stack(parts []*Tensor, axis int) (*Tensor, error) {
+	dims, err := shape.UnsqueezeDims(parts[0].Dims, []int64{int64(axis)})
+	if err != nil {
+		return nil, err
+	}
+	wide := make([]*Tensor, len(parts))
+	for k, t := range parts {
+		wide[k] = newTensor(t.Type, dims, t.Data)
+	}
+	return concat(wide, axis)
+}
+
+// concat joins tensors of one type along an axis.
+func concat(parts []*Tensor, axis int) (*Tensor, error) {
+	shapes := make([][]int, len(parts))
+	others := make([]shape.Elements, len(parts))
+	for k, t := range parts {
+		e, err := shape.Of(t.Data)
+		if err != nil {
+			return nil, err
+		}
+		if t.Type != parts[0].Type {
+			return nil, fmt.Errorf("element %d is %v, element 0 %v", k, t.Type, parts[0].Type)
+		}
+		shapes[k], others[k] = t.Dims, e
+	}
+	e, dims, err := others[0].Concat(others[1:], shapes, int64(axis), maxElements)
+	if err != nil {
+		return nil, err
+	}
+	return newTensor(parts[0].Type, dims, e.Data()), nil
+}
+
+// take is the slice of a tensor at one index of an axis, which is dropped.
+func take(t *Tensor, axis int64, at int) (*Tensor, error) {
+	e, err := shape.Of(t.Data)
+	if err != nil {
+		return nil, err
+	}
+	part, dims, err := e.Gather(t.Dims, []int64{int64(at)}, []int{}, axis, maxElements)
+	if err != nil {
+		return nil, err
+	}
+	return newTensor(t.Type, dims, part.Data()), nil
 }
