@@ -3,7 +3,6 @@ package runtime
 import (
 	"fmt"
 
-	"github.com/trconvert/trconvert/internal/shape"
 	"github.com/trconvert/trconvert/onnx"
 )
 
