@@ -27,7 +27,7 @@ func FromProto(name string, p *onnxpb.ModelProto) (*Model, error) {
 }
 
 // builder decodes new messages into views of model m.
-func (m *Model) builder() *decoder { return &decoder{model: m, file: m.subject()} }
+func (m *Model) builder() *decoder { return &decoder{model: m, file: m.subject(), limit: maxWeight} }
 
 // newNode makes the view of a new node in scope g. Its Index is for the caller to set.
 func newNode(g *Graph, p *onnxpb.NodeProto) (*Node, error) {

@@ -6,11 +6,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// What a model may hold. Memory for the views is bounded by the bytes present, at most some thirty times over for the
-// smallest of fields; maxItems keeps that from mattering.
+// What a model may hold. A view takes more memory than its bytes, up to some 200 times for an empty node or attribute;
+// the limits keep all views of a hostile file below about 1 GiB.
 const (
-	maxDepth = 100     // nested messages, as in protobuf's own C++ parser
-	maxItems = 1 << 23 // nodes, names, attributes, strings, dims of value types, … in all
+	maxDepth  = 100     // nested messages, as in protobuf's own C++ parser
+	maxWeight = 1 << 24 // 8 for each node, attribute, tensor, value info and type, 1 for each field, name and string
+	viewCost  = 8
 )
 
 // Versions this package knows: the newest in the operator tests that ONNX publishes. An unknown version may have changed
@@ -25,7 +26,8 @@ type decoder struct {
 	model *Model
 	file  string
 	depth int
-	items int
+	spent int // of maxWeight
+	limit int
 	path  []pathPart
 }
 
@@ -85,13 +87,22 @@ func (d *decoder) enter(offset int64) error {
 	return nil
 }
 
-// count counts what takes memory of its own.
-func (d *decoder) count(offset int64) error {
-	d.items++
-	if d.items > maxItems {
-		return d.errorf(offset, "more than %d nodes, names and attributes", maxItems)
+// count counts what takes memory of its own: 1, or viewCost for a view.
+func (d *decoder) count(offset int64, cost int) error {
+	d.spent += cost
+	if d.spent > d.limit {
+		return d.errorf(offset, "too many nodes, attributes, tensors and names (a weight of %d, with %d for each view and 1 for each field, is allowed)",
+			d.limit, viewCost)
 	}
 	return nil
+}
+
+// cost is what a field counts for.
+func (f *field) cost() int {
+	if f.child != nil {
+		return viewCost
+	}
+	return 1
 }
 
 func (d *decoder) reader(kind string, b []byte, base int64) *wireReader {
@@ -126,7 +137,7 @@ func (d *decoder) addString(r *wireReader, to *[]string) error {
 	if err := d.want(r, protowire.BytesType); err != nil {
 		return err
 	}
-	if err := d.count(r.offset); err != nil {
+	if err := d.count(r.offset, 1); err != nil {
 		return err
 	}
 	*to = append(*to, string(r.value))
@@ -155,7 +166,7 @@ func (d *decoder) addInts(r *wireReader, to *[]int64) error {
 
 // decodeModel fills m from data, which lies at offset 0 of the file.
 func decodeModel(m *Model, file string, data []byte) error {
-	d := &decoder{model: m, file: file}
+	d := &decoder{model: m, file: file, limit: maxWeight}
 	m.src = message{raw: data}
 	err := d.modelFields(m, data)
 	if err == nil {
@@ -216,7 +227,7 @@ func (d *decoder) modelFields(m *Model, data []byte) error {
 			f.child = fn
 		}
 		if err == nil {
-			err = d.count(r.offset)
+			err = d.count(r.offset, f.cost())
 		}
 		if err != nil {
 			return err
@@ -321,7 +332,7 @@ func (d *decoder) keyValue(r *wireReader, to *[]KeyValue) error {
 	if err := d.want(r, protowire.BytesType); err != nil {
 		return err
 	}
-	if err := d.count(r.offset); err != nil {
+	if err := d.count(r.offset, 1); err != nil {
 		return err
 	}
 	var kv KeyValue
@@ -383,7 +394,7 @@ func (d *decoder) function(fn *Function, data []byte, base int64) error {
 			err = d.string(r, &fn.Overload)
 		}
 		if err == nil {
-			err = d.count(r.offset)
+			err = d.count(r.offset, f.cost())
 		}
 		if err != nil {
 			return err

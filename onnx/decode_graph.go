@@ -45,7 +45,7 @@ func (d *decoder) graph(g *Graph, data []byte, base int64) error {
 			f.child = s
 		}
 		if err == nil {
-			err = d.count(r.offset)
+			err = d.count(r.offset, f.cost())
 		}
 		if err != nil {
 			return err
@@ -103,7 +103,7 @@ func (d *decoder) node(n *Node, data []byte, base int64) error {
 			err = d.string(r, &n.Overload)
 		}
 		if err == nil {
-			err = d.count(r.offset)
+			err = d.count(r.offset, f.cost())
 		}
 		if err != nil {
 			return err
@@ -188,7 +188,7 @@ func (d *decoder) attribute(a *Attribute, g *Graph, n *Node, r *wireReader) erro
 		case 9:
 			if err = d.want(in, protowire.BytesType); err == nil {
 				a.Strings = append(a.Strings, ownBytes(in.value))
-				err = d.count(in.offset)
+				err = d.count(in.offset, 1)
 			}
 		case 10:
 			t := &Tensor{}
@@ -253,7 +253,7 @@ func (d *decoder) attributeTensor(t *Tensor, name string, pos int, r *wireReader
 		return err
 	}
 	d.pop()
-	return d.count(r.offset)
+	return d.count(r.offset, viewCost)
 }
 
 func (d *decoder) attributeSparse(s *SparseTensor, name string, pos int, r *wireReader) error {
@@ -262,7 +262,7 @@ func (d *decoder) attributeSparse(s *SparseTensor, name string, pos int, r *wire
 		return err
 	}
 	d.pop()
-	return d.count(r.offset)
+	return d.count(r.offset, viewCost)
 }
 
 func (d *decoder) attributeGraph(g *Graph, name string, pos int, r *wireReader) error {
@@ -274,7 +274,7 @@ func (d *decoder) attributeGraph(g *Graph, name string, pos int, r *wireReader) 
 		return err
 	}
 	d.pop()
-	return d.count(r.offset)
+	return d.count(r.offset, viewCost)
 }
 
 // attributeFields is the set of value fields that an attribute holds.
@@ -388,7 +388,7 @@ func (d *decoder) typeInfo(t *TypeInfo, r *wireReader) error {
 		return err
 	}
 	defer func() { d.depth-- }()
-	if err := d.count(r.offset); err != nil {
+	if err := d.count(r.offset, viewCost); err != nil {
 		return err
 	}
 	in := d.reader("TypeProto", r.value, r.valueOffset())
@@ -462,7 +462,7 @@ func (d *decoder) shape(t *TypeInfo, r *wireReader) error {
 		if err := d.want(in, protowire.BytesType); err != nil {
 			return err
 		}
-		if err := d.count(in.offset); err != nil {
+		if err := d.count(in.offset, 1); err != nil {
 			return err
 		}
 		var dim Dim

@@ -374,6 +374,9 @@ func (d *decoder) sparse(s *SparseTensor, r *wireReader) error {
 				return d.errorf(in.offset, "tensor of more than %d dims", maxTensorDims)
 			}
 		}
+		if err := d.count(in.offset, f.cost()); err != nil {
+			return err
+		}
 		s.src.fields = append(s.src.fields, f)
 	}
 	if in.err != nil {

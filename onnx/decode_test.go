@@ -405,3 +405,19 @@ func TestSparseFile(t *testing.T) {
 		t.Errorf("opening a model of 236 MB allocates %d bytes", allocated)
 	}
 }
+
+// TestWeightLimit checks that what a file may make us remember is bounded; the limit is lowered for the test.
+func TestWeightLimit(t *testing.T) {
+	node := bytesField(1)            // an empty node: two bytes
+	graph := bytes.Repeat(node, 100) // weighs 100 · viewCost
+	for _, limit := range []int{100*viewCost + 10, 100*viewCost - 1} {
+		d := &decoder{model: &Model{}, limit: limit}
+		err := d.graph(&Graph{Model: d.model}, graph, 0)
+		if fits := limit >= 100*viewCost; (err == nil) != fits {
+			t.Errorf("limit %d: %v", limit, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "too many nodes") {
+			t.Error(err)
+		}
+	}
+}

@@ -164,7 +164,9 @@ type Tensor struct {
 	src   message
 }
 
-// External is where the payload of an external tensor lies, relative to the model's folder.
+// External is where the payload of an external tensor lies. Location is a path relative to the model's folder, with
+// slashes. Decoding refuses one that is absolute or has "..", a backslash or a colon in it; reading refuses what leaves
+// the folder through a symbolic link (except with [OpenOptions].FollowLinks) and what is no regular file.
 type External struct {
 	Location string
 	Offset   int64

@@ -83,7 +83,7 @@ func EncodeTensor(t *Tensor) ([]byte, error) {
 
 // memoryDecoder decodes messages that are no model.
 func memoryDecoder(name string) *decoder {
-	return &decoder{model: &Model{origin: newOrigin(name)}, file: name}
+	return &decoder{model: &Model{origin: newOrigin(name)}, file: name, limit: maxWeight}
 }
 
 // notProto replaces an error by what the data looks like, where that is clear.
@@ -152,7 +152,7 @@ func (d *decoder) element(r *wireReader, pos int) (*Value, error) {
 	if err := d.want(r, protowire.BytesType); err != nil {
 		return nil, err
 	}
-	if err := d.count(r.offset); err != nil {
+	if err := d.count(r.offset, viewCost); err != nil {
 		return nil, err
 	}
 	d.push("value", nil, pos)

@@ -14,11 +14,16 @@ type Warning struct {
 	Text string
 }
 
-// Warnings lists what was noticed when the model was opened, in the order of the file.
+// Warnings lists what was noticed when the model was opened, in the order of the file; at most 1000 are kept.
 func (m *Model) Warnings() []Warning { return slices.Clone(m.warnings) }
 
+// maxWarnings bounds what a hostile model can make us remember.
+const maxWarnings = 1000
+
 func (m *Model) warn(code, path, text string) {
-	m.warnings = append(m.warnings, Warning{code, path, text})
+	if len(m.warnings) < maxWarnings {
+		m.warnings = append(m.warnings, Warning{code, path, text})
+	}
 }
 
 // inspect collects the warnings about external data.
@@ -40,11 +45,9 @@ func (m *Model) inspect() {
 	if m.origin.path == "" {
 		return
 	}
-	const looked = 1000 // data files whose links are counted
-	location := ""
-	count := 0
+	location, count := "", 0
 	for _, r := range ranges {
-		if r.location == location || count == looked {
+		if r.location == location || count == maxWarnings {
 			continue
 		}
 		location = r.location
