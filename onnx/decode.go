@@ -383,7 +383,7 @@ func (d *decoder) function(fn *Function, data []byte, base int64) error {
 			err = d.string(r, &fn.Domain)
 		case 11:
 			a := &Attribute{}
-			if err = d.attribute(a, body, nil, r); err == nil {
+			if err = d.attribute(a, nil, r); err == nil {
 				outer = append(outer, a.Name)
 				fn.Defaults = append(fn.Defaults, a)
 			}

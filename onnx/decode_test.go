@@ -126,8 +126,8 @@ func TestDecodeRefuses(t *testing.T) {
 			[]string{`graph.node[0] LSTM "enc/\x1b[31mrnn" attribute "direction"`, "field 4 has wire type 0"}},
 		{"attribute type", node(bytesField(5, bytesField(1, []byte("a")), varintField(20, 77))), []string{"attribute type 77 is unknown"}},
 		{"attribute without its tensor", node(bytesField(5, bytesField(1, []byte("a")), varintField(20, 4))), []string{"promises a value"}},
-		{"attribute with two tensors", node(bytesField(5, bytesField(5), bytesField(5))), []string{"second tensor"}},
-		{"attribute with two graphs", node(bytesField(5, bytesField(6), bytesField(6))), []string{"second graph"}},
+		{"attribute with two tensors", node(bytesField(5, bytesField(5), bytesField(5))), []string{"field 5, which holds one value, appears twice"}},
+		{"attribute with two graphs", node(bytesField(5, bytesField(6), bytesField(6))), []string{"field 6, which holds one value, appears twice"}},
 		{"packed floats", node(bytesField(5, bytesField(7, []byte{1, 2, 3}))), []string{"not a multiple of 4"}},
 		{"packed ints", node(bytesField(5, bytesField(8, []byte{1, 0x80}))), []string{"packed value 1: truncated"}},
 		// Tensors.

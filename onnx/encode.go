@@ -22,13 +22,6 @@ type segment struct {
 	payload payload
 }
 
-func (s segment) size() int64 {
-	if s.payload != nil {
-		return s.payload.size()
-	}
-	return int64(len(s.bytes))
-}
-
 // encoder turns views into segments. Messages whose raw bytes are known are emitted as they are unless they hold a
 // replaced tensor; the tags and lengths of the others are made anew, around the fields in their recorded order.
 type encoder struct {
@@ -37,7 +30,7 @@ type encoder struct {
 	dirty    map[any]bool        // whether a view holds a replaced tensor
 }
 
-// message returns what a view is encoded from.
+// messageOf returns what a view is encoded from.
 func messageOf(view any) *message {
 	switch v := view.(type) {
 	case *Model:
