@@ -36,7 +36,7 @@ type Verification struct {
 	Model    FileStat      `json:"model"`
 	Other    FileStat      `json:"other"`
 	Engine   string        `json:"engine"`
-	Inputs   int           `json:"inputs"`   // sets of feeds that were run
+	Inputs   int           `json:"inputs"`   // random inputs, or samples times steps of the data
 	MaxAbs   Number        `json:"max_abs"`  // largest difference of two elements
 	Relative Number        `json:"relative"` // ‖a−b‖_F/‖b‖_F, the worst over the outputs
 	Pass     bool          `json:"pass"`
@@ -259,6 +259,7 @@ func verifyData(ctx context.Context, o VerifyOptions, a, b *subject, c *comparer
 			if err := c.add(got, want, skip); err != nil {
 				return fmt.Errorf("convert: %q and %q: %w", o.Model, o.Other, err)
 			}
+			c.inputs += to - from - 1 // a batch is as many inputs as it has samples
 		}
 		if o.Progress != nil {
 			o.Progress(to, d.Len())
