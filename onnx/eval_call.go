@@ -120,7 +120,7 @@ func indexValues(a *Array, what string) ([]int64, error) {
 		}
 		return out, nil
 	}
-	return nil, fmt.Errorf("%s has type %d (want int32 or int64)", what, a.Type)
+	return nil, fmt.Errorf("%s has type %s (want int32 or int64)", what, a.Type)
 }
 
 // axes are the attribute of that name or, from the opset on that made it so, input k; nil where neither is given.

@@ -268,7 +268,7 @@ func evalConcat(c *call) ([]*Array, error) {
 			return nil, err
 		}
 		if a.Type != c.in[0].Type {
-			return nil, fmt.Errorf("inputs 0 and %d have types %d and %d", k, c.in[0].Type, a.Type)
+			return nil, fmt.Errorf("inputs 0 and %d have types %s and %s", k, c.in[0].Type, a.Type)
 		}
 		shapes[k] = a.Dims
 	}
@@ -297,7 +297,7 @@ func gathered(c *call) (data, indices *Array, err error) {
 		return nil, nil, err
 	}
 	if indices.Type != Int64 && indices.Type != Int32 {
-		return nil, nil, fmt.Errorf("input 1 has type %d (want int32 or int64)", indices.Type)
+		return nil, nil, fmt.Errorf("input 1 has type %s (want int32 or int64)", indices.Type)
 	}
 	return data, indices, nil
 }
@@ -526,7 +526,7 @@ func evalWhere(c *call) ([]*Array, error) {
 	}
 	cond, x, y := c.in[0], c.in[1], c.in[2]
 	if cond.Type != Bool || x.Type != y.Type {
-		return nil, fmt.Errorf("inputs have types %d, %d and %d (want bool and two alike)", cond.Type, x.Type, y.Type)
+		return nil, fmt.Errorf("inputs have types %s, %s and %s (want bool and two alike)", cond.Type, x.Type, y.Type)
 	}
 	dims, err := shape.Broadcast(cond.Dims, x.Dims, y.Dims)
 	if err != nil {
