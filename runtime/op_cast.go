@@ -52,8 +52,8 @@ var typeNames = map[string]onnx.DataType{
 }
 
 // cast converts elements. Floats become integers by truncation, integers narrow by wrapping around, anything but zero is true. What the specification leaves
-// open is settled so that it does not depend on the machine: NaN becomes 0; a float beyond the range of int32, int64 or uint64 becomes the end of the range; for the
-// narrower types (and uint32) it is truncated to int64 and wraps around, as NumPy and ONNX Runtime do on common machines.
+// open is settled so that it does not depend on the machine: NaN becomes 0; a float beyond the range of int32 or int64 becomes the end of the range; for the narrower
+// and the unsigned types it is truncated to int64 and wraps around, as NumPy and ONNX Runtime do on common machines.
 func cast(t *Tensor, to onnx.DataType) (*Tensor, error) { return castWith(t, to, true) }
 
 // castWith is cast with the attribute that says whether floats beyond the range of a float8 type become its largest value, or infinity or NaN.
@@ -211,7 +211,7 @@ func convertFloats[T numeric, S floating](src []S) []T {
 			out[i] = bottom
 		case f >= hi:
 			out[i] = top
-		case hi > 1<<63:
+		case f >= 1<<63:
 			out[i] = T(uint64(f))
 		default:
 			out[i] = T(int64(f))
@@ -226,7 +226,7 @@ func floatClamp[T numeric]() (lo, hi float64, bottom, top T) {
 	case int32:
 		lo, hi = math.MinInt32, 1<<31
 	case uint64:
-		return 0, 1 << 64, 0, lastInteger[T]()
+		return math.MinInt64, 1 << 64, 0, lastInteger[T]()
 	default:
 		lo, hi = math.MinInt64, 1<<63
 	}

@@ -186,7 +186,7 @@ func (g gemmOp) run(_ *call, in []*Tensor) ([]*Tensor, error) {
 func gemmOf[T numeric](g gemmOp, in []*Tensor) (*Tensor, error) {
 	a, b, c := in[0], in[1], optional(in, 2)
 	if len(a.Dims) != 2 || len(b.Dims) != 2 {
-		return nil, fmt.Errorf("A and B have shapes %v and %v, want two matrices", a.Dims, b.Dims)
+		return nil, fmt.Errorf("operands A and B have shapes %v and %v, want two matrices", a.Dims, b.Dims)
 	}
 	m, k := a.Dims[0], a.Dims[1]
 	if g.ta {
@@ -197,7 +197,7 @@ func gemmOf[T numeric](g gemmOp, in []*Tensor) (*Tensor, error) {
 		kb, n = n, kb
 	}
 	if k != kb {
-		return nil, fmt.Errorf("A %v (transA %v) and B %v (transB %v) do not fit: %d columns, %d rows", a.Dims, g.ta, b.Dims, g.tb, k, kb)
+		return nil, fmt.Errorf("operands A %v (transA %v) and B %v (transB %v) do not fit: %d columns, %d rows", a.Dims, g.ta, b.Dims, g.tb, k, kb)
 	}
 	x, okA := a.Data.([]T)
 	y, okB := b.Data.([]T)
@@ -214,7 +214,7 @@ func gemmOf[T numeric](g gemmOp, in []*Tensor) (*Tensor, error) {
 	} else {
 		z, ok := c.Data.([]T)
 		if !ok {
-			return nil, fmt.Errorf("C has type %v, A has %v", c.Type, a.Type)
+			return nil, fmt.Errorf("operand C has type %v, A has %v", c.Type, a.Type)
 		}
 		var err error
 		if out, err = shape.BroadcastTo(z, c.Dims, dims, maxElements); err != nil {

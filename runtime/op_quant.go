@@ -185,17 +185,13 @@ func buildDynamicQuantizeLinear(n *nodeInfo) (operator, error) {
 			lo, hi = min(lo, v), max(hi, v)
 		}
 		scale := (hi - lo) / 255
-		zero := float32(0)
-		if scale != 0 {
-			zero = float32(math.RoundToEven(float64(min(max(-lo/scale, 0), 255))))
+		if scale == 0 { // no range: any scale serves, ONNX Runtime takes 1
+			scale = 1
 		}
+		zero := float32(math.RoundToEven(float64(min(max(-lo/scale, 0), 255))))
 		y := make([]uint8, len(x))
 		for i, v := range x {
-			q := zero
-			if scale != 0 {
-				q += float32(math.RoundToEven(float64(v / scale)))
-			}
-			if q == q {
+			if q := zero + float32(math.RoundToEven(float64(v/scale))); q == q { // NaN becomes 0
 				y[i] = uint8(min(max(q, 0), 255))
 			}
 		}
@@ -209,119 +205,4 @@ func buildDynamicQuantizeLinear(n *nodeInfo) (operator, error) {
 			newTensor(onnx.Uint8, nil, []uint8{zeroPoint}),
 		}, nil
 	}), nil
-}
-
-// buildMatMulInteger: https://onnx.ai/onnx/operators/onnx__MatMulInteger.html: int32 products of uint8 or int8 matrices, less their zero points.
-func buildMatMulInteger(n *nodeInfo) (operator, error) {
-	if err := requireInputs(n, 2, 4); err != nil {
-		return nil, err
-	}
-	return opFunc(func(c *call, in []*Tensor) ([]*Tensor, error) {
-		a, err := centred(in[0], optional(in, 2), -2)
-		if err != nil {
-			return nil, err
-		}
-		b, err := centred(in[1], optional(in, 3), -1)
-		if err != nil {
-			return nil, err
-		}
-		return one(matMulOf[int32](c, a, b))
-	}), nil
-}
-
-// centred is an 8-bit tensor less its zero point, as int32. A zero point of shape [n] belongs to the given axis, others broadcast.
-func centred(t, zero *Tensor, axis int) (*Tensor, error) {
-	if t.Type != onnx.Int8 && t.Type != onnx.Uint8 {
-		return nil, unsupportedType(t.Type)
-	}
-	v, err := convertTo[int32](t)
-	if err != nil {
-		return nil, err
-	}
-	x := newTensor(onnx.Int32, t.Dims, v)
-	if zero == nil {
-		return x, nil
-	}
-	z, err := convertTo[int32](zero)
-	if err != nil {
-		return nil, err
-	}
-	dims := zero.Dims
-	if len(dims) == 1 && dims[0] != 1 && axis == -2 && len(t.Dims) > 1 {
-		dims = []int{dims[0], 1}
-	}
-	out, err := arith(opSub, x, newTensor(onnx.Int32, dims, z))
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Equal(out.Dims, t.Dims) && elements(out.Dims) != len(v) {
-		return nil, fmt.Errorf("zero point of shape %v does not fit %v", zero.Dims, t.Dims)
-	}
-	return newTensor(onnx.Int32, t.Dims, out.Data), nil
-}
-
-// buildQLinearMatMul: https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html
-func buildQLinearMatMul(n *nodeInfo) (operator, error) {
-	if err := requireInputs(n, 8, 8); err != nil {
-		return nil, err
-	}
-	return opFunc(func(c *call, in []*Tensor) ([]*Tensor, error) {
-		a, err := dequantized(in[0], in[1], in[2], 0)
-		if err != nil {
-			return nil, err
-		}
-		b, err := dequantized(in[3], in[4], in[5], 1)
-		if err != nil {
-			return nil, err
-		}
-		product, err := matMulOf[float64](c, a, b)
-		if err != nil {
-			return nil, err
-		}
-		scale, err := convertTo[float64](in[6])
-		if err != nil {
-			return nil, err
-		}
-		zero, err := convertTo[float64](in[7])
-		if err != nil {
-			return nil, err
-		}
-		lo, hi, isInt := quantRange(in[7].Type)
-		if len(scale) != 1 || len(zero) != 1 || !isInt {
-			return nil, unsupportedf("output scale %v and zero point %v of shape %v", in[6].Dims, in[7].Type, in[7].Dims)
-		}
-		y := product.Data.([]float64)
-		for i, v := range y {
-			y[i] = min(max(math.RoundToEven(v/scale[0])+zero[0], lo), hi)
-		}
-		return one(cast(newTensor(onnx.Double, product.Dims, y), in[7].Type))
-	}), nil
-}
-
-// dequantized is (x − zero)·scale in float64; parameters of shape [n] belong to the rows (side 0) or columns (side 1).
-func dequantized(x, scale, zero *Tensor, side int) (*Tensor, error) {
-	var v [3]*Tensor
-	for k, t := range []*Tensor{x, scale, zero} {
-		d, err := convertTo[float64](t)
-		if err != nil {
-			return nil, err
-		}
-		dims := t.Dims
-		if k > 0 && side == 0 && len(dims) == 1 && dims[0] != 1 {
-			dims = []int{dims[0], 1}
-		}
-		v[k] = newTensor(onnx.Double, dims, d)
-	}
-	diff, err := arith(opSub, v[0], v[2])
-	if err != nil {
-		return nil, err
-	}
-	out, err := arith(opMul, diff, v[1])
-	if err != nil {
-		return nil, err
-	}
-	if elements(out.Dims) != elements(x.Dims) {
-		return nil, fmt.Errorf("scale %v and zero point %v do not fit %v", scale.Dims, zero.Dims, x.Dims)
-	}
-	return newTensor(onnx.Double, x.Dims, out.Data), nil
 }

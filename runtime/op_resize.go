@@ -229,33 +229,36 @@ func (r resize) plan(dims []int, scales, sizes, roi *Tensor) ([]resizeAxis, erro
 	return plan, nil
 }
 
-// source is the position in the input, in elements, of output position o.
+// source is the position in the input, in elements, of output position o. It is computed in float32, as the scales are stored: in float64, 1.5/0.6 would
+// fall just short of 2.5, and "nearest" take the other neighbour. The length of the result is its true, rounded one, as the specification
+// defines it and ONNX Runtime has it (the node test resize_downsample_scales_linear_align_corners uses the unrounded scale·length).
 func (r resize) source(a resizeAxis, o int) float64 {
-	x, in := float64(o), float64(a.in)
-	out := a.scale * in // not rounded
+	x, in, out, scale := float32(o), float32(a.in), float32(a.out), float32(a.scale)
+	half := (x+0.5)/scale - 0.5
 	switch r.coordinate {
 	case "align_corners":
-		if out == 1 {
+		if a.out == 1 {
 			return 0
 		}
-		return x * (in - 1) / (out - 1)
+		return float64(x * (in - 1) / (out - 1))
 	case "asymmetric":
-		return x / a.scale
+		return float64(x / scale)
 	case "tf_half_pixel_for_nn":
-		return (x + 0.5) / a.scale
+		return float64((x + 0.5) / scale)
 	case "tf_crop_and_resize":
-		if out == 1 {
-			return (a.from + a.to) * (in - 1) / 2
+		from, to := float32(a.from), float32(a.to)
+		if a.out == 1 {
+			return float64(0.5 * (from + to) * (in - 1))
 		}
-		return a.from*(in-1) + x*(a.to-a.from)*(in-1)/(out-1)
+		return float64(from*(in-1) + x*(to-from)*(in-1)/(out-1))
 	case "pytorch_half_pixel":
 		if a.out == 1 {
 			return 0
 		}
 	case "half_pixel_symmetric":
-		return in/2*(1-float64(a.out)/out) + (x+0.5)/a.scale - 0.5
+		return float64(in/2*(1-out/(scale*in)) + half)
 	}
-	return (x+0.5)/a.scale - 0.5
+	return float64(half)
 }
 
 // pickNearest takes the nearest element along every axis; elements of any type move unchanged.

@@ -153,6 +153,8 @@ func init() {
 		"MaxPool":           {{1, buildMaxPool}},
 
 		// Quantised.
+		"ConvInteger":           {{10, buildConvInteger}},
+		"QLinearConv":           {{10, buildQLinearConv}},
 		"DequantizeLinear":      {{10, buildDequantizeLinear}},
 		"DynamicQuantizeLinear": {{11, buildDynamicQuantizeLinear}},
 		"MatMulInteger":         {{10, buildMatMulInteger}},
@@ -203,5 +205,6 @@ func init() {
 		"Tile":            {{1, buildTile}},
 		"Transpose":       {{1, buildTranspose}},
 		"Trilu":           {{14, buildTrilu}},
+		"Unique":          {{11, buildUnique}},
 	}
 }
