@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -207,13 +208,21 @@ func runLayerCase(l *layerCase, typ onnx.DataType, read ...bool) ([]*Tensor, err
 	return op.run(&call{ctx: context.Background(), node: &nodeInfo{read: read}}, l.arrays(typ))
 }
 
-// check compares the node's outputs with the scalar reference; tolerances are relative to the largest value.
+// check compares the node's outputs with the scalar reference. Errors are measured against the largest of all values, or against 1, the
+// order of the operands: a small result of large terms is no more exact than they are.
 func (l *layerCase) check(t interface{ Fatalf(string, ...any) }, typ onnx.DataType, tol float64) {
 	out, err := runLayerCase(l, typ)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
 	y, yh, yc := l.reference()
+	scale := 1.0
+	for _, v := range slices.Concat(y, yh, yc) {
+		scale = math.Max(scale, math.Abs(v))
+	}
+	if math.IsInf(scale, 0) || math.IsNaN(scale) {
+		return // the gates have grown beyond float64
+	}
 	d, h := l.dirs(), l.cfg.Hidden
 	for k, want := range [][]float64{y, yh, yc} {
 		if k == 2 && l.cfg.Op != recurrent.LSTM {
@@ -239,13 +248,7 @@ func (l *layerCase) check(t interface{ Fatalf(string, ...any) }, typ onnx.DataTy
 		if !sameDims(out[k].Dims, dims) {
 			t.Fatalf("output %d has dims %v, want %v", k, out[k].Dims, dims)
 		}
-		got, scale := asFloat64(out[k]), 1e-3
-		for _, v := range want {
-			scale = math.Max(scale, math.Abs(v))
-		}
-		if typ == onnx.Float && scale > 1e30 {
-			continue // beyond float32, as stacked Relu and Affine can get
-		}
+		got := asFloat64(out[k])
 		for i := range want {
 			if !(math.Abs(got[i]-want[i]) <= tol*scale) {
 				t.Fatalf("output %d element %d is %v, the specification gives %v\n%+v", k, i, got[i], want[i], l.cfg)
@@ -313,12 +316,27 @@ func drawLayer(t *rapid.T, op recurrent.Op) *layerCase {
 	return l
 }
 
-// checkCell compares a cell with its scalar reference over all configurations, in float64 and in float32.
+// stable says that rounding errors do not grow from step to step: gates are bounded and continuous.
+func (l *layerCase) stable() bool {
+	return !slices.ContainsFunc(l.cfg.Activations, func(a recurrent.Activation) bool {
+		switch a.Name {
+		case "Tanh", "Sigmoid", "HardSigmoid", "Softsign", "ScaledTanh":
+			return false
+		case "ThresholdedRelu":
+			return true
+		}
+		return l.cfg.Clip == 0
+	})
+}
+
+// checkCell compares a cell with its scalar reference over all configurations in float64, and in float32 where float32 can tell.
 func checkCell(t *testing.T, op recurrent.Op) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := drawLayer(t, op)
-		l.check(t, onnx.Double, 1e-12)
-		l.check(t, onnx.Float, 2e-5)
+		l.check(t, onnx.Double, 1e-11)
+		if l.stable() {
+			l.check(t, onnx.Float, 2e-5)
+		}
 	})
 }
 
