@@ -219,10 +219,10 @@ func evalSplit(c *call) ([]*Array, error) {
 		return nil, err
 	}
 	if parts != int64(outputs) || (lengths != nil && len(lengths) != outputs) {
-		return nil, fmt.Errorf("Split: %d parts, %d lengths, %d outputs", parts, len(lengths), outputs)
+		return nil, fmt.Errorf("%d parts, %d lengths, %d outputs", parts, len(lengths), outputs)
 	}
 	if c.node.Attr("num_outputs") == nil && lengths == nil && (outputs == 0 || a.Dims[k]%outputs != 0) {
-		return nil, fmt.Errorf("Split: an axis of size %d does not split into %d equal parts", a.Dims[k], outputs)
+		return nil, fmt.Errorf("an axis of size %d does not split into %d equal parts", a.Dims[k], outputs)
 	}
 	sizes, err := shape.SplitSizes(a.Dims[k], lengths, outputs)
 	if err != nil {
@@ -455,7 +455,7 @@ func spreadPads(pads, axes []int64, rank int) ([]int64, error) {
 		return nil, err
 	}
 	if len(pads) != 2*len(ks) {
-		return nil, fmt.Errorf("Pad: %d pads for %d axes", len(pads), len(ks))
+		return nil, fmt.Errorf("%d pads for %d axes", len(pads), len(ks))
 	}
 	out := make([]int64, 2*rank)
 	for i, k := range ks {

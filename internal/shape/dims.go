@@ -11,45 +11,45 @@ import (
 func ReshapeDims(dims []int, target []int64, allowZero bool) ([]int, error) {
 	total, err := Size(dims, 0)
 	if err != nil {
-		return nil, fmt.Errorf("Reshape: %w", err)
+		return nil, err
 	}
 	out := make([]int, len(target))
 	infer, zero := -1, false
 	for k, t := range target {
 		switch {
 		case t == -1 && infer >= 0:
-			return nil, fmt.Errorf("Reshape: target %v has two -1", target)
+			return nil, fmt.Errorf("target %v has two -1", target)
 		case t == -1:
 			infer = k
 			out[k] = 1
 		case t == 0 && !allowZero:
 			if k >= len(dims) {
-				return nil, fmt.Errorf("Reshape: target %v copies dimension %d of shape %v, which has none", target, k, dims)
+				return nil, fmt.Errorf("target %v copies dimension %d of shape %v, which has none", target, k, dims)
 			}
 			out[k] = dims[k]
 		case t < 0 || t > math.MaxInt:
-			return nil, fmt.Errorf("Reshape: target %v has the dimension %d", target, t)
+			return nil, fmt.Errorf("target %v has the dimension %d", target, t)
 		default:
 			zero = zero || t == 0
 			out[k] = int(t)
 		}
 	}
 	if infer >= 0 && zero {
-		return nil, fmt.Errorf("Reshape: target %v has both 0 and -1 with allowzero", target)
+		return nil, fmt.Errorf("target %v has both 0 and -1 with allowzero", target)
 	}
 	rest, err := Size(out, 0)
 	if err != nil {
-		return nil, fmt.Errorf("Reshape: %w", err)
+		return nil, err
 	}
 	if infer >= 0 {
 		if rest == 0 || total%rest != 0 {
-			return nil, fmt.Errorf("Reshape: shape %v of %d elements does not fit target %v", dims, total, target)
+			return nil, fmt.Errorf("shape %v of %d elements does not fit target %v", dims, total, target)
 		}
 		out[infer] = total / rest
 		return out, nil
 	}
 	if rest != total {
-		return nil, fmt.Errorf("Reshape: shape %v of %d elements does not fit target %v of %d", dims, total, target, rest)
+		return nil, fmt.Errorf("shape %v of %d elements does not fit target %v of %d", dims, total, target, rest)
 	}
 	return out, nil
 }
@@ -58,13 +58,13 @@ func ReshapeDims(dims []int, target []int64, allowZero bool) ([]int, error) {
 func FlattenDims(dims []int, axis int64) ([]int, error) {
 	rank := int64(len(dims))
 	if axis < -rank || axis > rank {
-		return nil, fmt.Errorf("Flatten: axis %d is outside rank %d", axis, rank)
+		return nil, fmt.Errorf("axis %d is outside rank %d", axis, rank)
 	}
 	if axis < 0 {
 		axis += rank
 	}
 	if _, err := Size(dims, 0); err != nil {
-		return nil, fmt.Errorf("Flatten: %w", err)
+		return nil, err
 	}
 	out := []int{1, 1}
 	for k, d := range dims {
@@ -87,11 +87,11 @@ func SqueezeDims(dims []int, axes []int64) ([]int, error) {
 	} else {
 		ks, err := Axes(axes, len(dims))
 		if err != nil {
-			return nil, fmt.Errorf("Squeeze: %w", err)
+			return nil, err
 		}
 		for _, k := range ks {
 			if dims[k] != 1 {
-				return nil, fmt.Errorf("Squeeze: axis %d of shape %v has size %d, not 1", k, dims, dims[k])
+				return nil, fmt.Errorf("axis %d of shape %v has size %d, not 1", k, dims, dims[k])
 			}
 			drop[k] = true
 		}
@@ -110,7 +110,7 @@ func UnsqueezeDims(dims []int, axes []int64) ([]int, error) {
 	rank := len(dims) + len(axes)
 	ks, err := Axes(axes, rank)
 	if err != nil {
-		return nil, fmt.Errorf("Unsqueeze: %w", err)
+		return nil, err
 	}
 	out := make([]int, rank)
 	for _, k := range ks {
@@ -138,11 +138,11 @@ func Permutation(perm []int64, rank int) ([]int, error) {
 		return out, nil
 	}
 	if len(perm) != rank {
-		return nil, fmt.Errorf("Transpose: perm %v has %d entries, the tensor has rank %d", perm, len(perm), rank)
+		return nil, fmt.Errorf("perm %v has %d entries, the tensor has rank %d", perm, len(perm), rank)
 	}
 	out, err := Axes(perm, rank)
 	if err != nil {
-		return nil, fmt.Errorf("Transpose: perm %v: %w", perm, err)
+		return nil, fmt.Errorf("perm %v: %w", perm, err)
 	}
 	return out, nil
 }
@@ -163,24 +163,24 @@ func TransposeDims(dims []int, perm []int64) ([]int, error) {
 // ConcatDims is the shape of a concatenation along axis.
 func ConcatDims(axis int64, shapes ...[]int) ([]int, error) {
 	if len(shapes) == 0 {
-		return nil, fmt.Errorf("Concat: no inputs")
+		return nil, fmt.Errorf("no inputs")
 	}
 	k, err := Axis(axis, len(shapes[0]))
 	if err != nil {
-		return nil, fmt.Errorf("Concat: %w", err)
+		return nil, err
 	}
 	out := slices.Clone(shapes[0])
 	for _, s := range shapes[1:] {
 		if len(s) != len(out) {
-			return nil, fmt.Errorf("Concat: shapes %v and %v differ in rank", shapes[0], s)
+			return nil, fmt.Errorf("shapes %v and %v differ in rank", shapes[0], s)
 		}
 		for j, d := range s {
 			if j != k && d != out[j] {
-				return nil, fmt.Errorf("Concat: shapes %v and %v differ outside axis %d", shapes[0], s, k)
+				return nil, fmt.Errorf("shapes %v and %v differ outside axis %d", shapes[0], s, k)
 			}
 		}
 		if out[k] > math.MaxInt-s[k] {
-			return nil, fmt.Errorf("Concat: axis %d grows beyond memory", k)
+			return nil, fmt.Errorf("axis %d grows beyond memory", k)
 		}
 		out[k] += s[k]
 	}
@@ -192,7 +192,7 @@ func ConcatDims(axis int64, shapes ...[]int) ([]int, error) {
 func SplitSizes(n int, lengths []int64, parts int) ([]int, error) {
 	if lengths == nil {
 		if parts < 1 {
-			return nil, fmt.Errorf("Split: %d outputs", parts)
+			return nil, fmt.Errorf("%d outputs", parts)
 		}
 		size := n / parts
 		if n%parts != 0 {
@@ -204,7 +204,7 @@ func SplitSizes(n int, lengths []int64, parts int) ([]int, error) {
 			left -= out[k]
 		}
 		if parts > 1 && (parts-1) > n/max(size, 1) && n > 0 {
-			return nil, fmt.Errorf("Split: an axis of size %d does not split into %d parts", n, parts)
+			return nil, fmt.Errorf("an axis of size %d does not split into %d parts", n, parts)
 		}
 		return out, nil
 	}
@@ -212,13 +212,13 @@ func SplitSizes(n int, lengths []int64, parts int) ([]int, error) {
 	sum := 0
 	for k, l := range lengths {
 		if l < 0 || l > int64(n-sum) {
-			return nil, fmt.Errorf("Split: lengths %v do not add up to the axis' size %d", lengths, n)
+			return nil, fmt.Errorf("lengths %v do not add up to the axis' size %d", lengths, n)
 		}
 		out[k] = int(l)
 		sum += out[k]
 	}
 	if sum != n {
-		return nil, fmt.Errorf("Split: lengths %v add up to %d, the axis has size %d", lengths, sum, n)
+		return nil, fmt.Errorf("lengths %v add up to %d, the axis has size %d", lengths, sum, n)
 	}
 	return out, nil
 }
@@ -239,11 +239,11 @@ func ToDims(v []int64) ([]int, error) {
 func ExpandDims(dims []int, target []int64) ([]int, error) {
 	t, err := ToDims(target)
 	if err != nil {
-		return nil, fmt.Errorf("Expand: %w", err)
+		return nil, err
 	}
 	out, err := Broadcast(dims, t)
 	if err != nil {
-		return nil, fmt.Errorf("Expand: %w", err)
+		return nil, err
 	}
 	return out, nil
 }
@@ -251,12 +251,12 @@ func ExpandDims(dims []int, target []int64) ([]int, error) {
 // TileDims is the shape Tile gives: each dimension times its repeat.
 func TileDims(dims []int, repeats []int64) ([]int, error) {
 	if len(repeats) != len(dims) {
-		return nil, fmt.Errorf("Tile: %d repeats for rank %d", len(repeats), len(dims))
+		return nil, fmt.Errorf("%d repeats for rank %d", len(repeats), len(dims))
 	}
 	out := make([]int, len(dims))
 	for k, r := range repeats {
 		if r < 0 || (dims[k] > 0 && r > int64(math.MaxInt/dims[k])) {
-			return nil, fmt.Errorf("Tile: repeats %v of shape %v (negative or too large)", repeats, dims)
+			return nil, fmt.Errorf("repeats %v of shape %v (negative or too large)", repeats, dims)
 		}
 		out[k] = dims[k] * int(r)
 	}
@@ -266,14 +266,14 @@ func TileDims(dims []int, repeats []int64) ([]int, error) {
 // PadDims is the shape Pad gives. pads holds the begins of all axes, then the ends; negative numbers crop.
 func PadDims(dims []int, pads []int64) ([]int, error) {
 	if len(pads) != 2*len(dims) {
-		return nil, fmt.Errorf("Pad: %d pads for rank %d (want begin and end of each axis)", len(pads), len(dims))
+		return nil, fmt.Errorf("%d pads for rank %d (want begin and end of each axis)", len(pads), len(dims))
 	}
 	out := make([]int, len(dims))
 	for k, d := range dims {
 		b, e := pads[k], pads[k+len(dims)]
 		const far = math.MaxInt / 4
 		if b > far || e > far || d > far || b < -far || e < -far || int64(d)+b+e < 0 {
-			return nil, fmt.Errorf("Pad: pads %d and %d of axis %d do not fit its size %d", b, e, k, d)
+			return nil, fmt.Errorf("pads %d and %d of axis %d do not fit its size %d", b, e, k, d)
 		}
 		out[k] = d + int(b) + int(e)
 	}
@@ -284,7 +284,7 @@ func PadDims(dims []int, pads []int64) ([]int, error) {
 func GatherDims(dims, indices []int, axis int64) ([]int, error) {
 	k, err := Axis(axis, len(dims))
 	if err != nil {
-		return nil, fmt.Errorf("Gather: %w", err)
+		return nil, err
 	}
 	return slices.Concat(dims[:k], indices, dims[k+1:]), nil
 }
@@ -293,15 +293,15 @@ func GatherDims(dims, indices []int, axis int64) ([]int, error) {
 func GatherNDDims(dims, indices []int, batch int64) ([]int, error) {
 	r := len(indices)
 	if r == 0 || batch < 0 || batch >= int64(r) || batch >= int64(len(dims)) {
-		return nil, fmt.Errorf("GatherND: batch_dims %d with data %v and indices %v", batch, dims, indices)
+		return nil, fmt.Errorf("batch_dims %d with data %v and indices %v", batch, dims, indices)
 	}
 	b := int(batch)
 	if !slices.Equal(dims[:b], indices[:b]) {
-		return nil, fmt.Errorf("GatherND: data %v and indices %v differ in their %d batch dimensions", dims, indices, b)
+		return nil, fmt.Errorf("data %v and indices %v differ in their %d batch dimensions", dims, indices, b)
 	}
 	m := indices[r-1]
 	if m < 1 || m > len(dims)-b {
-		return nil, fmt.Errorf("GatherND: indices %v address %d axes, data %v has %d after the batch", indices, m, dims, len(dims)-b)
+		return nil, fmt.Errorf("indices %v address %d axes, data %v has %d after the batch", indices, m, dims, len(dims)-b)
 	}
 	return slices.Concat(indices[:r-1], dims[b+m:]), nil
 }
@@ -310,7 +310,7 @@ func GatherNDDims(dims, indices []int, batch int64) ([]int, error) {
 // contracted axis.
 func MatMulDims(a, b []int) (out []int, inner int, err error) {
 	if len(a) == 0 || len(b) == 0 {
-		return nil, 0, fmt.Errorf("MatMul: scalar operand (shapes %v and %v)", a, b)
+		return nil, 0, fmt.Errorf("scalar operand (shapes %v and %v)", a, b)
 	}
 	am, bm := a, b
 	if len(a) == 1 {
@@ -322,11 +322,11 @@ func MatMulDims(a, b []int) (out []int, inner int, err error) {
 	ra, rb := len(am), len(bm)
 	inner = am[ra-1]
 	if inner != bm[rb-2] {
-		return nil, 0, fmt.Errorf("MatMul: shapes %v and %v: %d columns against %d rows", a, b, inner, bm[rb-2])
+		return nil, 0, fmt.Errorf("shapes %v and %v: %d columns against %d rows", a, b, inner, bm[rb-2])
 	}
 	out, err = Broadcast(am[:ra-2], bm[:rb-2])
 	if err != nil {
-		return nil, 0, fmt.Errorf("MatMul: %w", err)
+		return nil, 0, err
 	}
 	if len(a) > 1 {
 		out = append(out, am[ra-2])

@@ -6,6 +6,6 @@
 // on such numbers: every function checks them and the length of the slice, and computes the size of its result with
 // overflow checks and against a limit in elements (0: none) before it allocates.
 //
-// Inputs are never changed, and results never share memory with inputs. Errors name the operator and both values that
-// disagree; callers put the node in front.
+// Inputs are never changed, and results never share memory with inputs. Errors say which
+// values disagree; callers put the node or the operator in front.
 package shape

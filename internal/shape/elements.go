@@ -102,7 +102,7 @@ func (t typed[T]) Concat(others []Elements, shapes [][]int, axis int64, limit in
 	for _, e := range others {
 		o, err := t.same(e)
 		if err != nil {
-			return nil, nil, fmt.Errorf("Concat: %w", err)
+			return nil, nil, err
 		}
 		srcs = append(srcs, o)
 	}
@@ -122,10 +122,10 @@ func (t typed[T]) Pad(dims []int, pads []int64, mode string, value Elements, lim
 	if value != nil {
 		one, err := t.same(value)
 		if err != nil {
-			return nil, nil, fmt.Errorf("Pad: %w", err)
+			return nil, nil, err
 		}
 		if len(one) != 1 {
-			return nil, nil, fmt.Errorf("Pad: the constant has %d elements (want 1)", len(one))
+			return nil, nil, fmt.Errorf("the constant has %d elements (want 1)", len(one))
 		}
 		v = one[0]
 	}
@@ -147,7 +147,7 @@ func (t typed[T]) GatherND(dims []int, indices []int64, idims []int, batch int64
 func (t typed[T]) ScatterElements(dims []int, indices []int64, idims []int, updates Elements, axis int64) (Elements, error) {
 	u, err := t.same(updates)
 	if err != nil {
-		return nil, fmt.Errorf("ScatterElements: %w", err)
+		return nil, err
 	}
 	d, err := ScatterElements(t, dims, indices, idims, u, axis, nil)
 	if err != nil {
@@ -159,7 +159,7 @@ func (t typed[T]) ScatterElements(dims []int, indices []int64, idims []int, upda
 func (t typed[T]) ScatterND(dims []int, indices []int64, idims []int, updates Elements, udims []int) (Elements, error) {
 	u, err := t.same(updates)
 	if err != nil {
-		return nil, fmt.Errorf("ScatterND: %w", err)
+		return nil, err
 	}
 	d, err := ScatterND(t, dims, indices, idims, u, udims, nil)
 	if err != nil {
@@ -171,7 +171,7 @@ func (t typed[T]) ScatterND(dims []int, indices []int64, idims []int, updates El
 func (t typed[T]) Where(cond []bool, cdims, dims []int, other Elements, odims []int, limit int) (Elements, []int, error) {
 	o, err := t.same(other)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Where: %w", err)
+		return nil, nil, err
 	}
 	return wrap(Where(cond, cdims, t, dims, o, odims, limit))
 }

@@ -22,7 +22,7 @@ func Gather[T any](src []T, dims []int, indices []int64, idims []int, axis int64
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := sizes("Gather", out, limit, len(src), dims, len(indices), idims)
+	n, err := sizes(out, limit, len(src), dims, len(indices), idims)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -30,7 +30,7 @@ func Gather[T any](src []T, dims []int, indices []int64, idims []int, axis int64
 	at := make([]int, len(indices))
 	for i, v := range indices {
 		if at[i], err = index(v, dims[k]); err != nil {
-			return nil, nil, fmt.Errorf("Gather: %w", err)
+			return nil, nil, err
 		}
 	}
 	dst := make([]T, 0, n)
@@ -48,12 +48,12 @@ func Gather[T any](src []T, dims []int, indices []int64, idims []int, axis int64
 
 // GatherElements takes single elements: the result has the shape of the indices, which replace the index along axis.
 func GatherElements[T any](src []T, dims []int, indices []int64, idims []int, axis int64, limit int) ([]T, []int, error) {
-	n, err := sizes("GatherElements", idims, limit, len(src), dims, len(indices), idims)
+	n, err := sizes(idims, limit, len(src), dims, len(indices), idims)
 	if err != nil {
 		return nil, nil, err
 	}
 	dst := make([]T, n)
-	err = elementwise("GatherElements", dims, indices, idims, axis, func(i, at int) { dst[i] = src[at] })
+	err = elementwise(dims, indices, idims, axis, func(i, at int) { dst[i] = src[at] })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,14 +63,14 @@ func GatherElements[T any](src []T, dims []int, indices []int64, idims []int, ax
 // ScatterElements copies src and replaces (or, with combine, updates) single elements, addressed as in [GatherElements],
 // in C order of the indices. updates has the shape of the indices.
 func ScatterElements[T any](src []T, dims []int, indices []int64, idims []int, updates []T, axis int64, combine func(old, update T) T) ([]T, error) {
-	if _, err := sizes("ScatterElements", dims, 0, len(src), dims, len(indices), idims); err != nil {
+	if _, err := sizes(dims, 0, len(src), dims, len(indices), idims); err != nil {
 		return nil, err
 	}
 	if len(updates) != len(indices) {
-		return nil, fmt.Errorf("ScatterElements: %d updates for %d indices", len(updates), len(indices))
+		return nil, fmt.Errorf("%d updates for %d indices", len(updates), len(indices))
 	}
 	dst := slices.Clone(src)
-	err := elementwise("ScatterElements", dims, indices, idims, axis, func(i, at int) {
+	err := elementwise(dims, indices, idims, axis, func(i, at int) {
 		if combine != nil {
 			dst[at] = combine(dst[at], updates[i])
 		} else {
@@ -84,17 +84,17 @@ func ScatterElements[T any](src []T, dims []int, indices []int64, idims []int, u
 }
 
 // elementwise calls f with each position of the index tensor and the offset in a tensor of shape dims that it addresses.
-func elementwise(op string, dims []int, indices []int64, idims []int, axis int64, f func(i, at int)) error {
+func elementwise(dims []int, indices []int64, idims []int, axis int64, f func(i, at int)) error {
 	k, err := Axis(axis, len(dims))
 	if err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+		return err
 	}
 	if len(idims) != len(dims) {
-		return fmt.Errorf("%s: indices %v and data %v differ in rank", op, idims, dims)
+		return fmt.Errorf("indices %v and data %v differ in rank", idims, dims)
 	}
 	for j := range dims {
 		if j != k && idims[j] > dims[j] {
-			return fmt.Errorf("%s: indices %v reach outside data %v", op, idims, dims)
+			return fmt.Errorf("indices %v reach outside data %v", idims, dims)
 		}
 	}
 	stride := Strides(dims)
@@ -102,7 +102,7 @@ func elementwise(op string, dims []int, indices []int64, idims []int, axis int64
 	for i, v := range indices {
 		along, err := index(v, dims[k])
 		if err != nil {
-			return fmt.Errorf("%s: %w", op, err)
+			return err
 		}
 		at := along * stride[k]
 		for j, p := range pos {
@@ -127,7 +127,7 @@ func GatherND[T any](src []T, dims []int, indices []int64, idims []int, batch in
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := sizes("GatherND", out, limit, len(src), dims, len(indices), idims)
+	n, err := sizes(out, limit, len(src), dims, len(indices), idims)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -144,7 +144,7 @@ func GatherND[T any](src []T, dims []int, indices []int64, idims []int, batch in
 	for _, d := range dims[:b] {
 		batchStride /= d
 	}
-	err = tuples("GatherND", dims[b:], indices, idims[len(idims)-1], func(i, at, block int) {
+	err = tuples(dims[b:], indices, idims[len(idims)-1], func(i, at, block int) {
 		at += i * idims[len(idims)-1] / perBatch * batchStride
 		dst = append(dst, src[at:at+block]...)
 	})
@@ -158,19 +158,19 @@ func GatherND[T any](src []T, dims []int, indices []int64, idims []int, batch in
 func ScatterND[T any](src []T, dims []int, indices []int64, idims []int, updates []T, udims []int, combine func(old, update T) T) ([]T, error) {
 	want, err := GatherNDDims(dims, idims, 0)
 	if err != nil {
-		return nil, fmt.Errorf("ScatterND: %w", err)
+		return nil, err
 	}
 	if !slices.Equal(want, udims) {
-		return nil, fmt.Errorf("ScatterND: updates %v, indices %v of data %v want %v", udims, idims, dims, want)
+		return nil, fmt.Errorf("updates %v, indices %v of data %v want %v", udims, idims, dims, want)
 	}
-	if _, err := sizes("ScatterND", udims, 0, len(src), dims, len(indices), idims); err != nil {
+	if _, err := sizes(udims, 0, len(src), dims, len(indices), idims); err != nil {
 		return nil, err
 	}
 	if err := checkLen(len(updates), udims); err != nil {
-		return nil, fmt.Errorf("ScatterND: updates: %w", err)
+		return nil, fmt.Errorf("updates: %w", err)
 	}
 	dst := slices.Clone(src)
-	err = tuples("ScatterND", dims, indices, idims[len(idims)-1], func(i, at, block int) {
+	err = tuples(dims, indices, idims[len(idims)-1], func(i, at, block int) {
 		from := updates[i*block : (i+1)*block]
 		if combine == nil {
 			copy(dst[at:at+block], from)
@@ -188,7 +188,7 @@ func ScatterND[T any](src []T, dims []int, indices []int64, idims []int, updates
 
 // tuples calls f for every index tuple of length m with its number, the offset it addresses in a tensor of shape dims, and
 // the number of elements that lie there.
-func tuples(op string, dims []int, indices []int64, m int, f func(i, at, block int)) error {
+func tuples(dims []int, indices []int64, m int, f func(i, at, block int)) error {
 	stride := Strides(dims)
 	block := 1
 	for _, d := range dims[m:] {
@@ -199,7 +199,7 @@ func tuples(op string, dims []int, indices []int64, m int, f func(i, at, block i
 		for j, v := range indices[i*m : (i+1)*m] {
 			k, err := index(v, dims[j])
 			if err != nil {
-				return fmt.Errorf("%s: %w", op, err)
+				return err
 			}
 			at += k * stride[j]
 		}
@@ -209,16 +209,16 @@ func tuples(op string, dims []int, indices []int64, m int, f func(i, at, block i
 }
 
 // sizes checks the lengths of data and indices and returns the size of the result.
-func sizes(op string, out []int, limit int, data int, dims []int, indices int, idims []int) (int, error) {
+func sizes(out []int, limit int, data int, dims []int, indices int, idims []int) (int, error) {
 	if err := checkLen(data, dims); err != nil {
-		return 0, fmt.Errorf("%s: data: %w", op, err)
+		return 0, fmt.Errorf("data: %w", err)
 	}
 	if err := checkLen(indices, idims); err != nil {
-		return 0, fmt.Errorf("%s: indices: %w", op, err)
+		return 0, fmt.Errorf("indices: %w", err)
 	}
 	n, err := Size(out, limit)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", op, err)
+		return 0, err
 	}
 	return n, nil
 }
@@ -227,11 +227,11 @@ func sizes(op string, out []int, limit int, data int, dims []int, indices int, i
 func Where[T any](cond []bool, cdims []int, x []T, xdims []int, y []T, ydims []int, limit int) ([]T, []int, error) {
 	out, err := Broadcast(cdims, xdims, ydims)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Where: %w", err)
+		return nil, nil, err
 	}
 	n, err := Size(out, limit)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Where: %w", err)
+		return nil, nil, err
 	}
 	strides := make([][]int, 3)
 	for i, in := range []struct {
@@ -239,10 +239,10 @@ func Where[T any](cond []bool, cdims []int, x []T, xdims []int, y []T, ydims []i
 		dims []int
 	}{{len(cond), cdims}, {len(x), xdims}, {len(y), ydims}} {
 		if err := checkLen(in.n, in.dims); err != nil {
-			return nil, nil, fmt.Errorf("Where: input %d: %w", i, err)
+			return nil, nil, fmt.Errorf("input %d: %w", i, err)
 		}
 		if strides[i], err = BroadcastStrides(in.dims, out); err != nil {
-			return nil, nil, fmt.Errorf("Where: %w", err)
+			return nil, nil, err
 		}
 	}
 	dst := make([]T, 0, n)
@@ -262,14 +262,14 @@ func Where[T any](cond []bool, cdims []int, x []T, xdims []int, y []T, ydims []i
 // taken as one axis.
 func Compress[T any](src []T, dims []int, cond []bool, axis int64, flat bool) ([]T, []int, error) {
 	if err := checkLen(len(src), dims); err != nil {
-		return nil, nil, fmt.Errorf("Compress: %w", err)
+		return nil, nil, err
 	}
 	if flat {
 		dims, axis = []int{len(src)}, 0
 	}
 	k, err := Axis(axis, len(dims))
 	if err != nil {
-		return nil, nil, fmt.Errorf("Compress: %w", err)
+		return nil, nil, err
 	}
 	var keep []int64
 	for i, c := range cond {
@@ -278,7 +278,7 @@ func Compress[T any](src []T, dims []int, cond []bool, axis int64, flat bool) ([
 		}
 	}
 	if len(cond) > dims[k] {
-		return nil, nil, fmt.Errorf("Compress: %d conditions for an axis of size %d", len(cond), dims[k])
+		return nil, nil, fmt.Errorf("%d conditions for an axis of size %d", len(cond), dims[k])
 	}
 	return Gather(src, dims, keep, []int{len(keep)}, int64(k), 0)
 }
@@ -286,7 +286,7 @@ func Compress[T any](src []T, dims []int, cond []bool, axis int64, flat bool) ([
 // NonZero lists the indices of the elements that are not zero, as ONNX does: a [rank, count] tensor in C order.
 func NonZero[T comparable](src []T, dims []int) ([]int64, []int, error) {
 	if err := checkLen(len(src), dims); err != nil {
-		return nil, nil, fmt.Errorf("NonZero: %w", err)
+		return nil, nil, err
 	}
 	var zero T
 	var at []int

@@ -82,7 +82,7 @@ func Transpose[T any](src []T, dims []int, perm []int64) ([]T, []int, error) {
 		return nil, nil, err
 	}
 	if err := checkLen(len(src), dims); err != nil {
-		return nil, nil, fmt.Errorf("Transpose: %w", err)
+		return nil, nil, err
 	}
 	in := Strides(dims)
 	out, stride := make([]int, len(dims)), make([]int, len(dims))
@@ -101,7 +101,7 @@ type Range struct{ Start, Step, Count int }
 // to one Range per axis. nil axes are the first len(starts) ones, nil steps are 1.
 func SliceRanges(dims []int, starts, ends, axes, steps []int64) ([]Range, error) {
 	if len(starts) != len(ends) || (axes != nil && len(axes) != len(starts)) || (steps != nil && len(steps) != len(starts)) {
-		return nil, fmt.Errorf("Slice: %d starts, %d ends, %d axes, %d steps", len(starts), len(ends), len(axes), len(steps))
+		return nil, fmt.Errorf("%d starts, %d ends, %d axes, %d steps", len(starts), len(ends), len(axes), len(steps))
 	}
 	if axes == nil {
 		axes = make([]int64, len(starts))
@@ -111,7 +111,7 @@ func SliceRanges(dims []int, starts, ends, axes, steps []int64) ([]Range, error)
 	}
 	ks, err := Axes(axes, len(dims))
 	if err != nil {
-		return nil, fmt.Errorf("Slice: %w", err)
+		return nil, err
 	}
 	out := make([]Range, len(dims))
 	for k, d := range dims {
@@ -123,7 +123,7 @@ func SliceRanges(dims []int, starts, ends, axes, steps []int64) ([]Range, error)
 			step = steps[i]
 		}
 		if step == 0 {
-			return nil, fmt.Errorf("Slice: step 0 on axis %d", k)
+			return nil, fmt.Errorf("step 0 on axis %d", k)
 		}
 		out[k] = sliceRange(int64(dims[k]), starts[i], ends[i], step)
 	}
@@ -165,10 +165,10 @@ func SliceDims(ranges []Range) []int {
 // Slice takes one Range of every axis; ranges as [SliceRanges] gives them, one per axis.
 func Slice[T any](src []T, dims []int, ranges []Range) ([]T, []int, error) {
 	if err := checkLen(len(src), dims); err != nil {
-		return nil, nil, fmt.Errorf("Slice: %w", err)
+		return nil, nil, err
 	}
 	if len(ranges) != len(dims) {
-		return nil, nil, fmt.Errorf("Slice: %d ranges for rank %d", len(ranges), len(dims))
+		return nil, nil, fmt.Errorf("%d ranges for rank %d", len(ranges), len(dims))
 	}
 	for k, r := range ranges {
 		if r.Count == 0 {
@@ -176,13 +176,13 @@ func Slice[T any](src []T, dims []int, ranges []Range) ([]T, []int, error) {
 		}
 		end := r.Start + (r.Count-1)*r.Step
 		if r.Count < 0 || r.Count > dims[k] || r.Start < 0 || r.Start >= dims[k] || end < 0 || end >= dims[k] {
-			return nil, nil, fmt.Errorf("Slice: %d elements from %d in steps of %d leave axis %d of size %d", r.Count, r.Start, r.Step, k, dims[k])
+			return nil, nil, fmt.Errorf("%d elements from %d in steps of %d leave axis %d of size %d", r.Count, r.Start, r.Step, k, dims[k])
 		}
 	}
 	out := SliceDims(ranges)
 	n, err := Size(out, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Slice: %w", err)
+		return nil, nil, err
 	}
 	dst := make([]T, n)
 	stride := Strides(dims)
@@ -199,7 +199,7 @@ func Slice[T any](src []T, dims []int, ranges []Range) ([]T, []int, error) {
 func Split[T any](src []T, dims []int, axis int64, lengths []int) ([][]T, [][]int, error) {
 	k, err := Axis(axis, len(dims))
 	if err != nil {
-		return nil, nil, fmt.Errorf("Split: %w", err)
+		return nil, nil, err
 	}
 	ranges := make([]Range, len(dims))
 	for j, d := range dims {
@@ -209,7 +209,7 @@ func Split[T any](src []T, dims []int, axis int64, lengths []int) ([][]T, [][]in
 	at := 0
 	for i, l := range lengths {
 		if l < 0 || l > dims[k]-at {
-			return nil, nil, fmt.Errorf("Split: lengths %v leave axis %d of size %d", lengths, k, dims[k])
+			return nil, nil, fmt.Errorf("lengths %v leave axis %d of size %d", lengths, k, dims[k])
 		}
 		ranges[k] = Range{at, 1, l}
 		if parts[i], shapes[i], err = Slice(src, dims, ranges); err != nil {
@@ -223,7 +223,7 @@ func Split[T any](src []T, dims []int, axis int64, lengths []int) ([][]T, [][]in
 // Concat joins tensors along axis.
 func Concat[T any](srcs [][]T, shapes [][]int, axis int64, limit int) ([]T, []int, error) {
 	if len(srcs) != len(shapes) {
-		return nil, nil, fmt.Errorf("Concat: %d tensors, %d shapes", len(srcs), len(shapes))
+		return nil, nil, fmt.Errorf("%d tensors, %d shapes", len(srcs), len(shapes))
 	}
 	out, err := ConcatDims(axis, shapes...)
 	if err != nil {
@@ -231,11 +231,11 @@ func Concat[T any](srcs [][]T, shapes [][]int, axis int64, limit int) ([]T, []in
 	}
 	n, err := Size(out, limit)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Concat: %w", err)
+		return nil, nil, err
 	}
 	for i, s := range srcs {
 		if err := checkLen(len(s), shapes[i]); err != nil {
-			return nil, nil, fmt.Errorf("Concat: input %d: %w", i, err)
+			return nil, nil, fmt.Errorf("input %d: %w", i, err)
 		}
 	}
 	dst := make([]T, n)
@@ -269,7 +269,7 @@ func Expand[T any](src []T, dims []int, target []int64, limit int) ([]T, []int, 
 	}
 	dst, err := BroadcastTo(src, dims, out, limit)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Expand: %w", err)
+		return nil, nil, err
 	}
 	return dst, out, nil
 }
@@ -300,10 +300,10 @@ func Tile[T any](src []T, dims []int, repeats []int64, limit int) ([]T, []int, e
 	}
 	n, err := Size(out, limit)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Tile: %w", err)
+		return nil, nil, err
 	}
 	if err := checkLen(len(src), dims); err != nil {
-		return nil, nil, fmt.Errorf("Tile: %w", err)
+		return nil, nil, err
 	}
 	dst := make([]T, n)
 	// The result walked as (repeat, dim) pairs is a broadcast of the input.
@@ -325,10 +325,10 @@ func Pad[T any](src []T, dims []int, pads []int64, mode string, value T, limit i
 	}
 	n, err := Size(out, limit)
 	if err != nil {
-		return nil, nil, fmt.Errorf("Pad: %w", err)
+		return nil, nil, err
 	}
 	if err := checkLen(len(src), dims); err != nil {
-		return nil, nil, fmt.Errorf("Pad: %w", err)
+		return nil, nil, err
 	}
 	dst := make([]T, n)
 	if n == 0 {
@@ -346,7 +346,7 @@ func Pad[T any](src []T, dims []int, pads []int64, mode string, value T, limit i
 			} else if mode == "constant" {
 				table[k][i] = outside
 			} else {
-				return nil, nil, fmt.Errorf("Pad: mode %q cannot extend axis %d of size %d (want constant, edge, reflect or wrap, and something to repeat)", mode, k, dims[k])
+				return nil, nil, fmt.Errorf("mode %q cannot extend axis %d of size %d (want constant, edge, reflect or wrap, and something to repeat)", mode, k, dims[k])
 			}
 		}
 	}
