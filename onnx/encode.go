@@ -25,6 +25,7 @@ type segment struct {
 // encoder turns views into segments. Messages whose raw bytes are known are emitted as they are unless they hold a
 // replaced tensor; the tags and lengths of the others are made anew, around the fields in their recorded order.
 type encoder struct {
+	origin   *origin // of the mapped bytes
 	segments []segment
 	replaced map[*Tensor][]field // tensors to be written with other fields than their own
 	dirty    map[any]bool        // whether a view holds a replaced tensor
@@ -136,7 +137,10 @@ func (e *encoder) write(w io.Writer) (int64, error) {
 			if s.payload != nil {
 				err = s.payload.writeTo(buffered)
 			} else {
-				_, err = buffered.Write(s.bytes)
+				err = e.origin.readMapped(s.bytes, func(piece []byte) error {
+					_, err := buffered.Write(piece)
+					return err
+				})
 			}
 			if err != nil {
 				return err
@@ -165,7 +169,7 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 // Encode writes the model; an unpatched model gives back its input bytes. References to external data are written as
 // they stand: [Model.WriteFile] takes the data along.
 func (m *Model) Encode(w io.Writer) (int64, error) {
-	var e encoder
+	e := encoder{origin: m.origin}
 	e.content(m)
 	n, err := e.write(w)
 	if err != nil {

@@ -3,6 +3,7 @@ package onnx
 import (
 	"errors"
 	"runtime/debug"
+	"unsafe"
 )
 
 // errFault says that mapped bytes could not be read.
@@ -22,4 +23,35 @@ func guardMapped(read func() error) (err error) {
 		}
 	}()
 	return read()
+}
+
+// readPiece is how much of a mapped payload is read before its pages are let go.
+const readPiece = 8 << 20
+
+// readMapped hands b to use in pieces. Where b lies in the mapped file, the pages of large payloads are let go again
+// after use, so that reading weights once does not keep the file in memory.
+func (o *origin) readMapped(b []byte, use func(piece []byte) error) error {
+	mapped := o.inMapping(b) && len(b) > readPiece/8
+	for {
+		piece := b[:min(len(b), readPiece)]
+		if err := use(piece); err != nil {
+			return err
+		}
+		if mapped {
+			dropPages(piece)
+		}
+		if b = b[len(piece):]; len(b) == 0 {
+			return nil
+		}
+	}
+}
+
+// inMapping says whether b lies in the mapped file.
+func (o *origin) inMapping(b []byte) bool {
+	if o == nil || len(o.mapped) == 0 || len(b) == 0 {
+		return false
+	}
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(o.mapped)))
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	return at >= start && at-start < uintptr(len(o.mapped))
 }

@@ -65,8 +65,10 @@ func (t *Tensor) Array() (*Array, error) {
 				if len(b) != len(t.data.raw) {
 					return t.formatError("raw_data holds %d bytes, dims %v of %s need %d", len(t.data.raw), t.Dims, t.Type, len(b))
 				}
-				copy(b, t.data.raw)
-				return nil
+				return t.model.origin.readMapped(t.data.raw, func(piece []byte) error {
+					b = b[copy(b, piece):]
+					return nil
+				})
 			})
 		default:
 			a, err = t.typedArray(dims, int(n))

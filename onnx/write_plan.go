@@ -32,7 +32,7 @@ func (m *Model) planFile(path string, limit int64) (*filePlan, error) {
 		limit = externalAbove
 	}
 	p := &filePlan{}
-	p.model.replaced = make(map[*Tensor][]field)
+	p.model.origin, p.model.replaced = m.origin, make(map[*Tensor][]field)
 	var err error
 	m.tensors(func(t *Tensor) {
 		if t.External == nil || err != nil {
@@ -146,19 +146,24 @@ func (t *Tensor) rawPayload() payload {
 	case t.External != nil:
 		return externalPayload{t, size}
 	case t.data.hasRaw:
-		return bytesPayload(t.data.raw)
+		return bytesPayload{t.model.origin, t.data.raw}
 	}
 	return typedPayload{t, size}
 }
 
 // bytesPayload is a payload in memory or in the mapped file.
-type bytesPayload []byte
+type bytesPayload struct {
+	origin *origin
+	bytes  []byte
+}
 
-func (p bytesPayload) size() int64 { return int64(len(p)) }
+func (p bytesPayload) size() int64 { return int64(len(p.bytes)) }
 
 func (p bytesPayload) writeTo(w io.Writer) error {
-	_, err := w.Write(p)
-	return err
+	return p.origin.readMapped(p.bytes, func(piece []byte) error {
+		_, err := w.Write(piece)
+		return err
+	})
 }
 
 // typedPayload writes the values of a *_data field as raw data.
