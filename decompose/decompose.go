@@ -1,23 +1,32 @@
-// Package decompose turns a weight matrix into a tensor.Factor: tensorisation, ranks, budgets, formats.
+// Package decompose turns weight matrices into tensor.Factors: tensorisation, ranks, budgets, formats.
+//
+// A matrix W [D·G·H, I] is given modes on both sides (chosen here or by the user), ranks that spend a budget where it lowers the error
+// most, and is then fitted by package trals. One budget may span several matrices. Every budget is met, or refused by a *[BudgetError]
+// that names the best that can be reached. The rules are in docs/algorithms.md.
 package decompose
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"math"
 
 	"github.com/trconvert/trconvert/tensor"
 	"github.com/trconvert/trconvert/trals"
 )
-
-var errNotYet = errors.New("decompose: not written yet")
 
 // Matrix is one weight matrix to decompose: W [Directions·Gates·Hidden, In], rows in C order (direction, gate, unit).
 type Matrix struct {
 	Name                      string
 	Directions, Gates, Hidden int
 	In                        int
-	Load                      func(ctx context.Context) (*tensor.Dense, error) // called when the matrix is needed
+	Load                      func(ctx context.Context) (*tensor.Dense, error) // called once, when Run starts
 }
+
+// Out is the number of rows.
+func (m Matrix) Out() int { return m.Directions * m.Gates * m.Hidden }
+
+// Size is the number of elements.
+func (m Matrix) Size() int { return m.Out() * m.In }
 
 // Budget is what the result may cost. Exactly one field is set; the zero value means Ratio 10.
 type Budget struct {
@@ -30,16 +39,16 @@ type Budget struct {
 
 // Options choose how a budget is spent.
 type Options struct {
-	Format            string // "tr" (default), "tt", "svd"
-	InModes, OutModes []int  // nil: balanced modes chosen here
-	Method            string // "als" (default), "svd": the start alone
-	Init              string // "svd" (default), "random"
-	Sweeps            int    // most ALS sweeps; 0 means 30
-	Tol               float64
+	Format            string  // "tr" (default), "tt", "svd"
+	InModes, OutModes []int   // nil: balanced modes chosen here
+	Method            string  // "als" (default), "svd": the start alone
+	Init              string  // "svd" (default), "random"
+	Sweeps            int     // most ALS sweeps; 0 means 30
+	Tol               float64 // as trals.Options.Tol; 0 means 1e-4
 	Restarts          int
 	Seed              uint64
 
-	OnSweep func(matrix string, s trals.Sweep) // may be nil
+	OnSweep func(matrix string, s trals.Sweep) // may be nil; sweeps of the search are not reported
 }
 
 // Result is one matrix's outcome.
@@ -66,7 +75,66 @@ func (e *BudgetError) Error() string {
 	return "decompose: budget: asked for " + e.Asked + ", the best that can be reached is " + e.Best
 }
 
+// OptionError says that an option, or a budget, does not make sense by itself or for a matrix.
+type OptionError struct {
+	Option  string // "in-modes", "rank", …
+	Matrix  string // "" where no matrix is involved
+	Problem string // both values, and what to do
+}
+
+func (e *OptionError) Error() string {
+	if e.Matrix != "" {
+		return fmt.Sprintf("decompose: %s: %q: %s", e.Option, e.Matrix, e.Problem)
+	}
+	return fmt.Sprintf("decompose: %s: %s", e.Option, e.Problem)
+}
+
 // Run decomposes all matrices under one budget, in order. What cannot shrink is kept dense with its reason.
+//
+// Broken options give a *[OptionError], an unreachable budget a *[BudgetError], a matrix with a NaN or an infinity an error that names
+// it and the first index. A cancelled ctx gives its error. All matrices are held in memory at once, each with at most its own size of
+// working memory.
 func Run(ctx context.Context, ms []Matrix, b Budget, o Options) ([]Result, error) {
-	return nil, errNotYet
+	b, o, err := checkOptions(ms, b, o)
+	if err != nil {
+		return nil, err
+	}
+	jobs := make([]*job, len(ms))
+	for i, m := range ms {
+		if jobs[i], err = newJob(ctx, m, b, o, total(ms)); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case b.Rank > 0 || len(b.Ranks) > 0:
+		err = runRanks(ctx, jobs, b)
+	case b.MaxError > 0:
+		err = runMaxError(ctx, jobs, b.MaxError)
+	case b.MaxParams > 0:
+		err = runParams(ctx, jobs, b.MaxParams, fmt.Sprintf("at most %d numbers", b.MaxParams), func(n int) string { return fmt.Sprintf("%d numbers", n) })
+	default:
+		all := total(ms)
+		err = runParams(ctx, jobs, int(math.Floor(float64(all)/b.Ratio)), fmt.Sprintf("ratio %.4g", b.Ratio), func(n int) string {
+			return fmt.Sprintf("ratio %.4g (%d numbers of %d)", math.Floor(1e4*float64(all)/float64(n))/1e4, n, all)
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	results := make([]Result, len(jobs))
+	for i, j := range jobs {
+		results[i] = j.result
+	}
+	return results, nil
+}
+
+func total(ms []Matrix) int {
+	n := 0
+	for _, m := range ms {
+		n += m.Size()
+	}
+	return n
 }

@@ -8,11 +8,12 @@ import (
 	"github.com/trconvert/trconvert/tensor"
 )
 
-// Limits of the certificate: an arc is checked if its smaller side has at most arcSide states, and arcs are checked in order until
-// arcProducts multiplications are used up.
+// Limits of the certificate: arcs beside the two sides are checked for matrices of at most arcElements (each needs a permuted copy), if
+// they have at most arcSide states, in order until arcProducts multiplications are used up.
 const (
+	arcElements = 1 << 22
 	arcSide     = 256
-	arcProducts = 4e9
+	arcProducts = 1e9
 )
 
 // bound is the certificate of a ring's modes and ranks: for every contiguous arc of the ring, the unfolding that puts the arc's modes
@@ -39,6 +40,9 @@ func (m *Matrix) bound(f *tensor.Factor) float64 {
 		return d - n + k
 	}
 	left := arcProducts
+	if len(m.w.Data) > arcElements {
+		return best
+	}
 	for length := 1; length < d; length++ {
 		for start := range d {
 			var rows, perm []int

@@ -72,16 +72,16 @@ func (m *Matrix) relative(square float64) float64 {
 	return math.Sqrt(square / m.energy)
 }
 
-// Compressed is a stand-in for W by its truncated SVD of rank k, for trying modes and ranks: sweeps cost 2·(rows + cols)·k·r_0·r_n
+// Compressed is a stand-in for W by its truncated SVD of rank k, for trying modes and ranks: sweeps cost 4·(rows + cols)·k·r_0·r_n
 // FLOPs instead of 4·rows·cols·r_0·r_n, and the errors it reports are those of W but for what W's tail has in common with the ring.
-// W itself is returned where that would save nothing.
+// W itself is returned where that would save little.
 func (m *Matrix) Compressed(k int) *Matrix {
 	k = min(k, m.Known())
-	if m.w == nil || k < 1 || 3*k*(m.rows+m.cols) > m.rows*m.cols {
+	if m.w == nil || k < 1 || 2*k*(m.rows+m.cols) > m.rows*m.cols {
 		return m
 	}
 	c := *m
-	c.u, c.v = m.spectrum.Truncate(m.w.Data, k)
+	c.u, c.v = m.truncate(k)
 	c.w, c.k = nil, k
 	return &c
 }
@@ -112,10 +112,12 @@ func (m *Matrix) timesT(x []float64, n int) []float64 {
 	return y
 }
 
-// truncate is the truncated SVD of rank k.
+// truncate is the truncated SVD of rank k ≤ known, left [rows, k], right [cols, k], σ shared evenly. The largest found so far is kept,
+// since smaller ones are its first columns.
 func (m *Matrix) truncate(k int) (left, right []float64) {
-	if m.w != nil {
-		return m.spectrum.Truncate(m.w.Data, k)
+	if k > m.k {
+		m.u, m.v = m.spectrum.Truncate(m.w.Data, k)
+		m.k = k
 	}
 	pick := func(x []float64, rows int) []float64 {
 		y := make([]float64, rows*k)

@@ -1,0 +1,176 @@
+package decompose
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/trconvert/trconvert/tensor"
+	"github.com/trconvert/trconvert/trals"
+)
+
+// job is one matrix on its way.
+type job struct {
+	Matrix
+	o        Options
+	w        *tensor.Dense
+	m        *trals.Matrix
+	warnings []string
+	tails    map[tailKey][][]float64 // predictions of the search, by side, modes and bonds
+	result   Result
+}
+
+// newJob loads and analyses a matrix. all is the number of elements of all matrices.
+func newJob(ctx context.Context, m Matrix, b Budget, o Options, all int) (*job, error) {
+	fail := func(err error) error { return fmt.Errorf("decompose: %q: %w", m.Name, err) }
+	w, err := m.Load(ctx)
+	if err != nil {
+		return nil, fail(err)
+	}
+	if !slices.Equal(w.Dims, []int{m.Out(), m.In}) {
+		return nil, fail(fmt.Errorf("loaded as %v, declared as [%d %d]", w.Dims, m.Out(), m.In))
+	}
+	j := &job{Matrix: m, o: o, w: w, tails: map[tailKey][][]float64{}}
+	if j.m, err = trals.NewMatrix(ctx, w, j.leading(b, all)); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fail(err)
+	}
+	j.warnings = numericWarnings(w)
+	return j, nil
+}
+
+// leading is how many singular values a budget may ask for.
+func (j *job) leading(b Budget, all int) int {
+	both := j.Out() + j.In
+	most := min(j.Out(), j.In)
+	switch {
+	case b.Rank > 0:
+		if j.o.Format == "tr" {
+			return min(most, b.Rank*b.Rank)
+		}
+		return min(most, b.Rank)
+	case len(b.Ranks) > 0:
+		return min(most, 4*slices.Max(b.Ranks)*slices.Max(b.Ranks))
+	case b.MaxError > 0:
+		return most / 4
+	case b.MaxParams > 0:
+		return min(most, 2*b.MaxParams/both+8)
+	}
+	return min(most, int(2*float64(all)/b.Ratio/float64(both))+8)
+}
+
+func numericWarnings(w *tensor.Dense) []string {
+	const smallestNormal = 0x1p-126
+	denormal, zero := 0, true
+	for _, v := range w.Data {
+		if v != 0 {
+			zero = false
+			if v > -smallestNormal && v < smallestNormal {
+				denormal++
+			}
+		}
+	}
+	switch {
+	case zero:
+		return []string{"all elements are zero"}
+	case denormal > 0:
+		return []string{fmt.Sprintf("%d of %d elements are denormal (below 1.2e-38); many runtimes take them for zero", denormal, len(w.Data))}
+	}
+	return nil
+}
+
+// keepDense ends the job without a factor.
+func (j *job) keepDense(reason string) {
+	j.result = Result{Matrix: j.Name, KeptDense: true, Reason: reason, Status: trals.Converged, Warnings: j.warnings}
+}
+
+// params is what the job's result stores.
+func (j *job) params() int {
+	if j.result.KeptDense {
+		return j.Size()
+	}
+	return j.result.Factor.Params()
+}
+
+// candidate is a shape with ranks, and how good it promises or proved to be.
+type candidate struct {
+	shape
+	ranks  []int
+	params int
+	square float64 // predicted squared relative error
+	cores  []tensor.Core
+	err    float64
+}
+
+func paramsOf(modes, ranks []int) int {
+	n := 0
+	for k, m := range modes {
+		n += ranks[k] * m * ranks[(k+1)%len(ranks)]
+	}
+	return n
+}
+
+// finish fits the final cores of a candidate and records the result.
+func (j *job) finish(ctx context.Context, c candidate) error {
+	if j.o.Format == "svd" {
+		return j.finishSVD(c.ranks[1])
+	}
+	res, err := j.fit(ctx, j.m, c, j.o.Sweeps, j.o.Restarts, true)
+	if err != nil {
+		return err
+	}
+	j.record(&tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: c.in, OutModes: c.out, Cores: res.Cores}, res)
+	return nil
+}
+
+// fit runs trals on m, which is the job's matrix or a stand-in for it.
+func (j *job) fit(ctx context.Context, m *trals.Matrix, c candidate, sweeps, restarts int, report bool) (*trals.Result, error) {
+	o := trals.Options{Ranks: c.ranks, Sweeps: sweeps, Tol: j.o.Tol, Restarts: restarts, Seed: j.o.Seed}
+	if j.o.Init == "random" {
+		o.Init = trals.InitRandom
+	}
+	if c.cores != nil {
+		o.Init, o.Start = trals.InitGiven, c.cores
+	}
+	if j.o.Method == "svd" {
+		o.Sweeps = -1
+	}
+	if report && j.o.OnSweep != nil {
+		o.OnSweep = func(s trals.Sweep) { j.o.OnSweep(j.Name, s) }
+	}
+	res, err := m.Decompose(ctx, c.in, c.out, o)
+	if err != nil {
+		return nil, fmt.Errorf("decompose: %q: %w", j.Name, err)
+	}
+	if res.Status == trals.Cancelled {
+		return nil, ctx.Err()
+	}
+	return res, nil
+}
+
+// finishSVD records the truncated SVD of rank k: a train of two cores.
+func (j *job) finishSVD(k int) error {
+	res, err := j.m.Decompose(context.Background(), []int{j.In}, []int{j.Out()}, trals.Options{Ranks: []int{1, k}, Sweeps: -1})
+	if err != nil {
+		return fmt.Errorf("decompose: %q: %w", j.Name, err)
+	}
+	res.Status = trals.Converged
+	j.record(&tensor.Factor{Format: "svd", Out: j.Out(), In: j.In, InModes: []int{j.In}, OutModes: []int{j.Out()}, Cores: res.Cores}, res)
+	return nil
+}
+
+func (j *job) record(f *tensor.Factor, res *trals.Result) {
+	j.result = Result{
+		Matrix: j.Name, Factor: f, RelativeError: res.RelativeError, LowerBound: res.LowerBound, SVDSameSize: math.NaN(),
+		Sweeps: res.Sweeps, Status: res.Status, Warnings: j.warnings,
+	}
+	if k := f.Params() / (j.Out() + j.In); k >= 1 && min(k, j.Out(), j.In) <= j.m.Known() {
+		j.result.SVDSameSize = j.m.SVDError(min(k, j.Out(), j.In))
+	}
+	if cut := f.Cut(); cut >= min(j.Out(), j.In) {
+		j.result.Warnings = append(slices.Clip(j.warnings), fmt.Sprintf("r_0·r_n = %d is not below min(%d columns, %d rows): no multiplications are saved", cut, j.In, j.Out()))
+	}
+}

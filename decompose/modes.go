@@ -1,0 +1,146 @@
+package decompose
+
+import (
+	"math"
+	"slices"
+)
+
+// inputModes splits n columns into count modes. Sizes from n to 5 % above it are tried, each split into modes as equal as its prime
+// factors allow; the split with the smallest log(Σ modes) + 3·padding wins, ties going to less padding. One mode is never padded.
+// It returns nil if no size splits into so many modes of 2 or more.
+func inputModes(n, count int) []int {
+	if count == 1 {
+		return []int{n}
+	}
+	var best []int
+	score := math.Inf(1)
+	for size := n; size <= min(padLimit(n), n+4096); size++ {
+		modes := balanced(1, size, count)
+		if modes == nil {
+			continue
+		}
+		sum := 0
+		for _, m := range modes {
+			sum += m
+		}
+		if s := math.Log(float64(sum)) + 3*float64(size-n)/float64(n); s < score {
+			best, score = modes, s
+		}
+	}
+	if best != nil {
+		slices.SortStableFunc(best, func(a, b int) int { return b - a })
+	}
+	return best
+}
+
+// outputModes splits rows = groups·hidden (groups: directions × gates) into count modes in C order. The groups stay whole in the
+// first mode; hidden's factors are spread so that the modes are as equal as can be.
+func outputModes(groups, hidden, count int) []int {
+	if count == 1 {
+		return []int{groups * hidden}
+	}
+	return balanced(groups, hidden, count)
+}
+
+// balanced spreads the prime factors of n, largest first, over count modes, each to the smallest so far; the first mode begins as
+// first. It returns nil if a mode would be 1.
+func balanced(first, n, count int) []int {
+	modes := make([]int, count)
+	for k := range modes {
+		modes[k] = 1
+	}
+	modes[0] = first
+	primes := primeFactors(n)
+	for i := len(primes) - 1; i >= 0; i-- {
+		smallest := 0
+		for k, m := range modes {
+			if m < modes[smallest] {
+				smallest = k
+			}
+		}
+		modes[smallest] *= primes[i]
+	}
+	if slices.Min(modes) < 2 {
+		return nil
+	}
+	return modes
+}
+
+// primeFactors lists the prime factors of n, ascending.
+func primeFactors(n int) []int {
+	var fs []int
+	for p := 2; p*p <= n; p++ {
+		for n%p == 0 {
+			fs = append(fs, p)
+			n /= p
+		}
+	}
+	if n > 1 {
+		fs = append(fs, n)
+	}
+	return fs
+}
+
+// shape is the modes of both sides.
+type shape struct{ in, out []int }
+
+func (s shape) modes() []int { return append(slices.Clone(s.in), s.out...) }
+
+// defaultCount is the number of modes of a side whose modes are near 8.
+func defaultCount(n int) int { return max(1, int(math.Round(math.Log(float64(n))/math.Log(8)))) }
+
+// defaultShape is the shape for given ranks: modes near 8 where the sides split so, in all exactly count of them if count > 0. ok is
+// false if no split has that many.
+func defaultShape(m Matrix, o Options, count int) (s shape, ok bool) {
+	best := math.Inf(1)
+	for _, in := range sideChoices(o.InModes, 24, func(c int) []int { return inputModes(m.In, c) }) {
+		for _, out := range sideChoices(o.OutModes, 24, func(c int) []int { return outputModes(m.Directions*m.Gates, m.Hidden, c) }) {
+			if count > 0 && len(in)+len(out) != count {
+				continue
+			}
+			off := math.Abs(float64(len(in)-defaultCount(m.In))) + math.Abs(float64(len(out)-defaultCount(m.Out())))
+			if off < best {
+				best, s, ok = off, shape{in, out}, true
+			}
+		}
+	}
+	return s, ok
+}
+
+// searchShapes lists the shapes that a search over ranks tries: every number of modes up to one more than the default on each side,
+// except a single mode on both, which is a truncated SVD.
+func searchShapes(m Matrix, o Options) []shape {
+	var shapes []shape
+	for _, in := range sideChoices(o.InModes, defaultCount(m.In)+1, func(c int) []int { return inputModes(m.In, c) }) {
+		for _, out := range sideChoices(o.OutModes, defaultCount(m.Out())+1, func(c int) []int { return outputModes(m.Directions*m.Gates, m.Hidden, c) }) {
+			if len(in)+len(out) > 2 {
+				shapes = append(shapes, shape{in, out})
+			}
+		}
+	}
+	if len(shapes) == 0 {
+		in, out := o.InModes, o.OutModes
+		if in == nil {
+			in = []int{m.In}
+		}
+		if out == nil {
+			out = []int{m.Out()}
+		}
+		shapes = []shape{{in, out}}
+	}
+	return shapes
+}
+
+// sideChoices is the user's choice, or one choice for each number of modes up to most that splits.
+func sideChoices(given []int, most int, split func(count int) []int) [][]int {
+	if given != nil {
+		return [][]int{given}
+	}
+	var choices [][]int
+	for c := 1; c <= most; c++ {
+		if modes := split(c); modes != nil {
+			choices = append(choices, modes)
+		}
+	}
+	return choices
+}

@@ -1,0 +1,232 @@
+package decompose
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/trconvert/trconvert/trals"
+)
+
+// tailKey names one prediction of trals.Matrix.BondTails.
+type tailKey struct {
+	output bool
+	modes  string
+	r0, rn int
+}
+
+func (j *job) bondTails(output bool, modes []int, r0, rn int) [][]float64 {
+	key := tailKey{output, fmt.Sprint(modes), r0, rn}
+	t, ok := j.tails[key]
+	if !ok {
+		t = j.m.BondTails(output, modes, r0, rn)
+		j.tails[key] = t
+	}
+	return t
+}
+
+// firstBonds lists the r_0 that a search tries.
+func (j *job) firstBonds() []int {
+	if j.o.Format == "tr" {
+		return []int{2, 3, 4, 6, 8}
+	}
+	return []int{1}
+}
+
+// smallest is the fewest numbers that a factor of the job's format can have.
+func (j *job) smallest() int {
+	if j.o.Format == "svd" {
+		return j.Out() + j.In
+	}
+	least := math.MaxInt
+	for _, s := range searchShapes(j.Matrix, j.o) {
+		modes := s.modes()
+		ranks := slices.Repeat([]int{1}, len(modes))
+		least = min(least, paramsOf(modes, ranks))
+	}
+	return least
+}
+
+// search finds candidates of at most n numbers, the most promising first: one for each first bond and shape.
+func (j *job) search(ctx context.Context, n int) ([]candidate, error) {
+	var found []candidate
+	for _, s := range searchShapes(j.Matrix, j.o) {
+		for _, r0 := range j.firstBonds() {
+			best := candidate{square: math.Inf(1)}
+			for _, rn := range j.lastBonds(s, r0, n) {
+				if err := ctx.Err(); err != nil {
+					return nil, err
+				}
+				if c := j.spend(s, r0, rn, n); c.square < best.square {
+					best = c
+				}
+			}
+			if best.ranks != nil {
+				found = append(found, best)
+			}
+		}
+	}
+	if len(found) == 0 { // a ring is too large: the train of rank 1
+		for _, s := range searchShapes(j.Matrix, j.o) {
+			if c := j.spend(s, 1, 1, n); c.ranks != nil {
+				found = append(found, c)
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b candidate) int {
+		switch {
+		case a.square < b.square:
+			return -1
+		case a.square > b.square:
+			return 1
+		}
+		return a.params - b.params
+	})
+	return found, nil
+}
+
+// lastBonds lists the r_n that fit n numbers, spaced by a quarter.
+func (j *job) lastBonds(s shape, r0, n int) []int {
+	var rs []int
+	for r := min(2, r0); r0*r <= min(j.In, j.Out(), j.m.Known()); r = max(r+1, r*5/4) {
+		if j.least(s, r0, r) > n {
+			break
+		}
+		rs = append(rs, r)
+	}
+	return rs
+}
+
+// least is the number of parameters with every inner rank 1.
+func (j *job) least(s shape, r0, rn int) int {
+	return paramsOf(s.modes(), startRanks(s, r0, rn))
+}
+
+func startRanks(s shape, r0, rn int) []int {
+	ranks := slices.Repeat([]int{1}, len(s.in)+len(s.out))
+	ranks[0], ranks[len(s.in)] = r0, rn
+	return ranks
+}
+
+// spend gives the inner bonds ranks, one state at a time where it lowers the predicted error most for each number it adds, until n is
+// used up. The prediction is that of trals.Matrix.BondTails plus the tail across the cut.
+func (j *job) spend(s shape, r0, rn, n int) candidate {
+	modes, ranks := s.modes(), startRanks(s, r0, rn)
+	d, cut := len(modes), len(s.in)
+	if j.least(s, r0, rn) > n {
+		return candidate{square: math.Inf(1)}
+	}
+	tails := make([][]float64, d) // of the bond before core k
+	for i, t := range j.bondTails(false, s.in, r0, rn) {
+		tails[i+1] = t
+	}
+	for i, t := range j.bondTails(true, s.out, r0, rn) {
+		tails[cut+i+1] = t
+	}
+	at := func(k, r int) float64 { return tails[k][min(r, len(tails[k])-1)] }
+	used := paramsOf(modes, ranks)
+	for {
+		pick, rate := -1, 0.0
+		for k := range ranks {
+			if tails[k] == nil || ranks[k]+1 >= len(tails[k]) {
+				continue
+			}
+			before := (k + d - 1) % d
+			cost := ranks[before]*modes[before] + modes[k]*ranks[(k+1)%d]
+			if used+cost > n || ranks[k]+1 > min(ranks[before]*modes[before], modes[k]*ranks[(k+1)%d]) {
+				continue
+			}
+			if gain := (at(k, ranks[k]) - at(k, ranks[k]+1)) / float64(cost); gain > rate {
+				pick, rate = k, gain
+			}
+		}
+		if pick < 0 {
+			break
+		}
+		before := (pick + d - 1) % d
+		used += ranks[before]*modes[before] + modes[pick]*ranks[(pick+1)%d]
+		ranks[pick]++
+	}
+	ranks = trals.CapRanks(modes, ranks)
+	square := j.m.SVDError(min(r0*rn, j.m.Known()))
+	square *= square
+	for k := range ranks {
+		if tails[k] != nil {
+			square += at(k, ranks[k])
+		}
+	}
+	return candidate{shape: s, ranks: ranks, params: paramsOf(modes, ranks), square: square}
+}
+
+const (
+	trials      = 6 // candidates that are tried
+	trialSweeps = 5
+)
+
+// best searches, tries the most promising candidates with a few sweeps, and returns the one with the smallest error.
+func (j *job) best(ctx context.Context, n int) (candidate, error) {
+	if j.o.Format == "svd" {
+		k := min(n/(j.Out()+j.In), j.Out(), j.In, j.m.Known())
+		return candidate{shape: shape{[]int{j.In}, []int{j.Out()}}, ranks: []int{1, k}, params: k * (j.Out() + j.In), err: j.m.SVDError(k)}, nil
+	}
+	found, err := j.search(ctx, n)
+	if err != nil {
+		return candidate{}, err
+	}
+	best := candidate{err: math.Inf(1)}
+	for _, c := range pickTrials(found) {
+		stand := j.m.Compressed(min(j.m.Known(), 2*c.ranks[0]*c.ranks[len(c.in)]+16))
+		res, err := j.fit(ctx, stand, c, trialSweeps, 0, false)
+		if err != nil {
+			return candidate{}, err
+		}
+		if res.RelativeError < best.err || best.ranks == nil {
+			c.cores, c.err = res.Cores, res.RelativeError
+			c.ranks = ranksOf(c)
+			best = c
+		}
+	}
+	return best, nil
+}
+
+func ranksOf(c candidate) []int {
+	r := make([]int, len(c.cores))
+	for k, g := range c.cores {
+		r[k] = g.Left
+	}
+	return r
+}
+
+// pickTrials takes the most promising candidate of each first bond, then the next best, up to trials. Sweeps that would take more
+// than 1e10 multiplications are left out while others remain.
+func pickTrials(found []candidate) []candidate {
+	cheap := slices.DeleteFunc(slices.Clone(found), func(c candidate) bool { return sweepCost(c) > 1e10 })
+	if len(cheap) > 0 {
+		found = cheap
+	}
+	var picked, rest []candidate
+	seen := map[int]bool{}
+	for _, c := range found {
+		if seen[c.ranks[0]] {
+			rest = append(rest, c)
+			continue
+		}
+		seen[c.ranks[0]] = true
+		picked = append(picked, c)
+	}
+	picked = append(picked, rest...)
+	return picked[:min(trials, len(picked))]
+}
+
+// sweepCost is about the number of multiplications of the small algebra of one sweep.
+func sweepCost(c candidate) float64 {
+	modes := c.modes()
+	var sum float64
+	for k, n := range modes {
+		p, q := float64(c.ranks[k]), float64(c.ranks[(k+1)%len(modes)])
+		b := float64(min(c.ranks[0], c.ranks[len(c.in)]))
+		sum += p*q*p*q*(p*q/3+b*b) + float64(n)*p*q*(p+q)*b*b
+	}
+	return sum
+}
