@@ -356,6 +356,9 @@ func TestOpenFile(t *testing.T) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}
+	if _, err := OpenFile(ctx, "\x1b[2Jabsent.onnx", OpenOptions{}); err == nil || !strings.Contains(err.Error(), `"\x1b[2Jabsent.onnx"`) {
+		t.Errorf("control characters in a path: %v", err)
+	}
 	in := saveModel(t, dir, "in.onnx", protoModel(rawTensor("a", 100)))
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()

@@ -13,7 +13,7 @@ type FormatError struct {
 func (e *FormatError) Error() string {
 	s := "onnx: "
 	if e.File != "" {
-		s += e.File + ": "
+		s += printable(e.File) + ": "
 	}
 	if e.Path != "" {
 		s += e.Path + ": "
@@ -35,7 +35,7 @@ type UnsupportedError struct {
 func (e *UnsupportedError) Error() string {
 	s := "onnx: "
 	if e.File != "" {
-		s += e.File + ": "
+		s += printable(e.File) + ": "
 	}
 	if e.Path != "" {
 		s += e.Path + ": "

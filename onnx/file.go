@@ -42,7 +42,7 @@ func (o *origin) release() error {
 		return nil
 	}
 	if err := o.mapped.Unmap(); err != nil {
-		return fmt.Errorf("onnx: %s: unmap: %w", o.name, err)
+		return fmt.Errorf("onnx: %s: unmap: %w", printable(o.name), err)
 	}
 	return nil
 }
@@ -62,7 +62,7 @@ func OpenFile(ctx context.Context, path string, opts OpenOptions) (*Model, error
 	m := &Model{origin: o}
 	err = guardMapped(func() error { return decodeModel(m, path, data) })
 	if errors.Is(err, errFault) {
-		err = fmt.Errorf("onnx: %s: %w", path, err)
+		err = fmt.Errorf("onnx: %s: %w", printable(path), err)
 	}
 	if err == nil {
 		err = ctx.Err()
@@ -78,20 +78,20 @@ func OpenFile(ctx context.Context, path string, opts OpenOptions) (*Model, error
 func (o *origin) load(ctx context.Context) ([]byte, error) {
 	f, err := openRegular(o.path)
 	if err != nil {
-		return nil, fmt.Errorf("onnx: %s: open: %w", o.path, plainPathError(err))
+		return nil, fmt.Errorf("onnx: %s: open: %w", printable(o.path), plainPathError(err))
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("onnx: %s: stat: %w", o.path, plainPathError(err))
+		return nil, fmt.Errorf("onnx: %s: stat: %w", printable(o.path), plainPathError(err))
 	}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
-		return nil, fmt.Errorf("onnx: %s: it is a folder (name the .onnx file in it)", o.path)
+		return nil, fmt.Errorf("onnx: %s: it is a folder (name the .onnx file in it)", printable(o.path))
 	case mode.Type() == fs.ModeNamedPipe:
 		return o.read(ctx, f)
 	case !mode.IsRegular():
-		return nil, fmt.Errorf("onnx: %s: it is not a regular file (%s)", o.path, mode.Type())
+		return nil, fmt.Errorf("onnx: %s: it is not a regular file (%s)", printable(o.path), mode.Type())
 	}
 	o.bytes = info.Size()
 	if o.bytes > maxModelFile {
@@ -113,7 +113,7 @@ func (o *origin) load(ctx context.Context) ([]byte, error) {
 func (o *origin) read(ctx context.Context, f io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(&contextReader{ctx, f}, maxModelFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("onnx: %s: read: %w", o.path, plainPathError(err))
+		return nil, fmt.Errorf("onnx: %s: read: %w", printable(o.path), plainPathError(err))
 	}
 	if len(data) > maxModelFile {
 		return nil, &FormatError{File: o.path, Offset: -1, What: fmt.Sprintf("more than %d bytes, the most a model file may have", maxModelFile)}

@@ -16,6 +16,16 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
+// printable leaves a file's path as it is unless it holds what a terminal should not see.
+func printable(path string) string {
+	for _, r := range path {
+		if !strconv.IsPrint(r) || r == '\uFFFD' {
+			return strconv.Quote(path)
+		}
+	}
+	return path
+}
+
 // plain prints a name without quotes where it is printable and has no spaces or quotes, quoted otherwise.
 func plain(s string) string {
 	if s == "" || len(s) > 200 {

@@ -8,7 +8,7 @@ func (m *Model) subject() string {
 	if m.origin == nil || m.origin.name == "" {
 		return "model"
 	}
-	return m.origin.name
+	return printable(m.origin.name)
 }
 
 // Opset returns the version of an operator domain that the model imports, 0 where it does not.

@@ -31,7 +31,7 @@ const externalAbove = 2<<30 - 16<<20
 // a symbolic link. Whatever goes wrong, nothing is left behind and an existing file stays as it was.
 func (m *Model) WriteFile(ctx context.Context, path string, opts WriteOptions) error {
 	if err := m.writeFile(ctx, path, opts); err != nil {
-		return fmt.Errorf("onnx: %s: write: %w", path, err)
+		return fmt.Errorf("onnx: %s: write: %w", printable(path), err)
 	}
 	return nil
 }
