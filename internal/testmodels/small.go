@@ -114,6 +114,41 @@ func tied() *onnxpb.GraphProto {
 	}
 }
 
+// stepByGates is one step of an LSTM written with a matrix for each gate, the form that runtimes without recurrent operators can run.
+func stepByGates() *onnxpb.GraphProto {
+	const batch, input, units = 3, 96, 24
+	name := "lstm_step_gates"
+	g := &onnxpb.GraphProto{
+		Name:   &name,
+		Input:  []*onnxpb.ValueInfoProto{value("x", onnx.Float, batch, input), value("h", onnx.Float, batch, units), value("c", onnx.Float, batch, units)},
+		Output: []*onnxpb.ValueInfoProto{value("h_next", onnx.Float, batch, units)},
+	}
+	for _, gate := range names("i", "o", "f", "g") {
+		w := cell{"RNN", 1, input, units, 1, onnx.Float}.weights(name, gate)
+		// [1, H, I] as [H, I] is used transposed, so Gemm's transB does it; R and the sum of both biases likewise.
+		w[0].Dims, w[1].Dims, w[2].Dims = w[0].Dims[1:], w[1].Dims[1:], []int64{units}
+		w[2].RawData = w[2].RawData[:4*units]
+		g.Initializer = append(g.Initializer, w...)
+		activation := "Sigmoid"
+		if gate == "g" {
+			activation = "Tanh"
+		}
+		g.Node = append(g.Node,
+			node("Gemm", gate+"_input", names("x", gate+"W", gate+"B"), names(gate+"_x"), attr("transB", 1)),
+			node("Transpose", gate+"_recurrent", names(gate+"R"), names(gate+"_rt"), attr("perm", []int{1, 0})),
+			node("MatMul", gate+"_state", names("h", gate+"_rt"), names(gate+"_h")),
+			node("Add", gate+"_sum", names(gate+"_x", gate+"_h"), names(gate+"_z")),
+			node(activation, gate+"_gate", names(gate+"_z"), names(gate)))
+	}
+	g.Node = append(g.Node,
+		node("Mul", "forget", names("f", "c"), names("kept")),
+		node("Mul", "write", names("i", "g"), names("new")),
+		node("Add", "cell", names("kept", "new"), names("c_next")),
+		node("Tanh", "squash", names("c_next"), names("squashed")),
+		node("Mul", "show", names("o", "squashed"), names("h_next")))
+	return g
+}
+
 // gestureGraph is the classifier: grey values 0 to 255 in, logits of the eight gestures out.
 func gestureGraph() *onnxpb.GraphProto {
 	g := makeGestures()
@@ -170,14 +205,15 @@ func inputs(g *onnxpb.GraphProto) []*onnxpb.TensorProto {
 func graphs() map[string]*onnxpb.GraphProto {
 	f, h := onnx.Float, onnx.Float16
 	return map[string]*onnxpb.GraphProto{
-		"gestures":     gestureGraph(),
-		"lstm_bidi":    layer("lstm_bidi", cell{"LSTM", 2, 96, 24, 4, f}, attr("direction", "bidirectional")),
-		"lstm_float16": layer("lstm_float16", cell{"LSTM", 1, 96, 24, 4, h}),
-		"gru_lbr0":     layer("gru_lbr0", cell{"GRU", 1, 96, 24, 3, f}),
-		"gru_lbr1":     layer("gru_lbr1", cell{"GRU", 2, 96, 24, 3, f}, attr("direction", "bidirectional"), attr("linear_before_reset", 1)),
-		"rnn_reverse":  layer("rnn_reverse", cell{"RNN", 1, 96, 32, 1, f}, attr("direction", "reverse"), attr("activations", names("Softsign"))),
-		"if_outer_w":   outerScope(),
-		"tied":         tied(),
+		"gestures":        gestureGraph(),
+		"lstm_bidi":       layer("lstm_bidi", cell{"LSTM", 2, 96, 24, 4, f}, attr("direction", "bidirectional")),
+		"lstm_float16":    layer("lstm_float16", cell{"LSTM", 1, 96, 24, 4, h}),
+		"gru_lbr0":        layer("gru_lbr0", cell{"GRU", 1, 96, 24, 3, f}),
+		"gru_lbr1":        layer("gru_lbr1", cell{"GRU", 2, 96, 24, 3, f}, attr("direction", "bidirectional"), attr("linear_before_reset", 1)),
+		"rnn_reverse":     layer("rnn_reverse", cell{"RNN", 1, 96, 32, 1, f}, attr("direction", "reverse"), attr("activations", names("Softsign"))),
+		"if_outer_w":      outerScope(),
+		"tied":            tied(),
+		"lstm_step_gates": stepByGates(),
 	}
 }
 

@@ -61,7 +61,10 @@ def run(graph, outer):
         elif n.op_type == "Sub": y = [x[0] - x[1]]
         elif n.op_type == "Transpose": y = [x[0].transpose(a["perm"])]
         elif n.op_type == "Squeeze": y = [x[0].squeeze(tuple(x[1]))]
-        elif n.op_type == "Gemm": y = [x[0] @ x[1] + x[2]]
+        elif n.op_type == "Gemm": y = [x[0] @ (x[1].T if a.get("transB") else x[1]) + x[2]]
+        elif n.op_type == "MatMul": y = [x[0] @ x[1]]
+        elif n.op_type == "Add": y = [x[0] + x[1]]
+        elif n.op_type in ACTIVATIONS: y = [ACTIVATIONS[n.op_type](x[0])]
         else: raise NotImplementedError(n.op_type)
         v.update({o: r for o, r in zip(n.output, y) if o})
     return v
