@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -194,4 +195,25 @@ func TestExternalOverlap(t *testing.T) {
 	if size := m.FileBytes() - m.origin.bytes; size != 76+40+80 {
 		t.Errorf("external data counts %d bytes, want 76 + 40 + 80", size)
 	}
+}
+
+// TestConcurrentReaders reads one model from many sides at once; it is for the race detector.
+func TestConcurrentReaders(t *testing.T) {
+	dir := t.TempDir()
+	values := rawFloats(halves(1000))
+	digest := sha1.Sum(values)
+	saveFile(t, dir, "w.bin", values)
+	m := openModel(t, saveModel(t, dir, "m.onnx", protoModel(rawTensor("a", 1<<19), typedTensor("b", 100),
+		externalTensor("c", 1000, "w.bin", "checksum", hex.EncodeToString(digest[:])))))
+	var group sync.WaitGroup
+	for k := range 4 {
+		group.Go(func() {
+			checkFloats(t, m)
+			if err := m.WriteFile(context.Background(), filepath.Join(dir, "out"+strconv.Itoa(k)), WriteOptions{ExternalAbove: int64(1000 * k)}); err != nil {
+				t.Error(err)
+			}
+			_ = m.FileBytes()
+		})
+	}
+	group.Wait()
 }
