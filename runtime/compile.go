@@ -30,7 +30,8 @@ type functionKey struct{ domain, name, overload string }
 
 // Compile prepares a model. Everything unsupported is reported at once as an *UnsupportedError: operators, opset versions,
 // attributes, and types as far as they are known before a run. Nodes that no output needs are left out. No weight is decoded before
-// the first Run that needs it.
+// the first Run that needs it, so the model must stay open while the program is in use. Decoded weights and folded constants stay with the
+// program, but not the parts that only folded constants were made from.
 func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 	p := &Program{model: m, outputs: m.Graph.Outputs, observe: map[Observed]bool{}}
 	if o.Threads > 0 {

@@ -79,6 +79,17 @@ func TestEverythingUnsupportedAtOnce(t *testing.T) {
 	}
 }
 
+// TestUnsupportedTypeAtRunTime: where the model declares no type, the runtime learns it from the feed.
+func TestUnsupportedTypeAtRunTime(t *testing.T) {
+	m := buildModel(t, graph(untyped("x"), untyped("y"), []*onnxpb.TensorProto{initInts("w", []int64{1, 1, 1}, 1), initInts("r", []int64{1, 1, 1}, 1)},
+		node("RNN", "x w r", "y", intAttr("hidden_size", 1))))
+	_, err := compileModel(t, m, Options{}).Run(context.Background(), map[string]*Tensor{"x": newTensor(onnx.Int64, []int{1, 1, 1}, []int64{1})})
+	var u *UnsupportedError
+	if !errors.As(err, &u) || u.Counts["RNN: type int64"] != 1 || u.First["RNN: type int64"] != m.Graph.Nodes[0].String() {
+		t.Fatalf("error %v, want *UnsupportedError for RNN on int64", err)
+	}
+}
+
 // TestOverride: the chain that only fed the replaced slot does not run and may even be unsupported; other readers see the old value.
 func TestOverride(t *testing.T) {
 	m := buildModel(t, graph([]*onnxpb.ValueInfoProto{declared("x", onnx.Float)}, untyped("y z"), []*onnxpb.TensorProto{initFloats("w", nil, 2)},
