@@ -145,7 +145,7 @@ const (
 )
 
 // solveCore minimises the quadratic of one core plus a proximal term λ‖G − G_old‖², which cannot raise it: (Gram + λ)·Δ = right −
-// Gram·G_old. right is [p, n, q]. λ grows until the condition estimate is below maxCond.
+// Gram·G_old. right is [p, n, q]. λ grows until the pivots' spread is below maxCond.
 func solveCore(g *core, gram, right []float64) {
 	pq := g.p * g.q
 	old := permute4(g.v, [4]int{1, g.p, g.n, g.q}, [4]int{0, 1, 3, 2}) // [p·q, n]
@@ -164,7 +164,7 @@ func solveCore(g *core, gram, right []float64) {
 		for i := range pq {
 			a[i*pq+i] += weight * mean
 		}
-		if f, ok := linalg.NewCholesky(pq, a); ok && f.Cond() <= maxCond {
+		if f, ok := linalg.NewCholesky(pq, a); ok && f.Spread() <= maxCond {
 			f.Solve(g.n, delta)
 			for i, d := range delta {
 				old[i] += d

@@ -1,5 +1,10 @@
 package gemm
 
+import (
+	"sync"
+	"unsafe"
+)
+
 // Tile sizes. A packed A panel (tileRows × depth float64) fills a quarter of a 1 MiB second-level cache; a column micro-panel stays
 // in the first level.
 const (
@@ -28,7 +33,7 @@ func (p *product[A, B, C]) tiles(lower bool) {
 		cols = tileRows
 	}
 	down, across := ceil(p.m, tileRows), ceil(p.n, cols)
-	parallel(down*across, p.m*p.n*p.k, func() func(int) {
+	parallel(down*across, p.m*p.n*p.k, func() (func(int), func()) {
 		w := newScratch[C](min(p.m, tileRows), min(p.n, cols), min(p.k, depth))
 		return func(t int) {
 			i, j := t/across, t%across
@@ -37,7 +42,7 @@ func (p *product[A, B, C]) tiles(lower bool) {
 			}
 			i0, j0 := i*tileRows, j*cols
 			p.tile(w, i0, min(i0+tileRows, p.m), j0, min(j0+cols, p.n), 0, p.k, p.c[i0*p.ldc+j0:], p.ldc)
-		}
+		}, w.release
 	})
 }
 
@@ -46,12 +51,12 @@ func (p *product[A, B, C]) splitDepth() {
 	pieces := ceil(p.k, splitDepth)
 	size := p.m * p.n
 	sums := make([]C, pieces*size)
-	parallel(pieces, p.m*p.n*p.k, func() func(int) {
+	parallel(pieces, p.m*p.n*p.k, func() (func(int), func()) {
 		w := newScratch[C](p.m, p.n, depth)
 		return func(t int) {
 			k0 := t * splitDepth
 			p.tile(w, 0, p.m, 0, p.n, k0, min(k0+splitDepth, p.k), sums[t*size:], p.n)
-		}
+		}, w.release
 	})
 	for t := range pieces {
 		for i := range p.m {
@@ -68,7 +73,30 @@ type scratch[C float] struct{ a, b []C }
 
 func newScratch[C float](rows, cols, k int) *scratch[C] {
 	k += k & 1
-	return &scratch[C]{make([]C, ceil(rows, microRows)*microRows*k), make([]C, ceil(cols, microCols)*microCols*k)}
+	a, b := ceil(rows, microRows)*microRows*k, ceil(cols, microCols)*microCols*k
+	w, _ := scratches[C]().Get().(*scratch[C])
+	if w == nil {
+		w = new(scratch[C])
+	}
+	if cap(w.a) < a {
+		w.a = make([]C, a)
+	}
+	if cap(w.b) < b {
+		w.b = make([]C, b)
+	}
+	w.a, w.b = w.a[:a], w.b[:b]
+	return w
+}
+
+func (w *scratch[C]) release() { scratches[C]().Put(w) }
+
+var scratches32, scratches64 sync.Pool
+
+func scratches[C float]() *sync.Pool {
+	if unsafe.Sizeof(C(0)) == 4 {
+		return &scratches32
+	}
+	return &scratches64
 }
 
 // tile adds alpha·A[i0:i1, k0:k1]·B[k0:k1, j0:j1] to the tile c.

@@ -20,7 +20,7 @@ func (p *product[A, B, C]) direct() bool {
 // axpyRows adds rows of B, four at a time, to each row of C; columns are cut into fixed blocks.
 func (p *product[A, B, C]) axpyRows() {
 	const block = 512
-	parallel(ceil(p.n, block), p.m*p.n*p.k, func() func(int) {
+	parallel(ceil(p.n, block), p.m*p.n*p.k, func() (func(int), func()) {
 		return func(t int) {
 			j0 := t * block
 			n := min(block, p.n-j0)
@@ -46,14 +46,14 @@ func (p *product[A, B, C]) axpyRows() {
 					}
 				}
 			}
-		}
+		}, nothing
 	})
 }
 
 // dotRows takes inner products of contiguous rows of op(A) with contiguous columns of op(B), four partial sums each.
 func (p *product[A, B, C]) dotRows() {
 	const block = 64
-	parallel(ceil(p.n, block), p.m*p.n*p.k, func() func(int) {
+	parallel(ceil(p.n, block), p.m*p.n*p.k, func() (func(int), func()) {
 		row := make([]C, p.k)
 		return func(t int) {
 			for i := range p.m {
@@ -78,6 +78,6 @@ func (p *product[A, B, C]) dotRows() {
 					p.c[i*p.ldc+j] += p.alpha * ((s0 + s1) + (s2 + s3))
 				}
 			}
-		}
+		}, nothing
 	})
 }

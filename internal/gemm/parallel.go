@@ -23,21 +23,24 @@ func Threads() int {
 // serialWork is the number of multiplications below which starting goroutines costs more than it gains.
 const serialWork = 1 << 18
 
-// parallel runs jobs 0…n−1 of the function that start returns; each goroutine calls start once, so it can own scratch memory.
-func parallel(n, work int, start func() func(int)) {
+// parallel runs jobs 0…n−1 of the first function that start returns; each goroutine calls start once, so it can own scratch memory, and
+// the second function when it is done.
+func parallel(n, work int, start func() (run func(int), done func())) {
 	threads := min(Threads(), n)
 	if threads <= 1 || work < serialWork {
-		run := start()
+		run, done := start()
 		for i := range n {
 			run(i)
 		}
+		done()
 		return
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range threads {
 		wg.Go(func() {
-			run := start()
+			run, done := start()
+			defer done()
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				run(i)
 			}
@@ -49,5 +52,7 @@ func parallel(n, work int, start func() func(int)) {
 // Parallel runs job(0) … job(n−1) on up to [Threads] goroutines. Jobs must not depend on each other; which goroutine runs which is
 // not fixed, so a job may only write what no other job touches.
 func Parallel(n int, job func(int)) {
-	parallel(n, serialWork, func() func(int) { return job })
+	parallel(n, serialWork, func() (func(int), func()) { return job, nothing })
 }
+
+func nothing() {}

@@ -41,37 +41,6 @@ func QR(m, n int, a []float64) (q, r []float64) {
 	return q, r
 }
 
-// Cholesky is the factor of a symmetric positive definite matrix.
-type Cholesky struct {
-	t    lapackTriangular
-	cond float64
-}
-
-type lapackTriangular = blas64.Triangular
-
-// NewCholesky factors a [n, n], reading and overwriting its upper triangle. It reports false if a is not positive definite.
-func NewCholesky(n int, a []float64) (*Cholesky, bool) {
-	s := blas64.Symmetric{Uplo: blas.Upper, N: n, Stride: n, Data: a}
-	norm := lapack64.Lansy(lapack.MaxColumnSum, s, make([]float64, n))
-	t, ok := lapack64.Potrf(s)
-	if !ok {
-		return nil, false
-	}
-	rcond := lapack64.Pocon(blas64.Symmetric{Uplo: blas.Upper, N: n, Stride: n, Data: a}, norm, make([]float64, 3*n), make([]int, n))
-	if rcond == 0 || math.IsNaN(rcond) {
-		return nil, false
-	}
-	return &Cholesky{t, 1 / rcond}, true
-}
-
-// Cond estimates the condition number in the 1-norm.
-func (c *Cholesky) Cond() float64 { return c.cond }
-
-// Solve overwrites b [n, cols] with the solution of a·x = b.
-func (c *Cholesky) Solve(cols int, b []float64) {
-	lapack64.Potrs(c.t, blas64.General{Rows: c.t.N, Cols: cols, Stride: cols, Data: b})
-}
-
 // fullVectors is the largest symmetric matrix whose eigenvectors are all computed: above it the time of the QL iteration grows out
 // of proportion.
 const fullVectors = 300

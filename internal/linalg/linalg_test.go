@@ -108,7 +108,7 @@ func TestQR(t *testing.T) {
 
 func TestCholesky(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for _, n := range []int{1, 3, 50} {
+	for _, n := range []int{1, 3, 48, 50, 300} {
 		a := normal(r, n*n)
 		g := times(n, n, n, Transpose(n, n, a), a)
 		for i := range n {
@@ -116,6 +116,7 @@ func TestCholesky(t *testing.T) {
 		}
 		x := normal(r, n*2)
 		b := times(n, n, 2, g, x)
+		values := Eigenvalues(n, g)
 		c, ok := NewCholesky(n, append([]float64(nil), g...))
 		if !ok {
 			t.Fatalf("n=%d: refused a positive definite matrix", n)
@@ -124,13 +125,15 @@ func TestCholesky(t *testing.T) {
 		if d := maxDiff(b, x); d > 1e-10 {
 			t.Errorf("n=%d: solution is off by %v", n, d)
 		}
-		values := Eigenvalues(n, g)
-		if cond := values[0] / values[n-1]; c.Cond() < cond/float64(n) || c.Cond() > cond*float64(n)*2 {
-			t.Errorf("n=%d: condition estimate %v, in the 2-norm %v", n, c.Cond(), cond)
+		if cond := values[0] / values[n-1]; c.Spread() > cond*(1+1e-9) || c.Spread() < 1 {
+			t.Errorf("n=%d: spread of the pivots %v, condition number %v", n, c.Spread(), cond)
 		}
 	}
 	if _, ok := NewCholesky(2, []float64{1, 2, 2, 1}); ok {
 		t.Error("accepted an indefinite matrix")
+	}
+	if c, ok := NewCholesky(2, []float64{1, 0, 0, 1e-14}); !ok || c.Spread() < 1e13 {
+		t.Error("did not notice a nearly singular matrix")
 	}
 }
 
