@@ -16,9 +16,12 @@ import (
 // No weight is read, except to find copies: where several matrices have equal types and dims and at most 16 MiB each, their
 // payloads are compared, one in memory at a time.
 func Find(ctx context.Context, m *onnx.Model) ([]*Site, error) {
-	v := newValues(m)
+	return find(ctx, newValues(m))
+}
+
+func find(ctx context.Context, v *values) ([]*Site, error) {
 	var sites []*Site
-	for _, n := range Nodes(m) {
+	for _, n := range Nodes(v.model) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -53,6 +56,10 @@ func (s *Site) read(ctx context.Context) error {
 		return err
 	}
 	s.Config = c
+	s.origins = s.values.origins(n.Graph, n.Input(SlotW))
+	if err := s.values.exhausted(); err != nil {
+		return err
+	}
 	if err := s.checkOperands(ctx); err != nil {
 		var lacks *onnx.UnsupportedError
 		if errors.As(err, &lacks) {
@@ -79,7 +86,6 @@ func foreignReason(n *onnx.Node) string {
 func (s *Site) obstacle() string {
 	v, g, w := s.values, s.Node.Graph, s.Node.Input(SlotW)
 	constant, why := v.eval.Constant(g, w)
-	s.origins = v.origins(g, w)
 	o := s.origins
 	quantised := o.quantisedTensor(s.WParameters())
 	switch {

@@ -342,6 +342,21 @@ func TestFindBoundsSharing(t *testing.T) {
 	}
 }
 
+// Thousands of nodes over chains of thousands of nodes are refused before they take minutes.
+func TestFindBoundsChains(t *testing.T) {
+	tiny := newTiny(1)
+	m := tiny.decode(t)
+	for limit, refused := range map[int]bool{1: false, 0: true} {
+		v := newValues(m)
+		v.limit = limit + 1 // one step for W's origins, one for its readers
+		_, err := find(context.Background(), v)
+		var u *onnx.UnsupportedError
+		if errors.As(err, &u) != refused {
+			t.Errorf("limit %d: got %v", v.limit, err)
+		}
+	}
+}
+
 func TestFindUsedElsewhere(t *testing.T) {
 	for _, c := range []struct {
 		name   string

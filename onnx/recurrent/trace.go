@@ -32,22 +32,22 @@ type tensorAt struct {
 
 // maxSteps bounds what is walked through to find the origins and readers of all W together. Real models take some ten thousand
 // steps; only a file made for it holds thousands of nodes that share chains of thousands of nodes.
-const maxSteps = 20_000_000
+const maxSteps = 2_000_000
 
 // step counts one value looked at; it is false when the bound is reached.
 func (v *values) step() bool {
 	v.steps++
-	return v.steps <= maxSteps
+	return v.steps <= v.limit
 }
 
 // exhausted is the error of a model whose chains are beyond maxSteps.
 func (v *values) exhausted() error {
-	if v.steps <= maxSteps {
+	if v.steps <= v.limit {
 		return nil
 	}
 	return &onnx.UnsupportedError{
 		File: v.model.File(),
-		What: fmt.Sprintf("recurrent nodes: following the chains of their weights takes more than %d steps (fold the constants of the model first)", maxSteps),
+		What: fmt.Sprintf("recurrent nodes: following the chains of their weights takes more than %d steps (fold the constants of the model first)", v.limit),
 	}
 }
 

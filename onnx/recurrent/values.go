@@ -13,12 +13,13 @@ type values struct {
 	model *onnx.Model
 	index *onnx.Index
 	eval  *onnx.Evaluator
-	steps int // see maxSteps
+	steps int // taken by walks through chains
+	limit int // of steps
 }
 
 func newValues(m *onnx.Model) *values {
 	ix := onnx.NewIndex(m)
-	return &values{model: m, index: ix, eval: onnx.NewEvaluator(m, ix, 0)}
+	return &values{model: m, index: ix, eval: onnx.NewEvaluator(m, ix, 0), limit: maxSteps}
 }
 
 // Operand reads a constant input of the node: W, R, B and, where they are constant, sequence_lens, the initial states and P.
