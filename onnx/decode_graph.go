@@ -9,6 +9,7 @@ func (d *decoder) graph(g *Graph, data []byte, base int64) error {
 	defer func() { d.depth-- }()
 	g.src = message{raw: data, offset: base}
 	r := d.reader("GraphProto", data, base)
+	g.src.fields = r.room(d.limit - d.spent)
 	for r.next() {
 		f := field{number: r.number, raw: r.raw}
 		var err error
@@ -72,6 +73,7 @@ func (d *decoder) node(n *Node, data []byte, base int64) error {
 	defer func() { d.depth-- }()
 	n.src = message{raw: data, offset: base}
 	r := d.reader("NodeProto", data, base)
+	n.src.fields = r.room(d.limit - d.spent)
 	for r.next() {
 		f := field{number: r.number, raw: r.raw}
 		var err error

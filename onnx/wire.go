@@ -108,6 +108,15 @@ func (r *wireReader) next() bool {
 	return true
 }
 
+// room returns an empty list with room for one entry for each field that is left, but not for more than most.
+func (r *wireReader) room(most int) []field {
+	ahead, n := *r, 0
+	for n < most && ahead.next() {
+		n++
+	}
+	return make([]field, 0, n)
+}
+
 func (r *wireReader) fail(pos int, format string, args ...any) bool {
 	r.at = r.offsetOf(pos)
 	r.item = r.kind + ": " + fmt.Sprintf(format, args...)
