@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/trconvert/trconvert/decompose"
+	"github.com/trconvert/trconvert/internal/engine/onnxgo"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
@@ -78,16 +79,25 @@ func classify(file string, err error) error {
 		format *onnx.UnsupportedError
 		site   *recurrent.UnsupportedError
 		ops    *runtime.UnsupportedError
+		engine *onnxgo.UnsupportedError
 	)
 	switch {
 	case errors.As(err, &own), errors.As(err, &gate), errors.As(err, &opt):
 		return err
 	case errors.As(err, &budget):
 		return &GateError{Gate: "budget", Got: "asked for " + budget.Asked + ", the best that can be reached is " + budget.Best, Err: err}
-	case errors.As(err, &format), errors.As(err, &site), errors.As(err, &ops):
-		return &UnsupportedError{File: file, Err: err}
+	case errors.As(err, &format):
+		err = format
+	case errors.As(err, &site):
+		err = site
+	case errors.As(err, &ops):
+		err = ops
+	case errors.As(err, &engine):
+		err = engine
+	default:
+		return err
 	}
-	return err
+	return &UnsupportedError{File: file, Err: err}
 }
 
 func quoteAll(names []string, sep string) string {

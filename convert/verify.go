@@ -2,11 +2,14 @@ package convert
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/trconvert/trconvert/internal/engine/onnxgo"
 	"github.com/trconvert/trconvert/internal/engine/ort"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/runtime"
@@ -54,7 +57,8 @@ type OutputError struct {
 }
 
 // Verify runs two models on the same inputs and compares all outputs. As streams (Reading.States) each model runs free on its own states, which start at
-// zero; state outputs are left out of the comparison. Where the gate is missed the Verification comes with a [GateError].
+// zero; state outputs are left out of the comparison. The engine onnx-go also compares how it decodes the files with how we do, and where it
+// cannot run them that is all: Inputs is 0 and a warning says so (with a gate it is an [UnsupportedError]). Where the gate is missed the Verification comes with a [GateError].
 func Verify(ctx context.Context, o VerifyOptions) (*Verification, error) {
 	start := time.Now()
 	if err := o.validate(); err != nil {
@@ -81,8 +85,14 @@ func Verify(ctx context.Context, o VerifyOptions) (*Verification, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	var missing *onnxgo.UnsupportedError
+	if errors.As(err, &missing) && o.MaxError == 0 {
+		v.decodedOnly(missing)
+		v.Seconds = time.Since(start).Seconds()
+		return v, nil
+	}
 	if err != nil {
-		return nil, err
+		return nil, classify(o.Model, err)
 	}
 	v.finish(c, o.MaxError)
 	v.Seconds = time.Since(start).Seconds()
@@ -134,6 +144,15 @@ func (v *Verification) finish(c *comparer, maxError float64) {
 	}
 }
 
+// decodedOnly is the outcome where onnx-go has read both files as we do but cannot run them.
+func (v *Verification) decodedOnly(missing *onnxgo.UnsupportedError) {
+	v.MaxAbs, v.Relative, v.Pass = Number(math.NaN()), Number(math.NaN()), true
+	v.Warnings = append(v.Warnings, Warning{
+		Code: "decoded-only",
+		Text: "onnx-go decodes both files as this program does, but it cannot run them and no outputs were compared: it lacks " + strings.Join(missing.Reasons, ", "),
+	})
+}
+
 // subject is one of the two models, ready to run on the engine.
 type subject struct {
 	model  *onnx.Model
@@ -176,11 +195,15 @@ func (s *subject) start(ctx context.Context, o VerifyOptions, path string) error
 			return err
 		}
 		s.run, s.stop = session.Run, session.Close
-		for _, v := range s.model.Graph.Inputs {
-			if slices.Contains(session.Inputs(), v.Name) {
-				s.inputs = append(s.inputs, v)
-			}
+		s.inputs = trueInputs(s.model)
+	case "onnx-go":
+		if err := onnxgo.Check(ctx, path, s.model); err != nil {
+			return err
 		}
+		s.run = func(ctx context.Context, feeds map[string]*onnx.Array) (map[string]*onnx.Array, error) {
+			return onnxgo.Run(ctx, path, feeds)
+		}
+		s.inputs = trueInputs(s.model)
 	default:
 		p, err := runtime.Compile(ctx, s.model, runtime.Options{Threads: o.Threads})
 		if err != nil {
@@ -189,6 +212,17 @@ func (s *subject) start(ctx context.Context, o VerifyOptions, path string) error
 		s.inputs, s.run = p.Inputs(), p.Run
 	}
 	return nil
+}
+
+// trueInputs lists the main graph's inputs without those that are initializers.
+func trueInputs(m *onnx.Model) []*onnx.ValueInfo {
+	var out []*onnx.ValueInfo
+	for _, v := range m.Graph.Inputs {
+		if !slices.ContainsFunc(m.Graph.Initializers, func(t *onnx.Tensor) bool { return t.Name == v.Name }) {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // verifyRandom compares on random inputs that the first model accepts. They are found with our own runtime where it can run the model, so

@@ -29,7 +29,7 @@ func TestInterruptLeavesNothingBehind(t *testing.T) {
 			if err := os.WriteFile(model, original, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command("trconvert", "decompose", model, "--rank", "4", "--restarts", "1000000")
+			cmd := exec.Command("trconvert", "decompose", model, "--rank", "4", "--restarts", "1000")
 			var stdout, stderr bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			if err := cmd.Start(); err != nil {

@@ -42,6 +42,9 @@ func (v verifyCommand) run(ctx context.Context, c *console) error {
 func verificationText(v *convert.Verification) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s against %s (engine: %s, %d inputs)\n\n", term.Escape(v.Other.File), term.Escape(v.Model.File), v.Engine, v.Inputs)
+	if v.Inputs == 0 {
+		return b.String() + strings.TrimLeft(warnings(v.Warnings), "\n")
+	}
 	var rows [][]string
 	for _, o := range v.Outputs {
 		rows = append(rows, []string{o.Name, term.Error(float64(o.Relative)), term.Error(float64(o.MaxAbs))})
