@@ -97,6 +97,15 @@ func (d *decoder) count(offset int64, cost int) error {
 	return nil
 }
 
+// room makes an empty list with room for the fields of a message and counts them, 1 for each.
+func (d *decoder) room(r *wireReader) ([]field, error) {
+	n := r.left(d.limit - d.spent + 1)
+	if err := d.count(r.base, n); err != nil {
+		return nil, err
+	}
+	return make([]field, 0, n), nil
+}
+
 // cost is what a field counts for.
 func (f *field) cost() int {
 	if f.child != nil {

@@ -9,7 +9,11 @@ func (d *decoder) graph(g *Graph, data []byte, base int64) error {
 	defer func() { d.depth-- }()
 	g.src = message{raw: data, offset: base}
 	r := d.reader("GraphProto", data, base)
-	g.src.fields = r.room(d.limit - d.spent)
+	fields, err := d.room(r)
+	if err != nil {
+		return err
+	}
+	g.src.fields = fields
 	for r.next() {
 		f := field{number: r.number, raw: r.raw}
 		var err error
@@ -38,7 +42,7 @@ func (d *decoder) graph(g *Graph, data []byte, base int64) error {
 			f.child = s
 		}
 		if err == nil {
-			err = d.count(r.offset, f.cost())
+			err = d.count(r.offset, f.cost()-1)
 		}
 		if err != nil {
 			return err
@@ -73,7 +77,11 @@ func (d *decoder) node(n *Node, data []byte, base int64) error {
 	defer func() { d.depth-- }()
 	n.src = message{raw: data, offset: base}
 	r := d.reader("NodeProto", data, base)
-	n.src.fields = r.room(d.limit - d.spent)
+	fields, err := d.room(r)
+	if err != nil {
+		return err
+	}
+	n.src.fields = fields
 	for r.next() {
 		f := field{number: r.number, raw: r.raw}
 		var err error
@@ -97,7 +105,7 @@ func (d *decoder) node(n *Node, data []byte, base int64) error {
 			err = d.string(r, &n.Overload)
 		}
 		if err == nil {
-			err = d.count(r.offset, f.cost())
+			err = d.count(r.offset, f.cost()-1)
 		}
 		if err != nil {
 			return err

@@ -108,13 +108,13 @@ func (r *wireReader) next() bool {
 	return true
 }
 
-// room returns an empty list with room for one entry for each field that is left, but not for more than most.
-func (r *wireReader) room(most int) []field {
+// left counts the fields that are left, up to most.
+func (r *wireReader) left(most int) int {
 	ahead, n := *r, 0
 	for n < most && ahead.next() {
 		n++
 	}
-	return make([]field, 0, n)
+	return n
 }
 
 func (r *wireReader) fail(pos int, format string, args ...any) bool {
