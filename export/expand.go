@@ -8,9 +8,13 @@ import (
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
 
+// maxDense bounds the numbers that Expand makes of a model's rings together: 2 GiB of float32. Metadata of a few bytes can ask for
+// matrices of any size.
+const maxDense = 1 << 29
+
 // Expand undoes Lower in memory: a model with Ŵ as dense initializers, the nodes' own inputs restored and the records, cores and
 // merging nodes removed, so that a compact model can be decomposed again. Ŵ is [tensor.Factor.Reconstruct] of the stored cores in
-// the element type of the site. A model without records is returned as it is.
+// the element type of the site; rings of more than 2²⁹ numbers together are refused. A model without records is returned as it is.
 func Expand(ctx context.Context, m *onnx.Model) (*onnx.Model, error) {
 	records, err := Records(m)
 	if err != nil || len(records) == 0 {
@@ -18,7 +22,12 @@ func Expand(ctx context.Context, m *onnx.Model) (*onnx.Model, error) {
 	}
 	v := newView(m)
 	p := onnx.NewPatch(m)
+	left := maxDense
 	for k, r := range records {
+		if r.Out > left/r.In {
+			return nil, fmt.Errorf("export: ring of site %q: [%d, %d] and the rings before it have more than %d numbers, too many to expand", r.Sites[0], r.Out, r.In, maxDense)
+		}
+		left -= r.Out * r.In
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

@@ -117,9 +117,16 @@ func readRings(m *onnx.Model) (rings, error) {
 	if err := parseEntry(RingKey, ringSchema, text, &l); err != nil {
 		return rings{}, err
 	}
+	owner := map[string]int{}
 	for k, r := range l.Rings {
 		if err := r.check(); err != nil {
 			return rings{}, fmt.Errorf("export: metadata %s: ring %d: %w", RingKey, k, err)
+		}
+		for _, s := range r.Sites {
+			if first, ok := owner[s]; ok {
+				return rings{}, fmt.Errorf("export: metadata %s: site %q stands in rings %d and %d", RingKey, s, first, k)
+			}
+			owner[s] = k
 		}
 	}
 	return l, nil

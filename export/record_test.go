@@ -47,6 +47,7 @@ func TestRecordsRefuse(t *testing.T) {
 		{"an unknown field", func(s string) string { return strings.Replace(s, `"in":`, `"inn":1,"in":`, 1) }, []string{"inn"}},
 		{"a number of another kind", func(s string) string { return strings.Replace(s, `"in":24`, `"in":"24"`, 1) }, []string{RingKey}},
 		{"no sites", edit(func(r *ring) { r.Sites, r.Inputs = nil, nil }), []string{"no sites"}},
+		{"a site twice", edit(func(r *ring) { r.Sites, r.Inputs = append(r.Sites, "cell"), append(r.Inputs, "x") }), []string{`"cell"`, "rings 0 and 0"}},
 		{"sites and inputs", edit(func(r *ring) { r.Inputs = append(r.Inputs, "x") }), []string{"2 inputs for 1 sites"}},
 		{"form", edit(func(r *ring) { r.Form = Dense }), []string{`"dense"`}},
 		{"no modes", edit(func(r *ring) { r.InModes = nil }), []string{"0 input"}},
@@ -175,4 +176,37 @@ func FuzzRecords(f *testing.F) {
 			t.Logf("expand: %v", err)
 		}
 	})
+}
+
+// A megabyte of cores and metadata can name a matrix of a terabyte.
+func TestExpandBoundsWhatItMakes(t *testing.T) {
+	const hidden, rows = 1 << 16, 1 << 18
+	l := plainLayer()
+	l.in, l.hidden = 1, 8
+	p := l.proto()
+	n := p.Graph.Node[0]
+	n.Input = []string{"xr", "L", "R"}
+	n.Attribute[0].I = proto.Int64(hidden)
+	core := func(name string, dims ...int64) *onnxpb.TensorProto {
+		size := 4 * dims[0] * dims[1] * dims[2]
+		return &onnxpb.TensorProto{Name: &name, DataType: proto.Int32(int32(onnx.Float)), Dims: dims, RawData: make([]byte, size)}
+	}
+	p.Graph.Initializer = []*onnxpb.TensorProto{core("c0", 1, 1024, 1), core("c1", 1, 1024, 1), core("L", 1, rows, 1)}
+	p.Graph.Input = []*onnxpb.ValueInfoProto{valueInfo("x", onnx.Float, -1, -1, 1<<20), valueInfo("R", onnx.Float, 1, rows, hidden)}
+	p.Graph.Node = []*onnxpb.NodeProto{
+		{OpType: proto.String("Add"), Input: []string{"c0", "c1"}, Output: []string{"r"}},
+		{OpType: proto.String("MatMul"), Input: []string{"x", "r"}, Output: []string{"xr"}},
+		n,
+	}
+	text := `{"schema":"trconvert.ring/v1","rings":[{"sites":["cell"],"x":["x"],"format":"tt","form":"bottleneck","in":1048576,"out":262144,` +
+		`"in_modes":[1024,1024],"out_modes":[262144],"ranks":[1,1,1],"cores":["c0","c1","L"],"merged_output":true}]}`
+	p.MetadataProps = []*onnxpb.StringStringEntryProto{{Key: proto.String(RingKey), Value: &text}}
+	m := decode(t, p)
+	if r, err := Records(m); err != nil || len(r) != 1 {
+		t.Fatalf("%d records, %v", len(r), err)
+	}
+	_, err := Expand(context.Background(), m)
+	if err == nil || !strings.Contains(err.Error(), "[262144, 1048576]") {
+		t.Errorf("got %v", err)
+	}
 }

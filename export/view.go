@@ -18,7 +18,11 @@ type view struct {
 	index *onnx.Index
 	eval  *onnx.Evaluator
 	nodes map[string]*onnx.Node // recurrent nodes by site name
+	steps int                   // taken by ancestors
 }
+
+// maxSteps bounds what is walked through to compare the records with the graph; a ring's own chains have some forty nodes.
+const maxSteps = 2_000_000
 
 func newView(m *onnx.Model) *view {
 	v := &view{model: m, index: onnx.NewIndex(m), nodes: map[string]*onnx.Node{}}
@@ -98,6 +102,15 @@ func (v *view) core(ctx context.Context, root *onnx.Graph, name string) (onnx.Da
 // checkW asks W of a node to be L [D, G·H, r_0·r_n], computed from the output cores.
 func (v *view) checkW(ctx context.Context, n *onnx.Node, r Record) ([]int, error) {
 	w := n.Input(recurrent.SlotW)
+	seen, err := v.ancestors(n.Graph, w, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, core := range r.Cores[len(r.InModes):] {
+		if !seen[core] {
+			return nil, fmt.Errorf("input W %q is not computed from the core %q that the metadata name", w, core)
+		}
+	}
 	if ok, why := v.eval.Constant(n.Graph, w); !ok {
 		return nil, fmt.Errorf("input W %q is not constant: %s", w, why)
 	}
@@ -108,12 +121,6 @@ func (v *view) checkW(ctx context.Context, n *onnx.Node, r Record) ([]int, error
 	if len(dims) != 3 || dims[0]*dims[1] != r.Out || dims[2] != r.Cut() {
 		return nil, fmt.Errorf("input W %q has dims %s, the metadata say %d rows and %d·%d columns", w, dimsText(dims), r.Out, r.Ranks[0], r.Ranks[len(r.InModes)])
 	}
-	seen := v.ancestors(n.Graph, w, "")
-	for _, core := range r.Cores[len(r.InModes):] {
-		if !seen[core] {
-			return nil, fmt.Errorf("input W %q is not computed from the core %q that the metadata name", w, core)
-		}
-	}
 	return dims, nil
 }
 
@@ -123,7 +130,10 @@ func (v *view) checkX(n *onnx.Node, r Record, k int) error {
 	if _, ok := v.index.Resolve(n.Graph, want); !ok {
 		return fmt.Errorf("the metadata name the input %q of site %q, the graph has no such value", want, r.Sites[k])
 	}
-	seen := v.ancestors(n.Graph, x, want)
+	seen, err := v.ancestors(n.Graph, x, want)
+	if err != nil {
+		return err
+	}
 	for _, name := range append([]string{want}, r.Cores[:len(r.InModes)]...) {
 		if !seen[name] {
 			return fmt.Errorf("input X %q of site %q is not computed from %q, as the metadata say", x, r.Sites[k], name)
@@ -133,7 +143,7 @@ func (v *view) checkX(n *onnx.Node, r Record, k int) error {
 }
 
 // ancestors lists the names that a value is computed from, itself included, without looking behind stop.
-func (v *view) ancestors(g *onnx.Graph, name, stop string) map[string]bool {
+func (v *view) ancestors(g *onnx.Graph, name, stop string) (map[string]bool, error) {
 	type place struct {
 		g    *onnx.Graph
 		name string
@@ -141,6 +151,9 @@ func (v *view) ancestors(g *onnx.Graph, name, stop string) map[string]bool {
 	seen, names := map[place]bool{}, map[string]bool{}
 	todo := []place{{g, name}}
 	for len(todo) > 0 {
+		if v.steps++; v.steps > maxSteps {
+			return nil, fmt.Errorf("following the chains of the graph takes more than %d steps", maxSteps)
+		}
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		def, ok := v.index.Resolve(at.g, at.name)
@@ -159,7 +172,7 @@ func (v *view) ancestors(g *onnx.Graph, name, stop string) map[string]bool {
 			}
 		}
 	}
-	return names
+	return names, nil
 }
 
 // factor reads the cores of a record.
