@@ -60,33 +60,36 @@ func (m *Model) planFile(path string, limit int64) (*filePlan, error) {
 	return p, nil
 }
 
-// moveOut plans the payloads of initializers into a data file.
+// moveOut plans the payloads of initializers into a data file, and those of other tensors that came from one. Tensors
+// in attributes stay in the model otherwise, for not every runtime looks for them elsewhere.
 func (p *filePlan) moveOut(m *Model, location string) error {
 	if what := badLocation(location); what != "" {
 		return fmt.Errorf("its weights need a data file, whose name %s %s", quote(location), what)
 	}
 	var end int64
-	for _, g := range m.Scopes() {
-		for _, t := range g.Initializers {
-			pay := t.rawPayload()
-			if pay == nil || pay.size() < minExternal {
-				continue
-			}
-			kept, err := t.fieldsWithoutPayload()
-			if err != nil {
-				return err
-			}
-			offset := (end + maxDataPadding) &^ maxDataPadding
-			end = offset + pay.size()
-			p.data = append(p.data, dataPiece{offset, pay})
-			p.model.replaced[t] = append(kept,
-				entryField(tensorEntries, "location", location),
-				entryField(tensorEntries, "offset", fmt.Sprint(offset)),
-				entryField(tensorEntries, "length", fmt.Sprint(pay.size())),
-				intField(tensorLocation, tensorExternal))
+	var err error
+	m.tensors(func(t *Tensor) {
+		if err != nil || t.Graph == nil && t.External == nil {
+			return
 		}
-	}
-	return nil
+		pay := t.rawPayload()
+		if pay == nil || pay.size() < minExternal {
+			return
+		}
+		var kept []field
+		if kept, err = t.fieldsWithoutPayload(); err != nil {
+			return
+		}
+		offset := (end + maxDataPadding) &^ maxDataPadding
+		end = offset + pay.size()
+		p.data = append(p.data, dataPiece{offset, pay})
+		p.model.replaced[t] = append(kept,
+			entryField(tensorEntries, "location", location),
+			entryField(tensorEntries, "offset", fmt.Sprint(offset)),
+			entryField(tensorEntries, "length", fmt.Sprint(pay.size())),
+			intField(tensorLocation, tensorExternal))
+	})
+	return err
 }
 
 func (p *filePlan) writeModel(w io.Writer) error {

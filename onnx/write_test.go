@@ -336,3 +336,48 @@ func TestWriteFileTakesBack(t *testing.T) {
 		os.Remove(out)
 	}
 }
+
+// TestTwoGiB checks where payloads go by default: into the file while it stays below protobuf's limit. The weights are
+// a file with a hole, and only the plan is made.
+func TestTwoGiB(t *testing.T) {
+	const floats = 750 << 20 // 3000 MiB
+	dir := t.TempDir()
+	data := saveFile(t, dir, "w.bin", nil)
+	if err := os.Truncate(data, 4*floats); err != nil {
+		t.Skip(err)
+	}
+	constant := protoModel()
+	constant.Graph.Node = append(constant.Graph.Node, &onnxpb.NodeProto{OpType: proto.String("Constant"), Output: []string{"c"},
+		Attribute: []*onnxpb.AttributeProto{{Name: proto.String("value"), Type: onnxpb.AttributeProto_TENSOR.Enum(), T: externalTensor("", floats, "w.bin")}}})
+	for name, c := range map[string]struct {
+		model  *onnxpb.ModelProto
+		pieces int
+	}{
+		"above":      {protoModel(externalTensor("a", floats, "w.bin")), 1},
+		"just above": {protoModel(externalTensor("a", externalAbove/4, "w.bin")), 1},
+		"just below": {protoModel(externalTensor("a", externalAbove/4-100, "w.bin")), 0},
+		"two halves": {protoModel(externalTensor("a", floats/2, "w.bin"), externalTensor("b", floats/2, "w.bin")), 2},
+		"constant":   {constant, 1},
+	} {
+		m := openModel(t, saveModel(t, dir, "m.onnx", c.model))
+		plan, err := m.planFile(filepath.Join(dir, "out.onnx"), 0)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(plan.data) != c.pieces || plan.size > externalAbove {
+			t.Errorf("%s: %d payloads in the data file, %d bytes in the model", name, len(plan.data), plan.size)
+		}
+	}
+	m := openModel(t, saveModel(t, dir, "m.onnx", protoModel(externalTensor("a", floats, "w.bin"))))
+	if err := m.WriteFile(context.Background(), filepath.Join(dir, "c:out.onnx"), WriteOptions{}); err == nil || !strings.Contains(err.Error(), "colon") {
+		t.Errorf("a name that no location may have: %v", err)
+	}
+	big := saveFile(t, dir, "big.onnx", []byte{8, 8})
+	if err := os.Truncate(big, maxModelFile+1); err != nil {
+		t.Skip(err)
+	}
+	if _, err := OpenFile(context.Background(), big, OpenOptions{}); err == nil || !strings.Contains(err.Error(), "has 2147483648 bytes, a model file at most 2147483647") {
+		t.Errorf("a model file of 2 GiB: %v", err)
+	}
+}
