@@ -15,8 +15,8 @@ type split struct {
 // balance between groups, which are held once, and intermediates, which every frame needs.
 const batchFrames = 64
 
-// chooseSplit takes, among the splits that need at most twice the least memory, the one with the fewest multiplications; the
-// first one of equals. Per frame and with N1·N2 covering I, the costs are
+// chooseSplit takes, among the splits that need at most twice the fewest multiplications, the one with the least memory; the first
+// one of equals. Per frame and with N1·N2 covering I, the costs are
 //
 //	B first: N1·N2·r_m·r_n + N1·r_m·r_0·r_n products, N1·r_m·r_n intermediates
 //	A first: N1·N2·r_0·r_m + N2·r_m·r_0·r_n products, N2·r_0·r_m intermediates
@@ -31,13 +31,13 @@ func chooseSplit(f *tensor.Factor) split {
 			split{at: m, memory: groups + batchFrames*n1*rm*rn, products: n1*n2*rm*rn + n1*rm*r0*rn},
 			split{at: m, leftFirst: true, memory: groups + batchFrames*n2*r0*rm, products: n1*n2*r0*rm + n2*rm*r0*rn})
 	}
-	least := all[0].memory
+	fewest := all[0].products
 	for _, s := range all {
-		least = min(least, s.memory)
+		fewest = min(fewest, s.products)
 	}
 	var best *split
 	for k := range all {
-		if all[k].memory <= 2*least && (best == nil || all[k].products < best.products) {
+		if all[k].products <= 2*fewest && (best == nil || all[k].memory < best.memory) {
 			best = &all[k]
 		}
 	}

@@ -39,7 +39,7 @@ func Diagnose(m *onnx.Model) string {
 		}
 		return prefix + "its cells are written out as matrix products and gate functions in the body of " + loops[0] + more +
 			", the weights carried through the loop, so there is nothing to decompose (re-export so that each layer stays one node: " +
-			"Keras models from Keras 2, whose loops tf2onnx turns into LSTM; PyTorch models with nn.LSTM, nn.GRU or nn.RNN)"
+			"Keras models from Keras 2 with tf2onnx 1.9.3 or later, which recognises its LSTM loops; PyTorch models with nn.LSTM, nn.GRU or nn.RNN)"
 	}
 	if c := count(m.Graph); c.products >= 2 && c.sigmoids >= 2 && c.tanhs >= 2 {
 		return prefix + fmt.Sprintf("%d matrix products, %d Sigmoid and %d Tanh nodes look like cells unrolled step by step", c.products, c.sigmoids, c.tanhs) +
