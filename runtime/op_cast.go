@@ -14,19 +14,28 @@ func buildCast(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 1); err != nil {
 		return nil, err
 	}
-	to := onnx.DataType(n.int("to", 0))
-	if n.opset < 6 {
-		name := n.string("to", "")
-		var ok bool
-		if to, ok = typeNames[strings.ToUpper(name)]; !ok {
-			return nil, fmt.Errorf("attribute \"to\" is %q, want the name of a type", name)
-		}
+	to, err := castTarget(n)
+	if err != nil {
+		return nil, err
 	}
 	saturate := castSaturates(n)
 	if _, err := cast(newTensor(onnx.Float, []int{0}, []float32{}), to); err != nil {
 		return nil, unsupportedf("cast to %v", to)
 	}
 	return opFunc(func(_ *call, in []*Tensor) ([]*Tensor, error) { return one(castWith(in[0], to, saturate)) }), nil
+}
+
+// castTarget reads the type to cast to: by name below opset 6, by number from there on.
+func castTarget(n *nodeInfo) (onnx.DataType, error) {
+	if n.opset >= 6 {
+		return onnx.DataType(n.int("to", 0)), nil
+	}
+	name := n.string("to", "")
+	to, ok := typeNames[strings.ToUpper(name)]
+	if !ok {
+		return to, fmt.Errorf("attribute \"to\" is %q, want the name of a type", name)
+	}
+	return to, nil
 }
 
 // buildCastLike: https://onnx.ai/onnx/operators/onnx__CastLike.html

@@ -80,7 +80,7 @@ func alongAxis(dims []int, axis, rank int) []int {
 	if axis < 0 {
 		axis += rank
 	}
-	if len(dims) != 1 || dims[0] == 1 || axis < 0 {
+	if len(dims) != 1 || dims[0] == 1 || axis < 0 || axis >= rank {
 		return dims
 	}
 	return append(slices.Clone(dims), slices.Repeat([]int{1}, rank-1-axis)...)

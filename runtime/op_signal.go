@@ -23,8 +23,8 @@ func buildCosineWindow(a ...float64) builder {
 			if err != nil {
 				return nil, err
 			}
-			if size < 0 || size > maxElements {
-				return nil, fmt.Errorf("size %d is outside [0, %d]", size, maxElements)
+			if size < 0 || size > maxTransform {
+				return nil, fmt.Errorf("size %d is outside [0, %d]", size, maxTransform)
 			}
 			w := make([]float64, size)
 			period := float64(size)
@@ -47,20 +47,76 @@ func buildCosineWindow(a ...float64) builder {
 	}
 }
 
-// fft computes X[k] = Σ_j x[j]·e^(∓2πijk/n) of any length by splitting off prime factors: O(n·Σ factors).
+// maxTransform bounds windows and Fourier transforms, whose length the model may state apart from any data.
+const maxTransform = 1 << 20
+
+// fft computes X[k] = Σ_j x[j]·e^(∓2πijk/n) of any length, by splitting off prime factors: O(n·Σ factors). Where a prime factor is large, by Bluestein's
+// convolution: O(n·log n).
 func fft(x []complex128, inverse bool) []complex128 {
 	n := len(x)
+	if largestFactor(n) > 64 {
+		return bluestein(x, inverse)
+	}
 	roots := make([]complex128, n)
 	sign := -2 * math.Pi
 	if inverse {
 		sign = -sign
 	}
 	for k := range roots {
-		roots[k] = cmplx.Rect(1, sign*float64(k)/float64(max(n, 1)))
+		roots[k] = cmplx.Rect(1, sign*float64(k)/float64(n))
 	}
 	out := make([]complex128, n)
 	fftInto(out, x, 1, roots, 1)
 	return out
+}
+
+// smallestFactor is the smallest prime factor of n, n itself below 2.
+func smallestFactor(n int) int {
+	for p := 2; p*p <= n; p++ {
+		if n%p == 0 {
+			return p
+		}
+	}
+	return n
+}
+
+func largestFactor(n int) int {
+	for p := smallestFactor(n); p < n; p = smallestFactor(n) {
+		n /= p
+	}
+	return n
+}
+
+// bluestein writes jk as (j² + k² − (k−j)²)/2 and so turns the transform into a convolution with a chirp, done by transforms of a power of two.
+func bluestein(x []complex128, inverse bool) []complex128 {
+	n := len(x)
+	m := 1
+	for m < 2*n-1 {
+		m *= 2
+	}
+	sign := -math.Pi
+	if inverse {
+		sign = math.Pi
+	}
+	chirp := make([]complex128, n)
+	a, b := make([]complex128, m), make([]complex128, m)
+	for k := range chirp {
+		chirp[k] = cmplx.Rect(1, sign*float64(k*k%(2*n))/float64(n))
+		a[k] = x[k] * chirp[k]
+		b[k] = cmplx.Conj(chirp[k])
+		if k > 0 {
+			b[m-k] = b[k]
+		}
+	}
+	fa, fb := fft(a, false), fft(b, false)
+	for i := range fa {
+		fa[i] *= fb[i] / complex(float64(m), 0)
+	}
+	y := fft(fa, true)[:n]
+	for k := range y {
+		y[k] *= chirp[k]
+	}
+	return y
 }
 
 // fftInto transforms x[0], x[step], … into out; roots are the unit roots of the whole length, of which every rootStep-th belongs here.
@@ -70,13 +126,7 @@ func fftInto(out, x []complex128, step int, roots []complex128, rootStep int) {
 		copy(out, x[:n])
 		return
 	}
-	p := 2
-	for p*p <= n && n%p != 0 {
-		p++
-	}
-	if n%p != 0 {
-		p = n
-	}
+	p := smallestFactor(n)
 	m := n / p
 	parts := make([]complex128, n)
 	for r := range p {
@@ -158,9 +208,9 @@ func buildDFT(n *nodeInfo) (operator, error) {
 			if length, err = int64Scalar(t); err != nil {
 				return nil, err
 			}
-			if length < 1 || length > maxElements {
-				return nil, fmt.Errorf("dft_length %d is outside [1, %d]", length, maxElements)
-			}
+		}
+		if length < 1 || length > maxTransform {
+			return nil, fmt.Errorf("transform of length %d (shape %v), want 1 to %d", length, in[0].Dims, maxTransform)
 		}
 		return one(dft(x, dims, k, int(length), inverse, onesided, in[0].Type))
 	}), nil
@@ -234,7 +284,7 @@ func buildSTFT(n *nodeInfo) (operator, error) {
 				return nil, err
 			}
 		}
-		if step < 1 || size < 1 || size > int64(dims[1]) || window != nil && int64(len(window)) != size {
+		if step < 1 || size < 1 || size > min(int64(dims[1]), maxTransform) || window != nil && int64(len(window)) != size {
 			return nil, fmt.Errorf("frames of %d every %d with a window of %d do not fit signal %v", size, step, len(window), in[0].Dims)
 		}
 		return one(stft(c, x, dims, window, int(min(step, int64(dims[1]))), int(size), onesided, in[0].Type))
@@ -286,7 +336,7 @@ func buildMelWeightMatrix(n *nodeInfo) (operator, error) {
 			}
 			arg[k] = v[0]
 		}
-		if !(arg[0] >= 1 && arg[0] <= maxElements && arg[1] >= 1 && arg[1] <= maxElements && arg[2] >= 1 && arg[3] >= 0 && arg[4] >= arg[3]) {
+		if !(arg[0] >= 1 && arg[0] <= maxTransform && arg[1] >= 1 && arg[1] <= maxTransform && arg[2] >= 1 && arg[3] >= 0 && arg[4] >= arg[3]) {
 			return nil, fmt.Errorf("arguments %v (mel bins, DFT length, sample rate, lower and upper edge) are out of range", arg)
 		}
 		return one(melWeights(int(arg[0]), int(arg[1]), arg[2], arg[3], arg[4], typ))
