@@ -143,5 +143,3 @@ func dimsText(dims []int64) string {
 	}
 	return "[" + strings.Join(parts, ", ") + "]"
 }
-
-func quote(s string) string { return strconv.Quote(s) }

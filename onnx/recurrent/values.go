@@ -2,6 +2,7 @@ package recurrent
 
 import (
 	"context"
+	"strconv"
 	"sync"
 
 	"github.com/trconvert/trconvert/onnx"
@@ -32,7 +33,7 @@ func (s *Site) Operand(ctx context.Context, slot int) (*onnx.Array, error) {
 	s.values.mu.Lock()
 	defer s.values.mu.Unlock()
 	if ok, why := s.values.eval.Constant(s.Node.Graph, name); !ok {
-		return nil, &UnsupportedError{Site: s.Node.String(), Attribute: "input " + slotNames[slot], Value: quote(name), What: "is not constant: " + why}
+		return nil, &UnsupportedError{Site: s.Node.String(), Attribute: "input " + slotNames[slot], Value: strconv.Quote(name), What: "is not constant: " + why}
 	}
 	return s.values.eval.Eval(ctx, s.Node.Graph, name)
 }

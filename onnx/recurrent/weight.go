@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/tensor"
@@ -15,7 +16,7 @@ import (
 // entry is denormal in float32, adds a warning. The matrix is new at each call.
 func (s *Site) Weight(ctx context.Context) (*tensor.Dense, error) {
 	if !s.Decomposable {
-		return nil, &UnsupportedError{Site: s.Node.String(), Attribute: "input W", Value: quote(s.Node.Input(SlotW)), What: s.Reason}
+		return nil, &UnsupportedError{Site: s.Node.String(), Attribute: "input W", Value: strconv.Quote(s.Node.Input(SlotW)), What: s.Reason}
 	}
 	a, data, err := s.loadW(ctx)
 	if err != nil {
@@ -55,7 +56,7 @@ func (s *Site) loadW(ctx context.Context) (*onnx.Array, []float32, error) {
 	}
 	data, err := Floats(a)
 	if err != nil {
-		return nil, nil, broken(s.Node, "W "+quote(s.Node.Input(SlotW))+": "+err.Error())
+		return nil, nil, broken(s.Node, "W "+strconv.Quote(s.Node.Input(SlotW))+": "+err.Error())
 	}
 	return a, data, nil
 }

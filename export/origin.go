@@ -1,0 +1,60 @@
+package export
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// origin says what a dense reconstruction was made from.
+type origin struct {
+	Sites    []string `json:"sites"`
+	Format   string   `json:"format"`
+	InModes  []int    `json:"in_modes"`
+	OutModes []int    `json:"out_modes"`
+	Ranks    []int    `json:"ranks"`
+}
+
+type origins struct {
+	Schema string   `json:"schema"`
+	Dense  []origin `json:"dense"`
+}
+
+func originOf(r Replacement) origin {
+	o := origin{Format: r.Factor.Format, InModes: r.Factor.InModes, OutModes: r.Factor.OutModes, Ranks: r.Factor.Ranks()}
+	for _, s := range r.Sites {
+		o.Sites = append(o.Sites, s.Name)
+	}
+	return o
+}
+
+// recordOrigins writes the entry of dense reconstructions; sites that are replaced once more lose their old line.
+func recordOrigins(m *onnx.Model, p *onnx.Patch, made []origin) error {
+	if len(made) == 0 {
+		return nil
+	}
+	var l origins
+	if text, ok := metadata(m, DenseKey); ok {
+		if err := parseEntry(DenseKey, denseSchema, text, &l); err != nil {
+			return err
+		}
+	}
+	again := map[string]bool{}
+	for _, o := range made {
+		for _, s := range o.Sites {
+			again[s] = true
+		}
+	}
+	l.Dense = slices.DeleteFunc(l.Dense, func(o origin) bool {
+		return slices.ContainsFunc(o.Sites, func(s string) bool { return again[s] })
+	})
+	l.Schema, l.Dense = denseSchema, append(l.Dense, made...)
+	text, err := json.Marshal(l)
+	if err != nil {
+		return fmt.Errorf("export: metadata: %w", err)
+	}
+	p.SetMetadata(DenseKey, string(text))
+	return nil
+}
