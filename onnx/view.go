@@ -1,7 +1,12 @@
 package onnx
 
 // File is the path the model was opened from ("" for models in memory).
-func (m *Model) File() string { return m.origin.path }
+func (m *Model) File() string {
+	if m.origin == nil {
+		return ""
+	}
+	return m.origin.path
+}
 
 // subject stands for the model in errors.
 func (m *Model) subject() string {
