@@ -94,7 +94,7 @@ func ParseConfig(n *onnx.Node, opset int64) (Config, error) {
 		return Config{}, unsupported(n, "op_type", strconv.Quote(n.OpType), "is not LSTM, GRU or RNN")
 	}
 	if n.Domain != "" && n.Domain != "ai.onnx" {
-		return Config{}, unsupported(n, "domain", strconv.Quote(n.Domain), "is a custom operator; only the default domain's "+n.OpType+" is understood")
+		return Config{}, unsupported(n, "domain", strconv.Quote(n.Domain), "is a custom operator; only the default domain's is understood")
 	}
 	if opset < 1 {
 		return Config{}, broken(n, "the default operator domain is not imported (add ai.onnx to opset_import)")
@@ -275,7 +275,15 @@ func broken(n *onnx.Node, what string) error {
 
 // unsupported says that a node is valid, or may be, but cannot be honoured.
 func unsupported(n *onnx.Node, attribute, value, what string) error {
-	return &UnsupportedError{Site: n.String(), Attribute: attribute, Value: value, What: what}
+	return &UnsupportedError{Site: n.String(), Attribute: plain(attribute), Value: value, What: what}
+}
+
+// plain quotes a name from the file unless it is safe to print as it stands.
+func plain(s string) string {
+	if q := strconv.Quote(s); q != `"`+s+`"` {
+		return q
+	}
+	return s
 }
 
 func fileOf(n *onnx.Node) string {

@@ -74,7 +74,7 @@ func (s *Site) read(ctx context.Context) error {
 }
 
 func foreignReason(n *onnx.Node) string {
-	kind := n.OpType + " of domain " + strconv.Quote(n.Domain)
+	kind := plain(n.OpType) + " of domain " + strconv.Quote(n.Domain)
 	switch n.OpType {
 	case "DynamicQuantizeLSTM", "DynamicQuantizeGRU", "QLSTM", "QGRU":
 		return "already quantised: " + kind + " (convert the float model, then quantise the result)"

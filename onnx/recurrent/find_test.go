@@ -171,6 +171,13 @@ func TestFindReasons(t *testing.T) {
 			m.lstm.Domain = proto.String("com.example")
 			m.OpsetImport = append(m.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String("com.example"), Version: proto.Int64(1)})
 		}, []string{`LSTM of domain "com.example"`, "custom"}},
+		{"custom operator with control characters in its name", func(m *tinyModel) {
+			m.lstm.Domain, m.lstm.OpType = proto.String("com.example"), proto.String("LSTM\x1b[31m")
+			m.OpsetImport = append(m.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String("com.example"), Version: proto.Int64(1)})
+		}, []string{`"LSTM\x1b[31m" of domain`}},
+		{"attribute with control characters in its name", func(m *tinyModel) {
+			m.lstm.Attribute = append(m.lstm.Attribute, attrInt("a\x07", 1))
+		}, []string{`"a\a"=1`}},
 		{"DynamicQuantizeLSTM", func(m *tinyModel) {
 			m.lstm.Domain, m.lstm.OpType = proto.String("com.microsoft"), proto.String("DynamicQuantizeLSTM")
 			m.OpsetImport = append(m.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String("com.microsoft"), Version: proto.Int64(1)})
