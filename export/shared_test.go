@@ -89,6 +89,7 @@ func TestLowerSharedModels(t *testing.T) {
 				if len(records) != len(rs) {
 					t.Fatalf("%s: %d records for %d rings", o.Form, len(records), len(rs))
 				}
+				checkSize(t, m, compact, rs, records, o)
 				dense, err := Expand(ctx, compact)
 				if err != nil {
 					t.Fatalf("%s: %v", o.Form, err)
@@ -105,6 +106,28 @@ func TestLowerSharedModels(t *testing.T) {
 				rs = replacements(sites)
 			}
 		})
+	}
+}
+
+// checkSize asks for the bytes of every number saved, less 4 kB a site. It holds where W stands in the file in its own type.
+func checkSize(t *testing.T, m, compact *onnx.Model, rs []Replacement, records []Record, o Options) {
+	t.Helper()
+	sites, saved := 0, int64(0)
+	for k, r := range rs {
+		s := r.Sites[0]
+		if s.UsedElsewhere || m.FileBytes() != m.Size() || s.Elem != onnx.Float {
+			return
+		}
+		for _, in := range onnx.NewEvaluator(m, onnx.NewIndex(m), 0).Sources(s.Node.Graph, s.Node.Input(recurrent.SlotW)) {
+			if in.Type == onnx.Float16 {
+				return
+			}
+		}
+		sites += len(r.Sites)
+		saved += 4 * (s.WParameters() - int64(records[k].Params()))
+	}
+	if got := m.Size() - compact.Size(); got < saved-4096*int64(sites) {
+		t.Errorf("%s, merge %v: %d bytes saved for numbers of %d bytes at %d sites", o.Form, o.MergeOutput, got, saved, sites)
 	}
 }
 
