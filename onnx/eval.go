@@ -198,6 +198,9 @@ func (e *Evaluator) obstacle(d Def, name string) string {
 	if !ok || plainDomain(n.Domain) != "" {
 		return n.String() + ", an operator that is not evaluated"
 	}
+	if why := op.refused(n); why != "" {
+		return why
+	}
 	if d.Slot > 0 && !op.many {
 		return "output " + strconv.Itoa(d.Slot) + " of " + n.String()
 	}

@@ -16,6 +16,8 @@ type operator struct {
 	dimsOnly bool
 	// many says that the node may have more outputs than the first.
 	many bool
+	// since is the opset from which on the operator is evaluated.
+	since int64
 }
 
 func (o operator) decides(k int) bool { return slices.Contains(o.values, k) }
@@ -28,7 +30,7 @@ func init() {
 		"Constant":         {run: evalConstant},
 		"ConstantOfShape":  {run: evalConstantOfShape, values: []int{0}},
 		"Identity":         {run: evalIdentity},
-		"Cast":             {run: evalCast},
+		"Cast":             {run: evalCast, since: 6},
 		"CastLike":         {run: evalCastLike},
 		"Reshape":          {run: evalReshape, values: []int{1}},
 		"Flatten":          {run: evalFlatten},
@@ -42,7 +44,7 @@ func init() {
 		"GatherElements":   {run: evalGatherElements},
 		"GatherND":         {run: evalGatherND},
 		"Expand":           {run: evalExpand, values: []int{1}},
-		"Tile":             {run: evalTile, values: []int{1, 2}},
+		"Tile":             {run: evalTile, values: []int{1}, since: 6},
 		"Pad":              {run: evalPad, values: []int{1, 3}},
 		"Shape":            {run: evalShape, dimsOnly: true},
 		"Size":             {run: evalSize, dimsOnly: true},
@@ -70,6 +72,24 @@ func init() {
 	for _, op := range []string{"ReduceSum", "ReduceProd", "ReduceMean", "ReduceMax", "ReduceMin"} {
 		operators[op] = operator{run: reduction(op), values: []int{1}}
 	}
+}
+
+// refused says why a node of an operator in the table is not evaluated all the same, "" where it is.
+func (o operator) refused(n *Node) string {
+	if v := n.Graph.Opset(""); v < o.since {
+		return fmt.Sprintf("%s in opset %d, before %d", n, v, o.since)
+	}
+	switch n.OpType {
+	case "Constant":
+		if n.Attr("sparse_value") != nil {
+			return "the sparse value of " + n.String()
+		}
+	case "Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Less", "Greater":
+		if n.Attr("axis") != nil {
+			return "broadcasting along an axis, as before opset 7, by " + n.String()
+		}
+	}
+	return ""
 }
 
 // call is one evaluation of a node.

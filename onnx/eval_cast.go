@@ -11,9 +11,6 @@ func evalCast(c *call) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.version < 6 {
-		return nil, errNotEvaluated("Cast before opset 6 is not evaluated")
-	}
 	to, err := c.node.AttrInt("to", 0)
 	if err != nil {
 		return nil, err

@@ -14,17 +14,13 @@ type number interface {
 	~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~float32 | ~float64
 }
 
-// operands are the inputs of an elementwise operator, of one type, and the shape they broadcast to. The attributes "broadcast" and
-// "axis", by which operators before opset 7 placed the second operand, are refused.
+// operands are the inputs of an elementwise operator, of one type, and the shape they broadcast to.
 func (c *call) operands(want int) (DataType, []int, error) {
 	if want >= 0 && len(c.in) != want {
 		return 0, nil, fmt.Errorf("%d inputs (want %d)", len(c.in), want)
 	}
 	if len(c.in) == 0 {
 		return 0, nil, errors.New("no inputs")
-	}
-	if c.node.Attr("axis") != nil {
-		return 0, nil, errNotEvaluated("broadcasting along an axis, as before opset 7, is not evaluated")
 	}
 	shapes := make([][]int, len(c.in))
 	for k := range c.in {

@@ -385,9 +385,6 @@ func evalTile(c *call) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.version < 6 {
-		return nil, errNotEvaluated("Tile before opset 6 is not evaluated")
-	}
 	repeats, err := c.ints(1)
 	if err != nil {
 		return nil, err

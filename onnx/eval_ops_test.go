@@ -62,6 +62,11 @@ func TestEvalFollowsTheSpecification(t *testing.T) {
 		{nodePB("a -> Cast -> y", intPB("to", int64(Float8E4M3FN)), intPB("saturate", 0)), 19, []*Array{f32(d(1), 1000)}, &Array{Float8E4M3FN, d(1), []uint8{0x7f}}},
 		{nodePB("a -> Cast -> y", intPB("to", int64(Float))), 19, []*Array{{Float8E5M2, d(2), []uint8{0x3c, 0xc0}}}, f32(d(2), 1, -2)},
 		{nodePB("a -> Cast -> y", intPB("to", int64(String))), 13, []*Array{i64(1)}, "a cast from int64 to string is not evaluated"},
+		{nodePB("a -> Cast -> y", stringPB("to", "FLOAT")), 5, []*Array{i64(1)}, "graph.node[0] Cast in opset 5, before 6"},
+		{nodePB("a b c -> Tile -> y"), 5, []*Array{i64(1), scalar(2), scalar(0)}, "graph.node[0] Tile in opset 5, before 6"},
+		{nodePB("-> Constant -> y", attrPB("sparse_value", onnxpb.AttributeProto_SPARSE_TENSOR, func(a *onnxpb.AttributeProto) {
+			a.SparseTensor = &onnxpb.SparseTensorProto{Values: floatsPB("", []int64{1}, 1), Indices: int64sPB("", 0), Dims: []int64{2}}
+		})), 13, nil, "the sparse value of graph.node[0] Constant"},
 		{nodePB("a b -> CastLike -> y"), 15, []*Array{i64(3, 4), {Float16, d(1), []uint16{0}}}, &Array{Float16, d(2), halves(3, 4)}},
 
 		// Constant, in all its forms.

