@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"context"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -23,11 +24,13 @@ const (
 
 // decoder builds the views of one model.
 type decoder struct {
+	ctx   context.Context // nil where decoding is short
 	model *Model
 	file  string
 	depth int
 	spent int // of maxWeight
 	limit int
+	ticks int // calls of count
 	path  []pathPart
 }
 
@@ -93,6 +96,9 @@ func (d *decoder) count(offset int64, cost int) error {
 	if d.spent > d.limit {
 		return d.errorf(offset, "too many nodes, attributes, tensors and names (a weight of %d, with %d for each view and 1 for each field, is allowed)",
 			d.limit, viewCost)
+	}
+	if d.ticks++; d.ctx != nil && d.ticks%1024 == 0 {
+		return d.ctx.Err()
 	}
 	return nil
 }
@@ -174,14 +180,14 @@ func (d *decoder) addInts(r *wireReader, to *[]int64) error {
 }
 
 // decodeModel fills m from data, which lies at offset 0 of the file.
-func decodeModel(m *Model, file string, data []byte) error {
-	d := &decoder{model: m, file: file, limit: maxWeight}
+func decodeModel(ctx context.Context, m *Model, file string, data []byte) error {
+	d := &decoder{ctx: ctx, model: m, file: file, limit: maxWeight}
 	m.src = message{raw: data}
 	err := d.modelFields(m, data)
 	if err == nil {
 		err = d.modelChecks(m)
 	}
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		if what := sniff(data, "model"); what != "" {
 			return &FormatError{File: file, Offset: -1, What: what}
 		}
@@ -426,7 +432,7 @@ func (d *decoder) function(fn *Function, data []byte, base int64) error {
 // refers to data, which must not change while it is in use.
 func Decode(name string, data []byte) (*Model, error) {
 	m := &Model{origin: newOrigin(name)}
-	if err := decodeModel(m, name, data); err != nil {
+	if err := decodeModel(context.Background(), m, name, data); err != nil {
 		return nil, err
 	}
 	m.origin.bytes = int64(len(data))

@@ -60,7 +60,7 @@ func OpenFile(ctx context.Context, path string, opts OpenOptions) (*Model, error
 		return nil, err
 	}
 	m := &Model{origin: o}
-	err = guardMapped(func() error { return decodeModel(m, path, data) })
+	err = guardMapped(func() error { return decodeModel(ctx, m, path, data) })
 	if errors.Is(err, errFault) {
 		err = fmt.Errorf("onnx: %s: %w", printable(path), err)
 	}

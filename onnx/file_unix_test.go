@@ -3,6 +3,7 @@
 package onnx
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
@@ -14,6 +15,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/trconvert/trconvert/onnx/onnxpb"
 )
 
 // TestTruncatedUnderMapping cuts a file while it is mapped: reading what is gone is an error, not a crash.
@@ -216,4 +221,31 @@ func TestConcurrentReaders(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// TestChangedUnderMapping overwrites payloads while they are mapped: reading them gives other values or an error, but
+// never a panic.
+func TestChangedUnderMapping(t *testing.T) {
+	dir := t.TempDir()
+	longs := make([]int64, 500)
+	p := protoModel(typedTensor("floats", 500), &onnxpb.TensorProto{Name: proto.String("longs"), DataType: proto.Int32(7), Dims: []int64{500}, Int64Data: longs},
+		&onnxpb.TensorProto{Name: proto.String("pairs"), DataType: proto.Int32(int32(Int4)), Dims: []int64{1000}, Int32Data: make([]int32, 500)})
+	path := saveModel(t, dir, "m.onnx", p)
+	m := openModel(t, path)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	size := m.Size()
+	for fill := range 256 {
+		if _, err := f.WriteAt(bytes.Repeat([]byte{byte(fill)}, int(size)), 0); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range m.Graph.Initializers {
+			if a, err := x.Array(); err == nil && a.Check() != nil {
+				t.Errorf("fill %d: %s: %v", fill, x, a.Check())
+			}
+		}
+	}
 }
