@@ -77,10 +77,15 @@ func castWith(t *Tensor, to onnx.DataType, saturate bool) (*Tensor, error) {
 		data, err = convertTo[float32](t)
 	case onnx.Double:
 		data, err = convertTo[float64](t)
-	case onnx.Float16:
-		data, err = roundTo(t, onnx.Float64ToFloat16)
-	case onnx.BFloat16:
-		data, err = roundTo(t, onnx.Float64ToBFloat16)
+	case onnx.Float16, onnx.BFloat16:
+		if t.Type == onnx.Float {
+			return narrowHalf(t, to), nil
+		}
+		round := onnx.Float64ToFloat16
+		if to == onnx.BFloat16 {
+			round = onnx.Float64ToBFloat16
+		}
+		data, err = roundTo(t, round)
 	case onnx.Int8:
 		data, err = convertTo[int8](t)
 	case onnx.Int16:

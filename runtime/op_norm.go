@@ -30,14 +30,29 @@ func buildBatchNorm(n *nodeInfo) (operator, error) {
 		}
 	}
 	b := batchNorm{epsilon: float64(n.float("epsilon", 1e-5)), momentum: float64(n.float("momentum", 0.9)), training: training}
-	return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
-		switch d := in[0].Data.(type) {
-		case []float32:
-			return batchNormOf(b, in, d)
-		case []float64:
-			return batchNormOf(b, in, d)
+	// Statistics may have another type than the data, so the data alone is widened.
+	return opFunc(func(_ *call, in []*Tensor) ([]*Tensor, error) {
+		x := in[0]
+		if isHalf(x.Type) {
+			x = widenHalf(x)
 		}
-		return nil, unsupportedType(in[0].Type)
+		var out []*Tensor
+		var err error
+		switch d := x.Data.(type) {
+		case []float32:
+			out, err = batchNormOf(b, x, in[1:], d)
+		case []float64:
+			out, err = batchNormOf(b, x, in[1:], d)
+		default:
+			err = unsupportedType(x.Type)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if isHalf(in[0].Type) {
+			out[0] = narrowHalf(out[0], in[0].Type)
+		}
+		return out, nil
 	}), nil
 }
 
@@ -46,20 +61,21 @@ type batchNorm struct {
 	training          bool
 }
 
-func batchNormOf[T floating](b batchNorm, in []*Tensor, x []T) ([]*Tensor, error) {
-	dims := in[0].Dims
+// batchNormOf normalises t, whose elements are x; params are scale, bias, mean and variance.
+func batchNormOf[T floating](b batchNorm, t *Tensor, params []*Tensor, x []T) ([]*Tensor, error) {
+	dims := t.Dims
 	channels := 1
 	if len(dims) > 1 {
 		channels = dims[1]
 	}
-	var arg [4][]float64 // scale, bias, mean, variance
+	var arg [4][]float64
 	for k := range arg {
-		v, err := convertTo[float64](in[k+1])
+		v, err := convertTo[float64](params[k])
 		if err != nil {
 			return nil, err
 		}
 		if len(v) != channels {
-			return nil, fmt.Errorf("input %d has shape %v, want [%d] for input of shape %v", k+1, in[k+1].Dims, channels, dims)
+			return nil, fmt.Errorf("input %d has shape %v, want [%d] for input of shape %v", k+1, params[k].Dims, channels, dims)
 		}
 		arg[k] = v
 	}
@@ -76,7 +92,7 @@ func batchNormOf[T floating](b batchNorm, in []*Tensor, x []T) ([]*Tensor, error
 			for c := range v {
 				v[c] = arg[slot][c]*b.momentum + now[c]*(1-b.momentum)
 			}
-			return cast(newTensor(onnx.Double, []int{channels}, v), in[slot+1].Type)
+			return cast(newTensor(onnx.Double, []int{channels}, v), params[slot].Type)
 		}
 		m, err := running(2, mean)
 		if err != nil {
@@ -97,7 +113,7 @@ func batchNormOf[T floating](b batchNorm, in []*Tensor, x []T) ([]*Tensor, error
 			y[j] = T(float64(x[j])*gain + shift)
 		}
 	}
-	return append([]*Tensor{newTensor(in[0].Type, dims, y)}, out...), nil
+	return append([]*Tensor{newTensor(t.Type, dims, y)}, out...), nil
 }
 
 // channelStatistics are mean and population variance of each channel of an [N, C, area] tensor.

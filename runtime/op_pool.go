@@ -23,9 +23,16 @@ func newPoolWindow(n *nodeInfo) (window, error) {
 
 // pooling is one pooling of an [N, C, D1, …] tensor: the window at each output position, clipped to the input.
 type pooling struct {
-	w       window
 	in, out []int
 	strides []int // of the input
+	axes    []poolAxis
+}
+
+// poolAxis holds, for each output position of an axis, the window's first element in the input (as an offset), how many of its elements lie there, and how
+// many in the input or its padding.
+type poolAxis struct {
+	base, inside, padded []int
+	step                 int // offset from one element of a window to the next
 }
 
 func newPooling(w window, t *Tensor) (pooling, []int, error) {
@@ -38,44 +45,55 @@ func newPooling(w window, t *Tensor) (pooling, []int, error) {
 		return pooling{}, nil, err
 	}
 	dims := append([]int{t.Dims[0], t.Dims[1]}, out...)
-	if _, err := shape.Size(dims, maxElements); err != nil {
-		return pooling{}, nil, err
+	for _, list := range [][]int{dims, out} { // out alone too: a batch of 0 hides any size
+		if _, err := shape.Size(list, maxElements); err != nil {
+			return pooling{}, nil, err
+		}
 	}
-	return pooling{w: w, in: in, out: out, strides: shape.Strides(in)}, dims, nil
+	p := pooling{in: in, out: out, strides: shape.Strides(in), axes: make([]poolAxis, len(in))}
+	for d, n := range out {
+		a := poolAxis{base: make([]int, n), inside: make([]int, n), padded: make([]int, n), step: w.dilations[d] * p.strides[d]}
+		for o := range n {
+			first := w.first(d, o)
+			lo, hi := w.inside(d, first, in[d])
+			a.base[o] = first*p.strides[d] + lo*a.step
+			a.inside[o] = max(hi-lo, 0)
+			_, a.padded[o] = w.inside(d, first, in[d]+w.end[d])
+		}
+		p.axes[d] = a
+	}
+	return p, dims, nil
 }
 
-// each visits the output positions in order: at(visit) calls visit with the offset of every input element in the window, in C order, and padded counts the
-// positions of the window that lie in the input or its padding.
-func (p pooling) each(position func(o, padded int, at func(visit func(offset int)))) {
+// each visits the output positions in order: taps are the offsets of the input elements in the window, in C order (the slice is used again), and padded counts
+// the positions of the window that lie in the input or its padding.
+func (p pooling) each(visit func(o, padded int, taps []int)) {
 	rank := len(p.in)
-	index := make([]int, rank)
-	first, lo, extent, k := make([]int, rank), make([]int, rank), make([]int, rank), make([]int, rank)
+	index, k, extent := make([]int, rank), make([]int, rank), make([]int, rank)
+	var taps []int
+	last := rank - 1
 	o := 0
 	for more := elements(p.out) > 0; more; more = increment(index, p.out) {
-		empty, padded, base := false, 1, 0
+		base, padded, n := 0, 1, 1
 		for d, i := range index {
-			first[d] = p.w.first(d, i)
-			var hi int
-			lo[d], hi = p.w.inside(d, first[d], p.in[d])
-			extent[d] = hi - lo[d]
-			empty = empty || extent[d] <= 0
-			base += (first[d] + lo[d]*p.w.dilations[d]) * p.strides[d]
-			_, reach := p.w.inside(d, first[d], p.in[d]+p.w.end[d])
-			padded *= reach
+			a := &p.axes[d]
+			base += a.base[i]
+			padded *= a.padded[i]
+			extent[d] = a.inside[i]
+			n *= extent[d]
 		}
-		position(o, padded, func(visit func(offset int)) {
-			if empty {
-				return
+		taps = taps[:0]
+		for more := n > 0; more; more = increment(k[:last], extent[:last]) {
+			offset := base
+			for d, i := range k[:last] {
+				offset += i * p.axes[d].step
 			}
-			clear(k)
-			for inner := true; inner; inner = increment(k, extent) {
-				offset := base
-				for d, i := range k {
-					offset += i * p.w.dilations[d] * p.strides[d]
-				}
-				visit(offset)
+			for range extent[last] {
+				taps = append(taps, offset)
+				offset += p.axes[last].step
 			}
-		})
+		}
+		visit(o, padded, taps)
 		o++
 	}
 }
@@ -136,13 +154,13 @@ func maxPool[T numeric](c *call, w window, t *Tensor, x []T, lowest T, columnMaj
 			return nil, err
 		}
 		src, dst := x[plane*area:(plane+1)*area], y[plane*positions:(plane+1)*positions]
-		p.each(func(o, _ int, at func(func(int))) {
+		p.each(func(o, _ int, taps []int) {
 			best, from := lowest, -1
-			at(func(offset int) {
+			for _, offset := range taps {
 				if v := src[offset]; from < 0 || v > best || v != v {
 					best, from = v, offset
 				}
-			})
+			}
 			dst[o] = best
 			if where != nil {
 				where[plane*positions+o] = int64(plane*area + planeIndex(max(from, 0)))
@@ -265,13 +283,12 @@ func foldWindows[T floating](c *call, w window, t *Tensor, x []T, fold poolFold)
 			return nil, err
 		}
 		src, dst := x[plane*area:(plane+1)*area], y[plane*positions:(plane+1)*positions]
-		p.each(func(o, padded int, at func(func(int))) {
-			sum, n := 0.0, 0
-			at(func(offset int) {
+		p.each(func(o, padded int, taps []int) {
+			sum := 0.0
+			for _, offset := range taps {
 				sum = fold.add(sum, float64(src[offset]))
-				n++
-			})
-			dst[o] = T(fold.finish(sum, n, padded))
+			}
+			dst[o] = T(fold.finish(sum, len(taps), padded))
 		})
 	}
 	return newTensor(t.Type, dims, y), nil
