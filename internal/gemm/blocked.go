@@ -24,6 +24,7 @@ type product[A, B, C float] struct {
 	b       view[B]
 	c       []C
 	ldc     int
+	add     int // 0 if C is to be overwritten (only the kernels of a tier do)
 }
 
 // tiles computes C tile by tile; lower skips the tiles strictly above the diagonal.

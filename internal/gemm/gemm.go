@@ -32,8 +32,8 @@ func mul[A, B, C float](ta, tb bool, m, n, k int, alpha C, a []A, lda int, b []B
 		return
 	}
 	checkMatrix("C", len(c), m, n, ldc)
-	scale(m, n, beta, c, ldc)
 	if k <= 0 || alpha == 0 {
+		scale(m, n, beta, c, ldc)
 		return
 	}
 	va := view[A]{a, lda, 1}
@@ -50,7 +50,16 @@ func mul[A, B, C float](ta, tb bool, m, n, k int, alpha C, a []A, lda int, b []B
 	} else {
 		checkMatrix("B", len(b), k, n, ldb)
 	}
-	p := product[A, B, C]{m, n, k, alpha, va, vb, c, ldc}
+	p := product[A, B, C]{m: m, n: n, k: k, alpha: alpha, a: va, b: vb, c: c, ldc: ldc}
+	if t := tierOf[C](); t != nil && (m > smallRows || !tb) {
+		if beta != 0 {
+			scale(m, n, beta, c, ldc)
+			p.add = 1
+		}
+		p.tiled(t, false)
+		return
+	}
+	scale(m, n, beta, c, ldc)
 	switch {
 	case m <= smallRows && p.direct():
 	case k >= 2*splitDepth && m <= tileRows && n <= tileCols:
@@ -87,8 +96,10 @@ func gram[A float](ta bool, m, k int, a []A, lda int, c []float64, ldc int) {
 	} else {
 		checkMatrix("A", len(a), m, k, lda)
 	}
-	p := product[A, A, float64]{m, m, k, 1, va, vb, c, ldc}
-	if k >= 2*splitDepth && m <= tileRows {
+	p := product[A, A, float64]{m: m, n: m, k: k, alpha: 1, a: va, b: vb, c: c, ldc: ldc}
+	if t := tierOf[float64](); t != nil {
+		p.tiled(t, true)
+	} else if k >= 2*splitDepth && m <= tileRows {
 		p.splitDepth()
 	} else {
 		p.tiles(true)

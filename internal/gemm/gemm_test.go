@@ -1,7 +1,6 @@
 package gemm
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -102,12 +101,20 @@ func testProduct[A, B, C float](t *testing.T, f call[A, B, C], eps float64) {
 	}
 }
 
-func TestF32(t *testing.T)   { testProduct[float32, float32, float32](t, F32, 0x1p-24) }
-func TestF64(t *testing.T)   { testProduct[float64, float64, float64](t, F64, 0x1p-53) }
-func TestMixed(t *testing.T) { testProduct[float32, float32, float64](t, Mixed, 0x1p-53) }
-func TestWide(t *testing.T)  { testProduct[float32, float64, float64](t, Wide, 0x1p-53) }
+func TestProducts(t *testing.T) {
+	forKernels(t, func(t *testing.T) {
+		t.Run("F32", func(t *testing.T) { testProduct[float32, float32, float32](t, F32, 0x1p-24) })
+		t.Run("F64", func(t *testing.T) { testProduct[float64, float64, float64](t, F64, 0x1p-53) })
+		t.Run("Mixed", func(t *testing.T) { testProduct[float32, float32, float64](t, Mixed, 0x1p-53) })
+		t.Run("Wide", func(t *testing.T) { testProduct[float32, float64, float64](t, Wide, 0x1p-53) })
+	})
+}
 
 func TestGramIsProductWithOwnTranspose(t *testing.T) {
+	forKernels(t, testGram)
+}
+
+func testGram(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, s := range [][2]int{{1, 1}, {5, 9}, {130, 300}, {260, 7}, {25, 9000}} {
 		m, k := s[0], s[1]
@@ -130,6 +137,10 @@ func TestGramIsProductWithOwnTranspose(t *testing.T) {
 }
 
 func TestBitsDoNotDependOnThreads(t *testing.T) {
+	forKernels(t, testThreads)
+}
+
+func testThreads(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for _, s := range shapes {
 		m, n, k := s[0], s[1], s[2]
@@ -157,29 +168,4 @@ func TestShortSlicePanics(t *testing.T) {
 		}
 	}()
 	F32(false, false, 2, 2, 2, 1, make([]float32, 3), 2, make([]float32, 4), 2, 0, make([]float32, 4), 2)
-}
-
-func BenchmarkProduct(b *testing.B) {
-	r := rand.New(rand.NewPCG(7, 8))
-	for _, s := range [][3]int{{512, 512, 512}, {1024, 25, 57600}, {16, 1024, 256}, {1, 1024, 256}} {
-		m, n, k := s[0], s[1], s[2]
-		x, y := random[float32](r, m*k), random[float32](r, k*n)
-		rate := func(b *testing.B) {
-			b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-		}
-		b.Run(fmt.Sprintf("type=f32/shape=%dx%dx%d", m, n, k), func(b *testing.B) {
-			c := make([]float32, m*n)
-			for b.Loop() {
-				F32(false, false, m, n, k, 1, x, k, y, n, 0, c, n)
-			}
-			rate(b)
-		})
-		b.Run(fmt.Sprintf("type=mixed/shape=%dx%dx%d", m, n, k), func(b *testing.B) {
-			c := make([]float64, m*n)
-			for b.Loop() {
-				Mixed(false, false, m, n, k, 1, x, k, y, n, 0, c, n)
-			}
-			rate(b)
-		})
-	}
 }

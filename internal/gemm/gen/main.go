@@ -1,0 +1,386 @@
+// Command gen writes the assembly of package gemm and the tables that list it:
+//
+//	go run . -out ../micro_amd64.s -stubs ../micro_amd64.go -pkg gemm -tables ../tables_amd64.go
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/mmcloughlin/avo/attr"
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// laneMask is eight words of ones and eight of zeros: read from inside, it selects leading lanes.
+var laneMask operand.Mem
+
+func main() {
+	ConstraintExpr("amd64")
+	laneMask = GLOBL("laneMask", attr.RODATA|attr.NOPTR)
+	for i := range 16 {
+		DATA(4*i, operand.U32(uint32(i/8)-1))
+	}
+	for _, m := range machines {
+		for _, s := range m.shapes() {
+			m.micro(s.rows, s.vectors)
+		}
+	}
+	tables := flag.String("tables", "", "where to write the tables of kernels")
+	Generate()
+	if err := os.WriteFile(*tables, listing(), 0o644); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// machine is a vector width and an element type.
+type machine struct{ wide, double bool }
+
+var machines = []machine{{wide: true}, {}, {wide: true, double: true}, {double: true}}
+
+// shape is a block of C in registers: rows times vectors.
+type shape struct{ rows, vectors int }
+
+// shapes are the blocks there is a kernel for. The largest of each width fill the registers: 24 of 32, or 12 of 16.
+func (m machine) shapes() []shape {
+	rows := map[int][]int{1: {6, 4, 2, 1}, 2: {6, 4, 2, 1}}
+	if m.wide {
+		rows = map[int][]int{1: {12, 8, 4, 2, 1}, 2: {12, 8, 4, 2, 1}, 3: {8, 4, 2, 1}, 4: {6, 4, 2, 1}}
+	}
+	var s []shape
+	for v := 1; v <= len(rows); v++ {
+		for _, r := range rows[v] {
+			s = append(s, shape{r, v})
+		}
+	}
+	return s
+}
+
+func (m machine) lanes() int {
+	n := 8
+	if m.wide {
+		n *= 2
+	}
+	if m.double {
+		n /= 2
+	}
+	return n
+}
+
+func (m machine) size() int {
+	if m.double {
+		return 8
+	}
+	return 4
+}
+
+func (m machine) element() string {
+	if m.double {
+		return "float64"
+	}
+	return "float32"
+}
+
+// prefix names the tier.
+func (m machine) prefix() string {
+	s := "f32"
+	if m.double {
+		s = "f64"
+	}
+	if m.wide {
+		return s + "AVX512"
+	}
+	return s + "AVX2"
+}
+
+func (m machine) vector() reg.VecVirtual {
+	if m.wide {
+		return ZMM()
+	}
+	return YMM()
+}
+
+// pick is the instruction of the element type.
+func (m machine) pick(single, double func(...operand.Op)) func(...operand.Op) {
+	if m.double {
+		return double
+	}
+	return single
+}
+
+func (m machine) fma231(ops ...operand.Op) { m.pick(VFMADD231PS, VFMADD231PD)(ops...) }
+func (m machine) fma213(ops ...operand.Op) { m.pick(VFMADD213PS, VFMADD213PD)(ops...) }
+func (m machine) add(ops ...operand.Op)    { m.pick(VADDPS, VADDPD)(ops...) }
+func (m machine) mul(ops ...operand.Op)    { m.pick(VMULPS, VMULPD)(ops...) }
+func (m machine) move(ops ...operand.Op)   { m.pick(VMOVUPS, VMOVUPD)(ops...) }
+
+func (m machine) zero(v reg.VecVirtual) {
+	if m.wide {
+		VPXORQ(v, v, v)
+	} else {
+		VXORPS(v, v, v)
+	}
+}
+
+func (m machine) broadcast(from operand.Mem, to reg.VecVirtual) {
+	if m.double {
+		VBROADCASTSD(from, to)
+	} else {
+		VBROADCASTSS(from, to)
+	}
+}
+
+// tail selects the lanes of the last vector: a mask register, or a vector whose sign bits are set.
+type tail struct {
+	m     machine
+	count reg.GPVirtual
+	k     reg.OpmaskVirtual
+	v     reg.VecVirtual
+}
+
+func (m machine) loadTail(name string) tail {
+	t := tail{m: m, count: GP64()}
+	Load(Param(name), t.count)
+	if m.wide {
+		bits := GP32()
+		MOVQ(t.count, reg.RCX)
+		MOVL(operand.U32(1), bits)
+		SHLL(reg.CL, bits)
+		DECL(bits)
+		t.k = K()
+		KMOVW(bits, t.k)
+		return t
+	}
+	base, at := GP64(), GP64()
+	LEAQ(laneMask, base)
+	MOVQ(operand.U32(uint32(m.lanes())), at)
+	SUBQ(t.count, at)
+	t.v = YMM()
+	VMOVUPS(operand.Mem{Base: base, Index: at, Scale: uint8(m.size())}, t.v)
+	return t
+}
+
+// load reads the selected lanes; the others become zero and are not touched in memory.
+func (t tail) load(from operand.Mem, to reg.VecVirtual) {
+	if t.m.wide {
+		t.m.pick(three(VMOVUPS_Z), three(VMOVUPD_Z))(from, t.k, to)
+		return
+	}
+	t.m.pick(three(VMASKMOVPS), three(VMASKMOVPD))(from, t.v, to)
+}
+
+func three(f func(a, b, c operand.Op)) func(...operand.Op) {
+	return func(ops ...operand.Op) { f(ops[0], ops[1], ops[2]) }
+}
+
+// store writes the selected lanes. VMASKMOV stores are slow on some processors, so that full vectors take another way.
+func (t tail) store(from reg.VecVirtual, to operand.Mem, label string) {
+	if t.m.wide {
+		t.m.move(from, t.k, to)
+		return
+	}
+	CMPQ(t.count, operand.Imm(uint64(t.m.lanes())))
+	JNE(operand.LabelRef(label + "masked"))
+	t.m.move(from, to)
+	JMP(operand.LabelRef(label + "done"))
+	Label(label + "masked")
+	t.m.pick(three(VMASKMOVPS), three(VMASKMOVPD))(from, t.v, to)
+	Label(label + "done")
+}
+
+// rowAddress gives the memory of rows 0…5 of a pointer group: multiples of one stride by scaled indexing.
+type rowAddress struct{ one, three, five reg.GPVirtual }
+
+func newRowAddress(stride reg.GPVirtual, rows int) rowAddress {
+	r := rowAddress{one: stride}
+	if rows > 3 {
+		r.three = GP64()
+		LEAQ(operand.Mem{Base: stride, Index: stride, Scale: 2}, r.three)
+	}
+	if rows > 5 {
+		r.five = GP64()
+		LEAQ(operand.Mem{Base: stride, Index: stride, Scale: 4}, r.five)
+	}
+	return r
+}
+
+func (r rowAddress) at(base reg.Register, row int) operand.Mem {
+	m := operand.Mem{Base: base, Scale: 1}
+	switch row {
+	case 0:
+		return operand.Mem{Base: base}
+	case 1, 2, 4:
+		m.Index, m.Scale = r.one, uint8(row)
+	case 3:
+		m.Index = r.three
+	case 5:
+		m.Index = r.five
+	}
+	return m
+}
+
+const group = 6 // rows addressed from one pointer
+
+// micro writes a kernel of rows × vectors accumulators. Blocks too small to hide the latency of a multiply-add run several k at a time
+// into accumulators of their own, added at the end.
+func (m machine) micro(rows, vectors int) {
+	split := max(1, 8/(rows*vectors))
+	shift := operand.Imm(2)
+	if m.double {
+		shift = operand.Imm(3)
+	}
+	e := m.element()
+	TEXT(m.name(rows, vectors), NOSPLIT, fmt.Sprintf("func(k int, a *%s, rs, ks int, b *%s, bs int, c *%s, cs int, alpha %s, tail, add int)", e, e, e, e))
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s computes %d rows of %d vectors of C.", m.name(rows, vectors), rows, vectors))
+	t := m.loadTail("tail")
+	k := Load(Param("k"), GP64()).(reg.GPVirtual)
+	b := Load(Param("b"), GP64())
+	stride := func(name string) reg.GPVirtual {
+		r := Load(Param(name), GP64()).(reg.GPVirtual)
+		SHLQ(shift, r)
+		return r
+	}
+	bs, ks, rs := stride("bs"), stride("ks"), stride("rs")
+	address := newRowAddress(rs, min(rows, group))
+	a := []reg.Register{Load(Param("a"), GP64())}
+	for r := group; r < rows; r += group {
+		p := GP64()
+		LEAQ(operand.Mem{Base: a[len(a)-1], Index: rs, Scale: 2}, p)
+		LEAQ(operand.Mem{Base: p, Index: rs, Scale: 4}, p)
+		a = append(a, p)
+	}
+	acc := make([][][]reg.VecVirtual, split)
+	for s := range acc {
+		acc[s] = make([][]reg.VecVirtual, rows)
+		for r := range acc[s] {
+			for range vectors {
+				v := m.vector()
+				m.zero(v)
+				acc[s][r] = append(acc[s][r], v)
+			}
+		}
+	}
+	bytes := m.lanes() * m.size()
+	step := func(acc [][]reg.VecVirtual) {
+		bv := make([]reg.VecVirtual, vectors)
+		for v := range bv {
+			bv[v] = m.vector()
+			from := operand.Mem{Base: b, Disp: v * bytes}
+			if v == vectors-1 {
+				t.load(from, bv[v])
+			} else {
+				m.move(from, bv[v])
+			}
+		}
+		for r := range acc {
+			from := address.at(a[r/group], r%group)
+			if m.wide && vectors == 1 {
+				m.pick(VFMADD231PS_BCST, VFMADD231PD_BCST)(from, bv[0], acc[r][0])
+				continue
+			}
+			x := m.vector()
+			m.broadcast(from, x)
+			for v := range bv {
+				m.fma231(bv[v], x, acc[r][v])
+			}
+		}
+		for _, p := range a {
+			ADDQ(ks, p)
+		}
+		ADDQ(bs, b)
+	}
+	if split > 1 {
+		SUBQ(operand.Imm(uint64(split)), k)
+		JL(operand.LabelRef("rest"))
+		Label("loop")
+		for s := range split {
+			step(acc[s])
+		}
+		SUBQ(operand.Imm(uint64(split)), k)
+		JGE(operand.LabelRef("loop"))
+		Label("rest")
+		ADDQ(operand.Imm(uint64(split)), k)
+		JE(operand.LabelRef("finish"))
+		Label("single")
+		step(acc[0])
+		DECQ(k)
+		JNE(operand.LabelRef("single"))
+		Label("finish")
+		for width := split / 2; width >= 1; width /= 2 {
+			for s := range width {
+				for r := range rows {
+					for v := range vectors {
+						m.add(acc[s+width][r][v], acc[s][r][v], acc[s][r][v])
+					}
+				}
+			}
+		}
+	} else {
+		Label("loop")
+		step(acc[0])
+		DECQ(k)
+		JNE(operand.LabelRef("loop"))
+	}
+	alpha := m.vector()
+	addr, err := Param("alpha").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	m.broadcast(addr.Addr, alpha)
+	cs := stride("cs")
+	c := []reg.Register{Load(Param("c"), GP64())}
+	for r := group; r < rows; r += group {
+		p := GP64()
+		LEAQ(operand.Mem{Base: c[len(c)-1], Index: cs, Scale: 2}, p)
+		LEAQ(operand.Mem{Base: p, Index: cs, Scale: 4}, p)
+		c = append(c, p)
+	}
+	address = newRowAddress(cs, min(rows, group))
+	add := Load(Param("add"), GP64())
+	TESTQ(add, add)
+	JE(operand.LabelRef("overwrite"))
+	m.finish(acc[0], alpha, c, address, t, true, "a")
+	m.done()
+	Label("overwrite")
+	m.finish(acc[0], alpha, c, address, t, false, "o")
+	m.done()
+}
+
+func (m machine) name(rows, vectors int) string {
+	return fmt.Sprintf("%sR%dV%d", m.prefix(), rows, vectors)
+}
+
+// finish scales the accumulators and adds them to C or replaces it.
+func (m machine) finish(acc [][]reg.VecVirtual, alpha reg.VecVirtual, c []reg.Register, address rowAddress, t tail, add bool, label string) {
+	for r, row := range acc {
+		for v, x := range row {
+			at := address.at(c[r/group], r%group)
+			at.Disp = v * m.lanes() * m.size()
+			last := v == len(row)-1
+			switch {
+			case !add:
+				m.mul(alpha, x, x)
+			case !last:
+				m.fma213(at, alpha, x)
+			default:
+				old := m.vector()
+				t.load(at, old)
+				m.fma213(old, alpha, x)
+			}
+			if last {
+				t.store(x, at, fmt.Sprintf("%s%d", label, r))
+			} else {
+				m.move(x, at)
+			}
+		}
+	}
+}
+
+func (m machine) done() {
+	VZEROUPPER()
+	RET()
+}

@@ -1,0 +1,41 @@
+package gemm
+
+import "os"
+
+// KernelVariable is the environment variable that names the kernels to use instead of the best the processor has: avx512, avx2 or go.
+const KernelVariable = "TRCONVERT_KERNEL"
+
+// kernel is one of the sets of kernels, picked once.
+type kernel struct {
+	name string
+	f32  *tier[float32] // nil for portable Go
+	f64  *tier[float64]
+}
+
+var portable = kernel{name: "go"}
+
+// current is the set in use. Only tests change it.
+var current = pick(os.Getenv(KernelVariable))
+
+// Kernel names the kernels in use: avx512, avx2 or go.
+func Kernel() string { return current.name }
+
+// pick returns the named set, or the best one if the processor lacks it or there is no such name.
+func pick(name string) kernel {
+	sets := kernels()
+	for _, k := range sets {
+		if k.name == name {
+			return k
+		}
+	}
+	return sets[0]
+}
+
+// tierOf is the set's tier for an element type, nil for portable Go.
+func tierOf[C float]() *tier[C] {
+	if t, ok := any(current.f32).(*tier[C]); ok {
+		return t
+	}
+	t, _ := any(current.f64).(*tier[C])
+	return t
+}

@@ -1,0 +1,16 @@
+package gemm
+
+import "golang.org/x/sys/cpu"
+
+// kernels lists what the processor and the operating system support, best first.
+func kernels() []kernel {
+	var sets []kernel
+	x := &cpu.X86
+	if x.HasAVX512F && x.HasAVX512VL && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX2 && x.HasFMA {
+		sets = append(sets, kernel{"avx512", &f32AVX512, &f64AVX512})
+	}
+	if x.HasAVX2 && x.HasFMA {
+		sets = append(sets, kernel{"avx2", &f32AVX2, &f64AVX2})
+	}
+	return append(sets, portable)
+}
