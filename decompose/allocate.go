@@ -184,6 +184,9 @@ func (j *job) reach(ctx context.Context, limit float64) (float64, error) {
 		}
 	}
 	try = max(try, low+1)
+	if j.o.Format == "svd" {
+		return j.reachSVD(limit)
+	}
 	var best *Result
 	closest := math.Inf(1)
 	for range 12 {
@@ -203,7 +206,7 @@ func (j *job) reach(ctx context.Context, limit float64) (float64, error) {
 		} else {
 			low = try
 		}
-		if low+1 >= high || j.o.Format != "svd" && float64(high) <= 1.03*float64(low) {
+		if low+1 >= high || float64(high) <= 1.03*float64(low) {
 			break
 		}
 		switch {
@@ -217,6 +220,26 @@ func (j *job) reach(ctx context.Context, limit float64) (float64, error) {
 	if best != nil {
 		j.result = *best
 		return best.RelativeError, nil
+	}
+	j.keepDense(fmt.Sprintf("a relative error of %.4g takes as many numbers as the matrix has; the closest with fewer is %.4g", limit, closest))
+	return closest, nil
+}
+
+// reachSVD is reach for the truncated SVD, whose errors are known.
+func (j *job) reachSVD(limit float64) (float64, error) {
+	both := j.Out() + j.In
+	closest := math.Inf(1)
+	for k := 1; k <= min(j.Out(), j.In, j.m.Known()) && k*both < j.Size(); k++ {
+		closest = j.m.SVDError(k)
+		if closest > limit {
+			continue
+		}
+		if err := j.finishSVD(k); err != nil {
+			return 0, err
+		}
+		if closest = j.result.RelativeError; closest <= limit { // rounding may have cost the last digits
+			return closest, nil
+		}
 	}
 	j.keepDense(fmt.Sprintf("a relative error of %.4g takes as many numbers as the matrix has; the closest with fewer is %.4g", limit, closest))
 	return closest, nil

@@ -39,6 +39,7 @@ func newJob(ctx context.Context, m Matrix, b Budget, o Options, all int) (*job, 
 		return nil, fail(err)
 	}
 	j.warnings = numericWarnings(w)
+	j.m.Prepare(j.leading(b, all))
 	return j, nil
 }
 

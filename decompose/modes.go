@@ -108,12 +108,12 @@ func defaultShape(m Matrix, o Options, count int) (s shape, ok bool) {
 }
 
 // searchShapes lists the shapes that a search over ranks tries: every number of modes up to one more than the default on each side,
-// except a single mode on both, which is a truncated SVD.
+// except a single mode on both for a ring: whatever its ranks, that is a truncated SVD.
 func searchShapes(m Matrix, o Options) []shape {
 	var shapes []shape
 	for _, in := range sideChoices(o.InModes, defaultCount(m.In)+1, func(c int) []int { return inputModes(m.In, c) }) {
 		for _, out := range sideChoices(o.OutModes, defaultCount(m.Out())+1, func(c int) []int { return outputModes(m.Directions*m.Gates, m.Hidden, c) }) {
-			if len(in)+len(out) > 2 {
+			if len(in)+len(out) > 2 || o.Format != "tr" {
 				shapes = append(shapes, shape{in, out})
 			}
 		}

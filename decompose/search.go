@@ -53,17 +53,48 @@ func (j *job) search(ctx context.Context, n int) ([]candidate, error) {
 	var found []candidate
 	for _, s := range searchShapes(j.Matrix, j.o) {
 		for _, r0 := range j.firstBonds() {
-			best := candidate{square: math.Inf(1)}
-			for _, rn := range j.lastBonds(s, r0, n) {
+			rs := j.lastBonds(s, r0, n)
+			if len(rs) == 0 {
+				continue
+			}
+			spent := make(map[int]candidate, len(rs))
+			spend := func(rn int) candidate {
+				c, ok := spent[rn]
+				if !ok {
+					c = j.spend(s, r0, rn, n)
+					spent[rn] = c
+				}
+				return c
+			}
+			best := 0
+			for i, rn := range rs {
 				if err := ctx.Err(); err != nil {
 					return nil, err
 				}
-				if c := j.spend(s, r0, rn, n); c.square < best.square {
-					best = c
+				if spend(rn).square < spend(rs[best]).square {
+					best = i
 				}
 			}
-			if best.ranks != nil {
-				found = append(found, best)
+			// Between the neighbours of the best on the coarse list a better one is found by bisection.
+			low, high := rs[max(0, best-1)], rs[best]
+			if best+1 < len(rs) {
+				high = rs[best+1]
+			}
+			for high-low > max(1, high/16) {
+				mid := (low + high) / 2
+				if spend(mid).square <= spend(mid+1).square {
+					high = mid
+				} else {
+					low = mid + 1
+				}
+			}
+			for _, rn := range []int{low, high} {
+				if c := spend(rn); c.square < spend(rs[best]).square {
+					rs[best] = rn
+				}
+			}
+			if c := spend(rs[best]); c.ranks != nil {
+				found = append(found, c)
 			}
 		}
 	}
@@ -86,14 +117,22 @@ func (j *job) search(ctx context.Context, n int) ([]candidate, error) {
 	return found, nil
 }
 
-// lastBonds lists the r_n that fit n numbers, spaced by a quarter.
+// lastBonds lists the r_n that fit n numbers, spaced by a quarter, or a half for larger matrices.
 func (j *job) lastBonds(s shape, r0, n int) []int {
 	var rs []int
-	for r := min(2, r0); r0*r <= min(j.In, j.Out(), j.m.Known()); r = max(r+1, r*5/4) {
-		if j.least(s, r0, r) > n {
-			break
-		}
+	most := min(j.In, j.Out(), j.m.Known()) / r0
+	for most > 0 && j.least(s, r0, most) > n { // the largest that fits, from above: least grows with r
+		most--
+	}
+	step := 5 // quarters
+	if j.In+j.Out() > 700 {
+		step = 6
+	}
+	for r := min(2, r0); r <= most; r = max(r+1, r*step/4) {
 		rs = append(rs, r)
+	}
+	if len(rs) > 0 && rs[len(rs)-1] < most {
+		rs = append(rs, most)
 	}
 	return rs
 }
@@ -134,7 +173,8 @@ func (j *job) spend(s shape, r0, rn, n int) candidate {
 			}
 			before := (k + d - 1) % d
 			cost := ranks[before]*modes[before] + modes[k]*ranks[(k+1)%d]
-			if used+cost > n || ranks[k]+1 > min(ranks[before]*modes[before], modes[k]*ranks[(k+1)%d]) {
+			next := (k + 1) % d
+			if used+cost > n || ranks[k]+1 > min(ranks[before]*modes[before], modes[k]*ranks[next]) || (ranks[k]+1)*max(ranks[before], ranks[next]) > maxUnknowns {
 				continue
 			}
 			if gain := (at(k, ranks[k]) - at(k, ranks[k]+1)) / float64(cost); gain > rate {
@@ -160,6 +200,9 @@ func (j *job) spend(s shape, r0, rn, n int) candidate {
 }
 
 const (
+	// maxUnknowns bounds r_k·r_{k+1}, the order of a core's normal equations, when ranks are chosen here: their solution takes time with
+	// its third power.
+	maxUnknowns = 1000
 	trials      = 6 // candidates that are tried
 	trialSweeps = 5
 )
@@ -198,13 +241,8 @@ func ranksOf(c candidate) []int {
 	return r
 }
 
-// pickTrials takes the most promising candidate of each first bond, then the next best, up to trials. Sweeps that would take more
-// than 1e10 multiplications are left out while others remain.
+// pickTrials takes the most promising candidate of each first bond, then the next best, up to trials.
 func pickTrials(found []candidate) []candidate {
-	cheap := slices.DeleteFunc(slices.Clone(found), func(c candidate) bool { return sweepCost(c) > 1e10 })
-	if len(cheap) > 0 {
-		found = cheap
-	}
 	var picked, rest []candidate
 	seen := map[int]bool{}
 	for _, c := range found {
@@ -217,16 +255,4 @@ func pickTrials(found []candidate) []candidate {
 	}
 	picked = append(picked, rest...)
 	return picked[:min(trials, len(picked))]
-}
-
-// sweepCost is about the number of multiplications of the small algebra of one sweep.
-func sweepCost(c candidate) float64 {
-	modes := c.modes()
-	var sum float64
-	for k, n := range modes {
-		p, q := float64(c.ranks[k]), float64(c.ranks[(k+1)%len(modes)])
-		b := float64(min(c.ranks[0], c.ranks[len(c.in)]))
-		sum += p*q*p*q*(p*q/3+b*b) + float64(n)*p*q*(p+q)*b*b
-	}
-	return sum
 }

@@ -72,6 +72,9 @@ func (m *Matrix) relative(square float64) float64 {
 	return math.Sqrt(square / m.energy)
 }
 
+// Prepare finds the truncated SVD of rank k ≤ [Matrix.Known] once, of which starts and predictions at smaller ranks are parts.
+func (m *Matrix) Prepare(k int) { m.truncate(min(k, m.known())) }
+
 // Compressed is a stand-in for W by its truncated SVD of rank k, for trying modes and ranks: sweeps cost 4·(rows + cols)·k·r_0·r_n
 // FLOPs instead of 4·rows·cols·r_0·r_n, and the errors it reports are those of W but for what W's tail has in common with the ring.
 // W itself is returned where that would save little.

@@ -202,7 +202,7 @@ func TestSpectrumOfKnownMatrices(t *testing.T) {
 				for i, v := range w {
 					diff += (float64(v) - x[i]) * (float64(v) - x[i])
 				}
-				if below := s.TailBelow(k); diff < below || diff > s.Tail(k)+1e-8*e {
+				if below := s.TailBelow(k); diff < below || diff > s.Tail(k)+1e-9*e {
 					t.Errorf("%s %v: truncated SVD of rank %d has squared error %v, bounds %v and %v", name, shape, k, diff, below, s.Tail(k))
 				}
 			}

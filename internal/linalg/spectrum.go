@@ -18,10 +18,10 @@ type Spectrum struct {
 	Squares    []float64 // σ², descending: min(Rows, Cols) of them if Exact, else the leading ones
 	Exact      bool
 
-	wide    bool      // the smaller side is the rows
-	gram    []float64 // exact: of the smaller side
-	vectors []float64 // not exact: [min(Rows, Cols), len(Squares)], orthonormal
-	rest    float64   // not exact: about ‖C‖_F for the Gram C of what the vectors do not span
+	wide    bool       // the smaller side is the rows
+	gram    *Symmetric // exact: of the smaller side
+	vectors []float64  // not exact: [min(Rows, Cols), len(Squares)], orthonormal
+	rest    float64    // not exact: about ‖C‖_F for the Gram C of what the vectors do not span
 }
 
 const (
@@ -37,12 +37,10 @@ func Analyze(w []float32, m, n int, energy float64, leading int) *Spectrum {
 	p := min(m, n)
 	if p <= exactSide && float64(m)*float64(n)*float64(p)/2 <= exactProducts {
 		s.Exact = true
-		s.gram = make([]float64, p*p)
-		gemm.Gram(!s.wide, p, max(m, n), w, n, s.gram, p)
-		s.Squares = Eigenvalues(p, s.gram)
-		for i, v := range s.Squares {
-			s.Squares[i] = max(v, 0)
-		}
+		g := make([]float64, p*p)
+		gemm.Gram(!s.wide, p, max(m, n), w, n, g, p)
+		s.gram = NewSymmetric(p, g)
+		s.Squares = nonNegative(s.gram.Values)
 		return s
 	}
 	s.sketch(w, min(p, leading+max(10, leading/5)))
@@ -76,10 +74,7 @@ func (s *Spectrum) sketch(w []float32, count int) {
 	small := make([]float64, count*count)
 	gemm.Gram64(true, count, q, z, count, small, count)
 	values, v := Eigen(count, small)
-	s.Squares = values
-	for i := range values {
-		values[i] = max(values[i], 0)
-	}
+	s.Squares = nonNegative(values)
 	s.vectors = make([]float64, p*count)
 	gemm.F64(false, false, p, count, count, 1, basis, count, v, count, 0, s.vectors, count)
 	fixSigns(p, count, s.vectors)
@@ -146,7 +141,7 @@ func (s *Spectrum) Truncate(w []float32, k int) (left, right []float64) {
 	p, q := min(s.Rows, s.Cols), max(s.Rows, s.Cols)
 	var small []float64
 	if s.Exact {
-		_, small = Leading(p, s.gram, k, s.Squares)
+		small = s.gram.Leading(k)
 	} else {
 		small = columns(p, len(s.Squares), k, s.vectors)
 	}
@@ -181,32 +176,26 @@ func TruncateDense(m, n int, a []float64, k int) (u, vt, squares []float64) {
 	if m <= n {
 		g := make([]float64, m*m)
 		gemm.Gram64(false, m, n, a, n, g, m)
-		squares, u = leadingSquares(m, g, k)
+		squares, u = leading(m, g, k)
 	} else {
 		g := make([]float64, n*n)
 		gemm.Gram64(true, n, m, a, n, g, n)
 		var v []float64
-		squares, v = leadingSquares(n, g, k)
+		squares, v = leading(n, g, k)
 		av := make([]float64, m*k)
 		gemm.F64(false, false, m, k, n, 1, a, n, v, k, 0, av, k)
 		u, _ = QR(m, k, av)
 		fixSigns(m, k, u)
 	}
 	gemm.F64(true, false, k, n, m, 1, u, k, a, n, 0, vt, n)
-	return u, vt, squares
+	return u, vt, nonNegative(squares)
 }
 
-// leadingSquares returns all eigenvalues of a Gram, none negative, and the k leading eigenvectors.
-func leadingSquares(n int, g []float64, k int) (squares, vectors []float64) {
-	if n <= fullVectors {
-		squares, vectors = Eigen(n, g)
-		vectors = columns(n, n, k, vectors)
-	} else {
-		squares = Eigenvalues(n, g)
-		_, vectors = Leading(n, g, k, squares)
-	}
-	for i, v := range squares {
+// nonNegative is the eigenvalues of a Gram without the negative ones that rounding makes.
+func nonNegative(values []float64) []float64 {
+	squares := make([]float64, len(values))
+	for i, v := range values {
 		squares[i] = max(v, 0)
 	}
-	return squares, vectors
+	return squares
 }
