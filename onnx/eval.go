@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 )
 
 // Evaluator computes values that depend on constants alone: initializers, Constant nodes, and chains of Identity, Cast, Reshape,
@@ -17,12 +16,13 @@ import (
 //
 // An Evaluator is not for concurrent use.
 type Evaluator struct {
-	m        *Model
-	ix       *Index
-	limit    int64
-	held     int64 // bytes of cache
-	cache    map[valueKey]*Array
-	constant map[valueKey]bool
+	m     *Model
+	ix    *Index
+	limit int64
+	held  int64 // bytes of cache
+	cache map[valueKey]*Array
+	infos map[valueKey]*Array // type and dims
+	known map[valueKey]string // why the value is not constant, "" where it is
 }
 
 // valueKey is a value: its name in the scope that defines it.
@@ -37,7 +37,7 @@ func NewEvaluator(m *Model, ix *Index, limit int64) *Evaluator {
 	if limit <= 0 {
 		limit = 8*max(m.FileBytes(), m.Size()) + 256<<20
 	}
-	return &Evaluator{m: m, ix: ix, limit: limit, cache: map[valueKey]*Array{}, constant: map[valueKey]bool{}}
+	return &Evaluator{m: m, ix: ix, limit: limit, cache: map[valueKey]*Array{}, infos: map[valueKey]*Array{}, known: map[valueKey]string{}}
 }
 
 // Constant says whether the value can be evaluated; it reads no weights. Where it cannot, why names the input, node or operator in the way.
@@ -81,161 +81,6 @@ func (e *Evaluator) Sources(g *Graph, name string) []*Tensor {
 	return out
 }
 
-// step is one link of a chain: a value that is there (an initializer or a cached one), or a node to run.
-type step struct {
-	key    valueKey // of the value
-	tensor *Tensor
-	cached *Array
-	node   *Node
-	inputs []valueKey // of the node; zero where absent or not looked at
-	need   bool       // its values are needed, not only type and dims
-}
-
-// What plan is made for, and where it therefore stops walking.
-const (
-	planConstant = iota // to know whether the value is constant: at values already found to be
-	planSources         // to list initializers and nodes: nowhere
-	planRun             // to compute the value: at values already computed
-)
-
-// plan lists what a value is computed from, each step after those it depends on. Where the value is not constant, why says what is in
-// the way.
-func (e *Evaluator) plan(g *Graph, name string, purpose int) (steps []step, why string) {
-	type frame struct {
-		step
-		next int
-	}
-	var stack []frame
-	state := map[any]bool{} // tensors, nodes and cached values: false while open, true when listed
-	var met []valueKey
-	visit := func(g *Graph, name string) (valueKey, string) {
-		d, ok := e.ix.Resolve(g, name)
-		if !ok {
-			return valueKey{}, "nothing defines " + strconv.Quote(name)
-		}
-		key := valueKey{d.Graph, name}
-		if purpose == planConstant && e.constant[key] {
-			return key, ""
-		}
-		if a := e.cache[key]; a != nil && purpose == planRun {
-			if !state[key] {
-				state[key] = true
-				steps = append(steps, step{key: key, cached: a})
-			}
-			return key, ""
-		}
-		met = append(met, key)
-		if why := e.obstacle(d, name); why != "" {
-			return key, why
-		}
-		if d.Tensor != nil {
-			if !state[d.Tensor] {
-				state[d.Tensor] = true
-				steps = append(steps, step{key: key, tensor: d.Tensor})
-			}
-			return key, ""
-		}
-		done, seen := state[d.Node]
-		if seen && !done {
-			return key, d.Node.String() + " depends on its own output"
-		}
-		if !seen {
-			state[d.Node] = false
-			stack = append(stack, frame{step: step{node: d.Node, inputs: make([]valueKey, len(d.Node.Inputs))}})
-		}
-		return key, ""
-	}
-	if _, why := visit(g, name); why != "" {
-		return nil, why
-	}
-	for len(stack) > 0 {
-		top := len(stack) - 1
-		n, k := stack[top].node, stack[top].next
-		if k == len(n.Inputs) {
-			state[n] = true
-			steps = append(steps, stack[top].step)
-			stack = stack[:top]
-			continue
-		}
-		stack[top].next++
-		if n.Inputs[k] == "" || e.declared(n, k) != nil {
-			continue
-		}
-		key, why := visit(n.Graph, n.Inputs[k])
-		if why != "" {
-			return nil, why
-		}
-		stack[top].inputs[k] = key
-	}
-	for _, key := range met {
-		e.constant[key] = true
-	}
-	return steps, ""
-}
-
-// obstacle says why a definition alone keeps a value from being constant, "" where it does not.
-func (e *Evaluator) obstacle(d Def, name string) string {
-	quoted := strconv.Quote(name)
-	switch {
-	case d.Sparse != nil:
-		return "sparse initializer " + quoted
-	case e.ix.Overridable(d):
-		return "initializer " + quoted + ", which is a graph input too and may be overridden"
-	case d.Tensor != nil:
-		return ""
-	case d.Input != nil && d.Graph.Function != nil:
-		return "function input " + quoted
-	case d.Input != nil && d.Graph.Owner != nil:
-		return "input " + quoted + " of a body of " + d.Graph.Owner.String()
-	case d.Input != nil:
-		return "graph input " + quoted
-	}
-	n := d.Node
-	if e.ix.Function(n) != nil {
-		return n.String() + ", a call of a model-local function"
-	}
-	op, ok := operators[n.OpType]
-	if !ok || plainDomain(n.Domain) != "" {
-		return n.String() + ", an operator that is not evaluated"
-	}
-	if why := op.refused(n); why != "" {
-		return why
-	}
-	if d.Slot > 0 && !op.many {
-		return "output " + strconv.Itoa(d.Slot) + " of " + n.String()
-	}
-	for _, a := range n.Attributes {
-		if a.RefName != "" {
-			return "attribute " + strconv.Quote(a.Name) + " of " + n.String() + ", which each call of the function sets"
-		}
-	}
-	return ""
-}
-
-// declared is the static shape that Shape or Size takes from the declaration of a graph input, which runtimes hold callers to; nil
-// otherwise.
-func (e *Evaluator) declared(n *Node, k int) []int {
-	if k != 0 || n.OpType != "Shape" && n.OpType != "Size" {
-		return nil
-	}
-	d, ok := e.ix.Resolve(n.Graph, n.Inputs[0])
-	if !ok || d.Input == nil || d.Graph != e.m.Graph {
-		return nil
-	}
-	t := d.Input.Type
-	if t == nil || t.Kind != "tensor" || !t.HasShape {
-		return nil
-	}
-	dims := make([]int, len(t.Shape))
-	for i, v := range t.Shape {
-		if !v.Known || v.Value < 0 || int64(int(v.Value)) != v.Value {
-			return nil
-		}
-		dims[i] = int(v.Value)
-	}
-	return dims
-}
-
 // errNotEvaluated marks what a valid model may ask for and the evaluator does not do.
 type errNotEvaluated string
 
@@ -249,6 +94,9 @@ func (e *Evaluator) run(ctx context.Context, g *Graph, name string, values bool)
 	}
 	d, _ := e.ix.Resolve(g, name)
 	root := valueKey{d.Graph, name}
+	if a := e.infos[root]; a != nil && !values {
+		return a, nil
+	}
 	markNeeded(steps, values)
 	r := &evaluation{e: e, ctx: ctx, left: e.limit - e.held, work: float64(e.limit) * 64, values: map[valueKey]*Array{}, readers: map[valueKey]int{root: 1}}
 	for _, s := range steps {
@@ -272,30 +120,8 @@ func (e *Evaluator) run(ctx context.Context, g *Graph, name string, values bool)
 		e.cache[root] = a
 		e.held += a.bytes()
 	}
+	e.infos[root] = &Array{Type: a.Type, Dims: a.Dims}
 	return a, nil
-}
-
-// markNeeded finds the steps whose values the last one needs: all of them but what only Shape and Size look at. Without values, only
-// the operands that decide shapes.
-func markNeeded(steps []step, values bool) {
-	need := map[valueKey]bool{}
-	for i := len(steps) - 1; i >= 0; i-- {
-		s := &steps[i]
-		if s.node == nil {
-			s.need = need[s.key] || (values && i == len(steps)-1)
-			continue
-		}
-		s.need = values && i == len(steps)-1
-		for _, name := range s.node.Outputs {
-			s.need = s.need || need[valueKey{s.node.Graph, name}]
-		}
-		op := operators[s.node.OpType]
-		for k, key := range s.inputs {
-			if key.graph != nil && (op.decides(k) || (s.need && !op.dimsOnly)) {
-				need[key] = true
-			}
-		}
-	}
 }
 
 // evaluation is one run over a plan.

@@ -1,7 +1,6 @@
 package onnx
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -74,7 +73,7 @@ func (c *call) pair(op string, a, b *Array) (*Array, error) {
 		return nil, err
 	}
 	t := a.Type
-	if err := c.spend(max(t, Float), dims); err != nil {
+	if err := c.spend(t, dims); err != nil {
 		return nil, err
 	}
 	if op == "Pow" {
@@ -206,7 +205,7 @@ func elementwise(op string) func(c *call) ([]*Array, error) {
 		if c.shapeOnly {
 			return shaped(a.Type, a.Dims)
 		}
-		if err := c.spend(max(a.Type, Float), a.Dims); err != nil {
+		if err := c.spend(a.Type, a.Dims); err != nil {
 			return nil, err
 		}
 		w, err := widened(a)
@@ -262,170 +261,4 @@ func signedOf[T int8 | int16 | int32 | int64](op string, x []T) ([]T, error) {
 		return filled(len(x), func(i int) T { return max(x[i], 0) }), nil
 	}
 	return nil, errNotEvaluated(fmt.Sprintf("%s of integers is not evaluated", op))
-}
-
-// compared makes the evaluator of a comparison.
-func compared(op string) func(c *call) ([]*Array, error) {
-	return func(c *call) ([]*Array, error) {
-		t, dims, err := c.operands(2)
-		if err != nil {
-			return nil, err
-		}
-		if c.shapeOnly {
-			return shaped(Bool, dims)
-		}
-		if err := c.spend(Bool, dims); err != nil {
-			return nil, err
-		}
-		a, err := widened(c.in[0])
-		if err != nil {
-			return nil, err
-		}
-		b, err := widened(c.in[1])
-		if err != nil {
-			return nil, err
-		}
-		var out []bool
-		switch x := a.Data.(type) {
-		case []float32:
-			out, err = comparison(op, x, a, b)
-		case []float64:
-			out, err = comparison(op, x, a, b)
-		case []int8:
-			out, err = comparison(op, x, a, b)
-		case []int16:
-			out, err = comparison(op, x, a, b)
-		case []int32:
-			out, err = comparison(op, x, a, b)
-		case []int64:
-			out, err = comparison(op, x, a, b)
-		case []uint8:
-			out, err = comparison(op, x, a, b)
-		case []uint16:
-			out, err = comparison(op, x, a, b)
-		case []uint32:
-			out, err = comparison(op, x, a, b)
-		case []uint64:
-			out, err = comparison(op, x, a, b)
-		case []string:
-			out, err = comparison(op, x, a, b)
-		case []bool:
-			y, ok := b.Data.([]bool)
-			if op != "Equal" || !ok {
-				return nil, errNotEvaluated(fmt.Sprintf("%s of %s is not evaluated", op, t))
-			}
-			out, _, err = shape.Binary(x, a.Dims, y, b.Dims, 0, func(x, y bool) bool { return x == y })
-		default:
-			err = errNotEvaluated(fmt.Sprintf("%s of %s is not evaluated", op, t))
-		}
-		if err != nil {
-			return nil, err
-		}
-		return []*Array{{Type: Bool, Dims: dims, Data: out}}, nil
-	}
-}
-
-func comparison[T cmp.Ordered](op string, x []T, a, b *Array) ([]bool, error) {
-	y, ok := b.Data.([]T)
-	if !ok {
-		return nil, fmt.Errorf("operands of types %s and %s", a.Type, b.Type)
-	}
-	f := map[string]func(x, y T) bool{
-		"Equal":          func(x, y T) bool { return x == y },
-		"Less":           func(x, y T) bool { return x < y },
-		"LessOrEqual":    func(x, y T) bool { return x <= y },
-		"Greater":        func(x, y T) bool { return x > y },
-		"GreaterOrEqual": func(x, y T) bool { return x >= y },
-	}[op]
-	out, _, err := shape.Binary(x, a.Dims, y, b.Dims, 0, f)
-	return out, err
-}
-
-// logical makes the evaluator of an operator on two bools.
-func logical(f func(a, b bool) bool) func(c *call) ([]*Array, error) {
-	return func(c *call) ([]*Array, error) {
-		t, dims, err := c.operands(2)
-		if err != nil {
-			return nil, err
-		}
-		if t != Bool {
-			return nil, fmt.Errorf("operands of type %s (want bool)", t)
-		}
-		if c.shapeOnly {
-			return shaped(Bool, dims)
-		}
-		if err := c.spend(Bool, dims); err != nil {
-			return nil, err
-		}
-		out, _, err := shape.Binary(c.in[0].Data.([]bool), c.in[0].Dims, c.in[1].Data.([]bool), c.in[1].Dims, 0, f)
-		if err != nil {
-			return nil, err
-		}
-		return []*Array{{Type: Bool, Dims: dims, Data: out}}, nil
-	}
-}
-
-func evalNot(c *call) ([]*Array, error) {
-	a, err := c.input(0)
-	if err != nil {
-		return nil, err
-	}
-	if a.Type != Bool {
-		return nil, fmt.Errorf("operand of type %s (want bool)", a.Type)
-	}
-	if c.shapeOnly {
-		return shaped(Bool, a.Dims)
-	}
-	if err := c.spend(Bool, a.Dims); err != nil {
-		return nil, err
-	}
-	x := a.Data.([]bool)
-	return []*Array{{Type: Bool, Dims: a.Dims, Data: filled(len(x), func(i int) bool { return !x[i] })}}, nil
-}
-
-// evalRange counts as the specification does: max(ceil((limit − start) / delta), 0) elements, start + i·delta.
-func evalRange(c *call) ([]*Array, error) {
-	if _, _, err := c.operands(3); err != nil {
-		return nil, err
-	}
-	var v [3]float64
-	var iv [3]int64
-	t := c.in[0].Type
-	for k, a := range c.in {
-		if n, err := shape.Size(a.Dims, 0); err != nil || n != 1 {
-			return nil, fmt.Errorf("input %d has shape %v (want a scalar)", k, a.Dims)
-		}
-		r, err := numbersOf(a)
-		if err != nil {
-			return nil, err
-		}
-		v[k] = r.float(0)
-		if r.integer != nil {
-			iv[k] = r.integer(0)
-		}
-	}
-	if !(v[2] < 0 || v[2] > 0) {
-		return nil, fmt.Errorf("delta is %v", v[2])
-	}
-	n := math.Max(math.Ceil((v[1]-v[0])/v[2]), 0)
-	if !(n < math.MaxInt32) {
-		return nil, errNotEvaluated(fmt.Sprintf("a range of %v elements is not evaluated", n))
-	}
-	dims := []int{int(n)}
-	if err := c.spend(Double, dims); err != nil {
-		return nil, err
-	}
-	out := &Array{Type: Double, Dims: dims, Data: filled(int(n), func(i int) float64 { return v[0] + float64(i)*v[2] })}
-	if t == Int64 || t == Int32 || t == Int16 {
-		out = &Array{Type: Int64, Dims: dims, Data: filled(int(n), func(i int) int64 { return iv[0] + int64(i)*iv[2] })}
-	} else if !t.IsFloat() {
-		return nil, errNotEvaluated(fmt.Sprintf("a range of %s is not evaluated", t))
-	}
-	if out.Type != t {
-		var err error
-		if out, err = castArray(out, t, true); err != nil {
-			return nil, err
-		}
-	}
-	return []*Array{out}, nil
 }

@@ -1,84 +1,13 @@
 package onnx
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 
 	"github.com/trconvert/trconvert/internal/shape"
 )
-
-func evalConstant(c *call) ([]*Array, error) {
-	if len(c.node.Attributes) != 1 {
-		return nil, fmt.Errorf("Constant has %d attributes (want one value)", len(c.node.Attributes))
-	}
-	a := c.node.Attributes[0]
-	switch a.Name {
-	case "value":
-		if a.T == nil {
-			return nil, fmt.Errorf("attribute \"value\" holds no tensor")
-		}
-		t, err := tensorArray(a.T, !c.shapeOnly)
-		if err != nil {
-			return nil, err
-		}
-		return []*Array{t}, nil
-	case "value_float":
-		return []*Array{{Type: Float, Data: []float32{a.F}}}, nil
-	case "value_int":
-		return []*Array{{Type: Int64, Data: []int64{a.I}}}, nil
-	case "value_string":
-		return []*Array{{Type: String, Data: []string{string(a.S)}}}, nil
-	case "value_floats":
-		return []*Array{{Type: Float, Dims: []int{len(a.Floats)}, Data: a.Floats}}, nil
-	case "value_ints":
-		return []*Array{{Type: Int64, Dims: []int{len(a.Ints)}, Data: a.Ints}}, nil
-	case "value_strings":
-		s := make([]string, len(a.Strings))
-		for i, b := range a.Strings {
-			s[i] = string(b)
-		}
-		return []*Array{{Type: String, Dims: []int{len(s)}, Data: s}}, nil
-	}
-	return nil, errNotEvaluated(fmt.Sprintf("attribute %q is not evaluated", a.Name))
-}
-
-func evalConstantOfShape(c *call) ([]*Array, error) {
-	target, err := c.ints(0)
-	if err != nil {
-		return nil, err
-	}
-	dims, err := shape.ToDims(target)
-	if err != nil {
-		return nil, err
-	}
-	value := &Array{Type: Float, Dims: []int{1}, Data: []float32{0}}
-	a, err := c.node.attrOf("value", AttrTensor)
-	if err != nil {
-		return nil, err
-	}
-	if a != nil {
-		if a.T == nil || a.T.Elements() != 1 {
-			return nil, fmt.Errorf("attribute \"value\" is not a tensor of one element")
-		}
-		if value, err = a.T.Array(); err != nil {
-			return nil, err
-		}
-	}
-	return c.moved(value, dims, func(e shape.Elements) (shape.Elements, []int, error) {
-		e, _, err := e.Expand([]int{1}, []int64{int64(mustSize(dims))}, 0)
-		return e, dims, err
-	})
-}
-
-// mustSize is the product of dims that were checked before.
-func mustSize(dims []int) int {
-	n := 1
-	for _, d := range dims {
-		n *= d
-	}
-	return n
-}
 
 func evalIdentity(c *call) ([]*Array, error) {
 	a, err := c.input(0)
@@ -188,6 +117,9 @@ func evalSlice(c *call) ([]*Array, error) {
 		if args[i], err = c.axes(name, i+1); err != nil {
 			return nil, err
 		}
+	}
+	if args[0] == nil || args[1] == nil {
+		return nil, errors.New("starts or ends are missing")
 	}
 	ranges, err := shape.SliceRanges(a.Dims, args[0], args[1], args[2], args[3])
 	if err != nil {
@@ -459,60 +391,6 @@ func spreadPads(pads, axes []int64, rank int) ([]int64, error) {
 		out[k], out[k+rank] = pads[i], pads[i+len(ks)]
 	}
 	return out, nil
-}
-
-// dims of the input of Shape and Size, which may be known from a declaration alone.
-func (c *call) dims() ([]int, error) {
-	if len(c.in) > 0 && c.in[0] == nil {
-		if d := c.e.declared(c.node, 0); d != nil {
-			return d, nil
-		}
-	}
-	a, err := c.input(0)
-	if err != nil {
-		return nil, err
-	}
-	return a.Dims, nil
-}
-
-func evalShape(c *call) ([]*Array, error) {
-	dims, err := c.dims()
-	if err != nil {
-		return nil, err
-	}
-	rank := int64(len(dims))
-	start, err := c.node.AttrInt("start", 0)
-	if err != nil {
-		return nil, err
-	}
-	end, err := c.node.AttrInt("end", rank)
-	if err != nil {
-		return nil, err
-	}
-	clamp := func(v int64) int64 {
-		if v < 0 {
-			v += rank
-		}
-		return min(max(v, 0), rank)
-	}
-	start, end = clamp(start), clamp(end)
-	out := []int64{}
-	for k := start; k < end; k++ {
-		out = append(out, int64(dims[k]))
-	}
-	return []*Array{{Type: Int64, Dims: []int{len(out)}, Data: out}}, nil
-}
-
-func evalSize(c *call) ([]*Array, error) {
-	dims, err := c.dims()
-	if err != nil {
-		return nil, err
-	}
-	n, err := shape.Size(dims, 0)
-	if err != nil {
-		return nil, err
-	}
-	return []*Array{{Type: Int64, Data: []int64{int64(n)}}}, nil
 }
 
 func evalWhere(c *call) ([]*Array, error) {
