@@ -4,6 +4,7 @@ package export
 import (
 	"context"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
@@ -145,6 +146,8 @@ func check(rs []Replacement, o Options) error {
 				return fmt.Errorf("export: site %q stands in two replacements", s.Name)
 			case s.Rows() != r.Factor.Out || s.Input != r.Factor.In:
 				return fmt.Errorf("export: site %q: W is [%d, %d], the factor is [%d, %d]", s.Name, s.Rows(), s.Input, r.Factor.Out, r.Factor.In)
+			case !utf8.ValidString(s.Node.Input(recurrent.SlotX)):
+				return fmt.Errorf("export: site %q: the name of input X is not UTF-8: %q", s.Name, s.Node.Input(recurrent.SlotX))
 			case s.Elem != first.Elem:
 				return fmt.Errorf("export: sites %q and %q share a factor, but W has element types %d and %d", first.Name, s.Name, first.Elem, s.Elem)
 			case rootOf(s.Node.Graph) != rootOf(first.Node.Graph):

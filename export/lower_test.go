@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/onnxpb"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/tensor"
 )
@@ -293,6 +294,12 @@ func TestLowerRefuses(t *testing.T) {
 		{"a site twice", m, func(*onnx.Model) []Replacement { return []Replacement{{sites, good()}, {sites, good()}} }, Options{}, "two replacements"},
 		{"old opset", decode(t, old.proto()), func(m *onnx.Model) []Replacement { return []Replacement{{find(t, m), good()}} }, Options{}, "opset 3"},
 		{"bfloat16 before MatMul takes it", decode(t, brain.proto()), func(m *onnx.Model) []Replacement { return []Replacement{{find(t, m), good()}} }, Options{}, "bfloat16"},
+		{"an input whose name the metadata cannot hold", decode(t, func() *onnxpb.ModelProto {
+			p := plainLayer().proto()
+			x := "x\xff"
+			p.Graph.Node[0].Input[0], p.Graph.Input[0].Name = x, &x
+			return p
+		}()), func(m *onnx.Model) []Replacement { return []Replacement{{find(t, m), good()}} }, Options{}, `"x\xff"`},
 		{"beyond float16", decode(t, func() layer { l := plainLayer(); l.elem = onnx.Float16; return l }().proto()), func(m *onnx.Model) []Replacement {
 			f := good()
 			f.Cores[0].Data[3] = 1e6

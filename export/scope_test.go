@@ -151,6 +151,19 @@ func TestLowerRefusesSharingAcrossFunctions(t *testing.T) {
 	}
 }
 
+// A node's name that is not UTF-8 does not survive JSON as it stands, but its site is found again.
+func TestRecordsOfANameThatIsNotUTF8(t *testing.T) {
+	l := plainLayer()
+	p := l.proto()
+	p.Graph.Node[0].Name = proto.String("cell\xff")
+	m := decode(t, p)
+	f := randomFactor(1, l.rows(), l.in, []int{24}, []int{32}, []int{1, 2})
+	compact := lower(t, m, []Replacement{{find(t, m), f}}, Options{})
+	if r, err := Records(compact); err != nil || len(r) != 1 || r[0].Sites[0] != "cell\uFFFD" {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
 // Rings of many large ranks are recorded without their product overflowing.
 func TestRecordsOfALargeRing(t *testing.T) {
 	l := plainLayer()

@@ -18,7 +18,8 @@ type Named struct {
 // by their name (DynamicQuantizeLSTM, a custom GRU, …) are listed too, as long as the model does not define them as functions.
 //
 // A site's name survives any patch that keeps the node: the node's name, else its first output, after the path of its scope made
-// of the owners' names in the same way; a name that stands before in the model gets "#2", "#3", ….
+// of the owners' names in the same way; a name that stands before in the model gets "#2", "#3", …. Bytes that are not UTF-8, which
+// ONNX does not allow, become U+FFFD, so that a name can stand in JSON.
 func Nodes(m *onnx.Model) []Named {
 	w := walker{functions: map[string]bool{}, taken: map[string]int{}}
 	for _, f := range m.Functions {
@@ -68,6 +69,7 @@ func inside(prefix, owner string) string {
 }
 
 func (w *walker) unique(name string) string {
+	name = strings.ToValidUTF8(name, "\uFFFD")
 	got := name
 	for w.taken[got] > 0 {
 		w.taken[name]++
