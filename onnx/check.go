@@ -61,12 +61,16 @@ func (c *checker) fail(path, format string, args ...any) error {
 	return &FormatError{File: c.m.File(), Offset: -1, Path: path, What: fmt.Sprintf(format, args...)}
 }
 
+func (c *checker) failNode(n *Node, format string, args ...any) error {
+	return &FormatError{File: c.m.File(), Offset: n.src.offset, Path: n.String(), What: fmt.Sprintf(format, args...)}
+}
+
 func (c *checker) opsets(path string, opsets []Opset) error {
 	seen := map[string]int64{}
 	for _, o := range opsets {
 		d := plainDomain(o.Domain)
 		if v, ok := seen[d]; ok && v != o.Version {
-			return c.fail(path, "domain %q is imported twice, as version %d and %d (keep one)", d, v, o.Version)
+			return c.fail(path, "domain %s is imported twice, as version %d and %d (keep one)", quote(d), v, o.Version)
 		}
 		seen[d] = o.Version
 	}
@@ -89,7 +93,7 @@ func (c *checker) graph(g *Graph, outer *visible, opsets []Opset) error {
 	var later map[string]*Node // made when the first unknown name is met
 	for _, n := range g.Nodes {
 		if d := plainDomain(n.Domain); !imported[d] {
-			return c.fail(n.String(), "operator domain %q is not among the opset imports (add it to opset_import)", d)
+			return c.failNode(n, "operator domain %s is not among the opset imports (add it to opset_import)", quote(d))
 		}
 		for k, name := range n.Inputs {
 			if name == "" {
@@ -104,11 +108,11 @@ func (c *checker) graph(g *Graph, outer *visible, opsets []Opset) error {
 			if p := later[name]; p != nil {
 				return c.disorder(n, k, p, later)
 			}
-			return c.fail(n.String(), "input %d reads %q, which nothing defines (connect it or remove the node)", k, name)
+			return c.failNode(n, "input %d reads %s, which nothing defines (connect it or remove the node)", k, quote(name))
 		}
 		for _, a := range n.Attributes {
 			if a.RefName != "" && !inFunction(g) {
-				return c.fail(n.String(), "attribute %q refers to a function's attribute %q outside a function", a.Name, a.RefName)
+				return c.failNode(n, "attribute %s refers to a function's attribute %s outside a function", quote(a.Name), quote(a.RefName))
 			}
 		}
 		for _, inner := range n.Subgraphs() {
@@ -127,7 +131,7 @@ func (c *checker) graph(g *Graph, outer *visible, opsets []Opset) error {
 	}
 	for k, out := range g.Outputs {
 		if _, ok := here.lookup(out.Name); !ok {
-			return c.fail(g.Path(), "graph output %d reads %q, which nothing defines (compute it or remove the output)", k, out.Name)
+			return c.fail(g.Path(), "graph output %d reads %s, which nothing defines (compute it or remove the output)", k, quote(out.Name))
 		}
 	}
 	return nil
@@ -142,14 +146,14 @@ func (c *checker) define(g *Graph, here *visible, name string, d definer) error 
 		here.by[name] = d
 		return nil
 	}
-	path := g.Path()
-	if d.node != nil {
-		path = d.node.String()
-	}
+	what := fmt.Sprintf("%s %d defines %s, which hides the value of %s in an outer scope (rename one of them)", d.kind, d.k, quote(name), prev)
 	if dup {
-		return c.fail(path, "%s %d defines %q, which %s has already defined (every value needs a name of its own)", d.kind, d.k, name, was)
+		what = fmt.Sprintf("%s %d defines %s, which %s has already defined (every value needs a name of its own)", d.kind, d.k, quote(name), was)
 	}
-	return c.fail(path, "%s %d defines %q, which hides the value of %s in an outer scope (rename one of them)", d.kind, d.k, name, prev)
+	if d.node != nil {
+		return c.failNode(d.node, "%s", what)
+	}
+	return c.fail(g.Path(), "%s", what)
 }
 
 func (c *checker) inputs(g *Graph, here *visible) error {
@@ -214,7 +218,7 @@ func (c *checker) disorder(n *Node, k int, p *Node, by map[string]*Node) error {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if at == n {
-			return c.fail(n.String(), "input %d reads %q, which depends on this node's own output through %s: the graph has a cycle", k, n.Inputs[k], p)
+			return c.failNode(n, "input %d reads %s, which depends on this node's own output through %s: the graph has a cycle", k, quote(n.Inputs[k]), p)
 		}
 		for _, name := range captured(at) {
 			if q := by[name]; q != nil && !seen[q] {
@@ -223,7 +227,7 @@ func (c *checker) disorder(n *Node, k int, p *Node, by map[string]*Node) error {
 			}
 		}
 	}
-	return c.fail(n.String(), "input %d reads %q before %s computes it (sort the nodes topologically)", k, n.Inputs[k], p)
+	return c.failNode(n, "input %d reads %s before %s computes it (sort the nodes topologically)", k, quote(n.Inputs[k]), p)
 }
 
 // captured lists the names a node reads, with those that its inner graphs mention.

@@ -88,14 +88,14 @@ func (e errNotEvaluated) Error() string { return string(e) }
 
 // run computes a value, or with values false its type and dims alone.
 func (e *Evaluator) run(ctx context.Context, g *Graph, name string, values bool) (*Array, error) {
-	steps, why := e.plan(g, name, planRun)
-	if why != "" {
-		return nil, &UnsupportedError{File: e.m.File(), Path: g.Path(), What: fmt.Sprintf("%q is not constant: %s", name, why)}
-	}
 	d, _ := e.ix.Resolve(g, name)
 	root := valueKey{d.Graph, name}
 	if a := e.infos[root]; a != nil && !values {
 		return a, nil
+	}
+	steps, why := e.plan(g, name, planRun)
+	if why != "" {
+		return nil, &UnsupportedError{File: e.m.File(), Path: g.Path(), What: fmt.Sprintf("%s is not constant: %s", quote(name), why)}
 	}
 	markNeeded(steps, values)
 	r := &evaluation{e: e, ctx: ctx, left: e.limit - e.held, work: float64(e.limit) * 64, values: map[valueKey]*Array{}, readers: map[valueKey]int{root: 1}}
@@ -114,7 +114,7 @@ func (e *Evaluator) run(ctx context.Context, g *Graph, name string, values bool)
 	}
 	a := r.values[root]
 	if a == nil {
-		return nil, &FormatError{File: e.m.File(), Offset: -1, Path: g.Path(), What: fmt.Sprintf("no step computed %q", name)}
+		return nil, &FormatError{File: e.m.File(), Offset: -1, Path: g.Path(), What: "no step computed " + quote(name)}
 	}
 	if values && d.Node != nil && e.cache[root] == nil {
 		e.cache[root] = a
@@ -158,7 +158,7 @@ func (r *evaluation) step(s step) error {
 			delete(r.values, key)
 		}
 		if c.in[k] == nil {
-			return r.fail(n, fmt.Errorf("input %d %q has no value", k, n.Inputs[k]))
+			return r.fail(n, fmt.Errorf("input %d %s has no value", k, quote(n.Inputs[k])))
 		}
 	}
 	out, err := operators[n.OpType].run(c)
@@ -171,7 +171,7 @@ func (r *evaluation) step(s step) error {
 			continue
 		}
 		if k >= len(out) || out[k] == nil {
-			return r.fail(n, fmt.Errorf("output %d %q is not computed", k, name))
+			return r.fail(n, fmt.Errorf("output %d %s is not computed", k, quote(name)))
 		}
 		r.values[key] = out[k]
 	}

@@ -75,7 +75,7 @@ type openStep struct {
 func (p *planner) visit(g *Graph, name string) (key valueKey, why string) {
 	d, ok := p.e.ix.Resolve(g, name)
 	if !ok {
-		return key, "nothing defines " + strconv.Quote(name)
+		return key, "nothing defines " + quote(name)
 	}
 	key = valueKey{d.Graph, name}
 	if why, ok := p.e.known[key]; ok && (why != "" || p.purpose == planConstant) {
@@ -122,7 +122,7 @@ func (p *planner) blame(why string) {
 
 // obstacle says why a definition alone keeps a value from being constant, "" where it does not.
 func (e *Evaluator) obstacle(d Def, name string) string {
-	quoted := strconv.Quote(name)
+	quoted := quote(name)
 	switch {
 	case d.Sparse != nil:
 		return "sparse initializer " + quoted
@@ -153,7 +153,7 @@ func (e *Evaluator) obstacle(d Def, name string) string {
 	}
 	for _, a := range n.Attributes {
 		if a.RefName != "" {
-			return "attribute " + strconv.Quote(a.Name) + " of " + n.String() + ", which each call of the function sets"
+			return "attribute " + quote(a.Name) + " of " + n.String() + ", which each call of the function sets"
 		}
 	}
 	return ""

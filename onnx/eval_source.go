@@ -39,7 +39,7 @@ func evalConstant(c *call) ([]*Array, error) {
 		}
 		return []*Array{{Type: String, Dims: []int{len(s)}, Data: s}}, nil
 	}
-	return nil, errNotEvaluated(fmt.Sprintf("attribute %q is not evaluated", a.Name))
+	return nil, errNotEvaluated("attribute " + quote(a.Name) + " is not evaluated")
 }
 
 func evalConstantOfShape(c *call) ([]*Array, error) {

@@ -322,6 +322,27 @@ func TestEvalRemembersAndStops(t *testing.T) {
 	}
 }
 
+// One walk decides for every value of a chain, or asking about each of them would take quadratic time.
+func TestConstantRemembersWholeChains(t *testing.T) {
+	for _, from := range []string{"x", "W"} {
+		nodes := []*onnxpb.NodeProto{nodePB(from + " -> Neg -> v0")}
+		for i := range 50 {
+			nodes = append(nodes, nodePB(fmt.Sprintf("v%d -> Neg -> v%d", i, i+1)))
+		}
+		m := decodeProto(t, modelPB(8, graphPB("x", "x", nodes, floatsPB("W", []int64{1}, 5))))
+		e := NewEvaluator(m, NewIndex(m), 0)
+		ok, _ := e.Constant(m.Graph, "v50")
+		if ok != (from == "W") {
+			t.Errorf("a chain from %s: %v", from, ok)
+		}
+		for i := range 51 {
+			if why, known := e.known[valueKey{m.Graph, fmt.Sprint("v", i)}]; !known || (why == "") != ok {
+				t.Errorf("a chain from %s: v%d: %v, %q", from, i, known, why)
+			}
+		}
+	}
+}
+
 // A chain as long as the file allows must not exhaust the stack.
 func TestEvalOfLongChains(t *testing.T) {
 	const n = 50000
