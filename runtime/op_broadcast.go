@@ -27,11 +27,11 @@ func zip[T, R any](a, b *Tensor, result onnx.DataType, kernel func(dst []R, a, b
 	}
 	var still [2][]T
 	row := func(k int, data []T, off, step, n int) []T {
-		if step == 1 {
+		if step == 1 || n == 1 {
 			return data[off : off+n]
 		}
-		if still[k] == nil {
-			still[k] = make([]T, rowBlock)
+		if len(still[k]) < n {
+			still[k] = make([]T, n)
 		}
 		s := still[k][:n]
 		for i := range s {

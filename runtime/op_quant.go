@@ -64,25 +64,39 @@ func buildDequantizeLinear(n *nodeInfo) (operator, error) {
 	q := newQuantAxis(n)
 	to := onnx.DataType(n.int("output_dtype", 0))
 	return opFunc(func(_ *call, in []*Tensor) ([]*Tensor, error) {
-		x, err := convertTo[float64](in[0])
-		if err != nil {
-			return nil, err
-		}
 		scale, zero, at, err := quantParameters(q, in)
 		if err != nil {
 			return nil, err
-		}
-		out := make([]float64, len(x))
-		for i, v := range x {
-			k := at(i)
-			out[i] = (v - zero[k]) * scale[k]
 		}
 		typ := to
 		if typ == onnx.Undefined {
 			typ = in[1].Type
 		}
-		return one(cast(newTensor(onnx.Double, in[0].Dims, out), typ))
+		var y []float32
+		switch x := in[0].Data.(type) {
+		case []int8:
+			y = dequantize(x, scale, zero, at)
+		case []int32:
+			y = dequantize(x, scale, zero, at)
+		default:
+			v, err := convertTo[float32](in[0]) // all other quantised types fit into float32
+			if err != nil {
+				return nil, err
+			}
+			y = dequantize(v, scale, zero, at)
+		}
+		return one(cast(newTensor(onnx.Float, in[0].Dims, y), typ))
 	}), nil
+}
+
+// dequantize is (x − zero)·scale, rounded once.
+func dequantize[T int8 | int32 | float32](x []T, scale, zero []float64, at func(int) int) []float32 {
+	y := make([]float32, len(x))
+	for i, v := range x {
+		k := at(i)
+		y[i] = float32((float64(v) - zero[k]) * scale[k])
+	}
+	return y
 }
 
 // quantParameters gives scales, zero points (0 where absent) and the index of an element's parameters.
