@@ -87,11 +87,7 @@ func regionFeed(s *recurrent.Site, x string, t onnx.DataType, shape [2]int, rng 
 }
 
 // compileRegion compiles a cut region, with w as W of its recurrent node (the last one) where w is given.
-func compileRegion(ctx context.Context, region []byte, threads int, w *onnx.Array) (*runtime.Program, error) {
-	m, err := onnx.Decode("layer", region)
-	if err != nil {
-		return nil, err
-	}
+func compileRegion(ctx context.Context, m *onnx.Model, threads int, w *onnx.Array) (*runtime.Program, error) {
 	o := runtime.Options{Threads: threads}
 	if w != nil {
 		o.Overrides = []runtime.Override{{Node: m.Graph.Nodes[len(m.Graph.Nodes)-1], Slot: recurrent.SlotW, Value: w}}
@@ -99,9 +95,9 @@ func compileRegion(ctx context.Context, region []byte, threads int, w *onnx.Arra
 	return runtime.Compile(ctx, m, o)
 }
 
-// cutRegion encodes a model of its own that computes the recurrent node n from x alone: n, the nodes between x and n, and everything constant as
+// cutRegion makes a model of its own that computes the recurrent node n from x alone: n, the nodes between x and n, and everything constant as
 // initializers. With withoutW the W initializer is an empty stand-in for an override.
-func cutRegion(ctx context.Context, m *onnx.Model, n *onnx.Node, x string, elem onnx.DataType, withoutW bool) ([]byte, error) {
+func cutRegion(ctx context.Context, m *onnx.Model, n *onnx.Node, x string, elem onnx.DataType, withoutW bool) (*onnx.Model, error) {
 	ix := onnx.NewIndex(m)
 	r := &region{m: m, ix: ix, ev: onnx.NewEvaluator(m, ix, 0), x: x, have: map[string]bool{"": true, x: true}, graph: &onnxpb.GraphProto{Name: proto.String("layer")}}
 	p, err := nodeProto(n)
@@ -137,7 +133,7 @@ func cutRegion(ctx context.Context, m *onnx.Model, n *onnx.Node, x string, elem 
 	for _, o := range m.Opsets {
 		model.OpsetImport = append(model.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String(o.Domain), Version: proto.Int64(o.Version)})
 	}
-	return proto.Marshal(model)
+	return onnx.FromProto("layer", model)
 }
 
 // region collects what a cut needs, in topological order.
