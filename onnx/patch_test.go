@@ -141,6 +141,7 @@ func TestPatch(t *testing.T) {
 			bytesBefore, viewBefore := encoded(t, m), dump(t, m)
 			p := NewPatch(m)
 			c.edit(p, m)
+			var first []byte
 			for range 2 { // a patch may be applied again: it changes nothing it refers to
 				patched, err := p.Apply(t.Context())
 				if err != nil {
@@ -154,6 +155,11 @@ func TestPatch(t *testing.T) {
 					t.Errorf("got  %s\nwant %s", got, c.want)
 				}
 				agree(t, patched)
+				if first == nil {
+					first = encoded(t, patched)
+				} else if !bytes.Equal(encoded(t, patched), first) {
+					t.Error("the second time gave other bytes")
+				}
 				if c.name == "nothing" && !bytes.Equal(encoded(t, patched), bytesBefore) {
 					t.Error("an empty patch changed the bytes")
 				}
