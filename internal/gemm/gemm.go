@@ -51,12 +51,14 @@ func mul[A, B, C float](ta, tb bool, m, n, k int, alpha C, a []A, lda int, b []B
 		checkMatrix("B", len(b), k, n, ldb)
 	}
 	p := product[A, B, C]{m: m, n: n, k: k, alpha: alpha, a: va, b: vb, c: c, ldc: ldc}
-	if t := tierOf[C](); t != nil && (m > smallRows || !tb) {
+	if t := tierOf[C](); t != nil {
 		if beta != 0 {
 			scale(m, n, beta, c, ldc)
 			p.add = 1
 		}
-		p.tiled(t, false)
+		if !p.few(t) {
+			p.tiled(t, false)
+		}
 		return
 	}
 	scale(m, n, beta, c, ldc)

@@ -10,7 +10,12 @@ type kernel struct {
 	name string
 	f32  *tier[float32] // nil for portable Go
 	f64  *tier[float64]
+
+	widen          func(n int, src *float32, dst *float64)                 // n a positive multiple of widenSquare
+	transposeWiden func(k int, src *float32, ss int, dst *float64, ds int) // widenSquare rows of k elements, k a positive multiple of it
 }
+
+const widenSquare = 8
 
 var portable = kernel{name: "go"}
 

@@ -94,6 +94,51 @@ func f32AVX512R2V4(k int, a *float32, rs int, ks int, b *float32, bs int, c *flo
 //go:noescape
 func f32AVX512R1V4(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
 
+// f32AVX512Dot4x4 computes a block of C, 4 rows of A times 4 rows of B.
+//
+//go:noescape
+func f32AVX512Dot4x4(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+
+// f32AVX512Dot4x1 computes a block of C, 4 rows of A times 1 rows of B.
+//
+//go:noescape
+func f32AVX512Dot4x1(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+
+// f32AVX512Dot2x4 computes a block of C, 2 rows of A times 4 rows of B.
+//
+//go:noescape
+func f32AVX512Dot2x4(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+
+// f32AVX512Dot2x1 computes a block of C, 2 rows of A times 1 rows of B.
+//
+//go:noescape
+func f32AVX512Dot2x1(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+
+// f32AVX512Dot1x4 computes a block of C, 1 rows of A times 4 rows of B.
+//
+//go:noescape
+func f32AVX512Dot1x4(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+
+// f32AVX512Dot1x1 computes a block of C, 1 rows of A times 1 rows of B.
+//
+//go:noescape
+func f32AVX512Dot1x1(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+
+// f32AVX512Axpy8 computes n elements of a row of C from 8 rows of B.
+//
+//go:noescape
+func f32AVX512Axpy8(n int, x *float32, xs int, b *float32, bs int, c *float32, alpha float32, add int)
+
+// f32AVX512Axpy1 computes n elements of a row of C from 1 rows of B.
+//
+//go:noescape
+func f32AVX512Axpy1(n int, x *float32, xs int, b *float32, bs int, c *float32, alpha float32, add int)
+
+// f32AVX512Inner is the inner product in float64 of n elements, n a multiple of 32.
+//
+//go:noescape
+func f32AVX512Inner(n int, a *float32, b *float32) (sum float64)
+
 // f32AVX2R6V1 computes 6 rows of 1 vectors of C.
 //
 //go:noescape
@@ -133,6 +178,46 @@ func f32AVX2R2V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float
 //
 //go:noescape
 func f32AVX2R1V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
+
+// f32AVX2Dot2x4 computes a block of C, 2 rows of A times 4 rows of B.
+//
+//go:noescape
+func f32AVX2Dot2x4(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+
+// f32AVX2Dot2x1 computes a block of C, 2 rows of A times 1 rows of B.
+//
+//go:noescape
+func f32AVX2Dot2x1(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+
+// f32AVX2Dot1x4 computes a block of C, 1 rows of A times 4 rows of B.
+//
+//go:noescape
+func f32AVX2Dot1x4(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+
+// f32AVX2Dot1x1 computes a block of C, 1 rows of A times 1 rows of B.
+//
+//go:noescape
+func f32AVX2Dot1x1(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+
+// f32AVX2Axpy8 computes n elements of a row of C from 8 rows of B.
+//
+//go:noescape
+func f32AVX2Axpy8(n int, x *float32, xs int, b *float32, bs int, c *float32, alpha float32, add int)
+
+// f32AVX2Axpy1 computes n elements of a row of C from 1 rows of B.
+//
+//go:noescape
+func f32AVX2Axpy1(n int, x *float32, xs int, b *float32, bs int, c *float32, alpha float32, add int)
+
+// f32AVX2Inner is the inner product in float64 of n elements, n a multiple of 32.
+//
+//go:noescape
+func f32AVX2Inner(n int, a *float32, b *float32) (sum float64)
+
+// f32AVX2Transpose copies 8 rows of k elements, k a positive multiple of 8, to k rows of 8.
+//
+//go:noescape
+func f32AVX2Transpose(k int, src *float32, ss int, dst *float32, ds int)
 
 // f64AVX512R12V1 computes 12 rows of 1 vectors of C.
 //
@@ -224,6 +309,51 @@ func f64AVX512R2V4(k int, a *float64, rs int, ks int, b *float64, bs int, c *flo
 //go:noescape
 func f64AVX512R1V4(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
 
+// f64AVX512Dot4x4 computes a block of C, 4 rows of A times 4 rows of B.
+//
+//go:noescape
+func f64AVX512Dot4x4(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+
+// f64AVX512Dot4x1 computes a block of C, 4 rows of A times 1 rows of B.
+//
+//go:noescape
+func f64AVX512Dot4x1(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+
+// f64AVX512Dot2x4 computes a block of C, 2 rows of A times 4 rows of B.
+//
+//go:noescape
+func f64AVX512Dot2x4(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+
+// f64AVX512Dot2x1 computes a block of C, 2 rows of A times 1 rows of B.
+//
+//go:noescape
+func f64AVX512Dot2x1(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+
+// f64AVX512Dot1x4 computes a block of C, 1 rows of A times 4 rows of B.
+//
+//go:noescape
+func f64AVX512Dot1x4(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+
+// f64AVX512Dot1x1 computes a block of C, 1 rows of A times 1 rows of B.
+//
+//go:noescape
+func f64AVX512Dot1x1(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+
+// f64AVX512Axpy8 computes n elements of a row of C from 8 rows of B.
+//
+//go:noescape
+func f64AVX512Axpy8(n int, x *float64, xs int, b *float64, bs int, c *float64, alpha float64, add int)
+
+// f64AVX512Axpy1 computes n elements of a row of C from 1 rows of B.
+//
+//go:noescape
+func f64AVX512Axpy1(n int, x *float64, xs int, b *float64, bs int, c *float64, alpha float64, add int)
+
+// f64AVX512Inner is the inner product in float64 of n elements, n a multiple of 32.
+//
+//go:noescape
+func f64AVX512Inner(n int, a *float64, b *float64) (sum float64)
+
 // f64AVX2R6V1 computes 6 rows of 1 vectors of C.
 //
 //go:noescape
@@ -263,3 +393,53 @@ func f64AVX2R2V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float
 //
 //go:noescape
 func f64AVX2R1V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
+
+// f64AVX2Dot2x4 computes a block of C, 2 rows of A times 4 rows of B.
+//
+//go:noescape
+func f64AVX2Dot2x4(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+
+// f64AVX2Dot2x1 computes a block of C, 2 rows of A times 1 rows of B.
+//
+//go:noescape
+func f64AVX2Dot2x1(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+
+// f64AVX2Dot1x4 computes a block of C, 1 rows of A times 4 rows of B.
+//
+//go:noescape
+func f64AVX2Dot1x4(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+
+// f64AVX2Dot1x1 computes a block of C, 1 rows of A times 1 rows of B.
+//
+//go:noescape
+func f64AVX2Dot1x1(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+
+// f64AVX2Axpy8 computes n elements of a row of C from 8 rows of B.
+//
+//go:noescape
+func f64AVX2Axpy8(n int, x *float64, xs int, b *float64, bs int, c *float64, alpha float64, add int)
+
+// f64AVX2Axpy1 computes n elements of a row of C from 1 rows of B.
+//
+//go:noescape
+func f64AVX2Axpy1(n int, x *float64, xs int, b *float64, bs int, c *float64, alpha float64, add int)
+
+// f64AVX2Inner is the inner product in float64 of n elements, n a multiple of 32.
+//
+//go:noescape
+func f64AVX2Inner(n int, a *float64, b *float64) (sum float64)
+
+// f64AVX2Transpose copies 4 rows of k elements, k a positive multiple of 4, to k rows of 4.
+//
+//go:noescape
+func f64AVX2Transpose(k int, src *float64, ss int, dst *float64, ds int)
+
+// f32AVX2TransposeWiden copies 8 rows of k elements, k a positive multiple of 8, to k rows of 8.
+//
+//go:noescape
+func f32AVX2TransposeWiden(k int, src *float32, ss int, dst *float64, ds int)
+
+// widenAVX2 converts n elements, n a positive multiple of 8.
+//
+//go:noescape
+func widenAVX2(n int, src *float32, dst *float64)

@@ -2317,6 +2317,991 @@ overwrite:
 	VZEROUPPER
 	RET
 
+// func f32AVX512Dot4x4(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f32AVX512Dot4x4(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x0f, DX
+	SHRQ   $0x04, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   bs+32(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (CX)(CX*2), SI
+	LEAQ   (BX)(BX*2), DI
+	MOVQ   a+8(FP), R8
+	MOVQ   b+24(FP), R9
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Z14, Z14, Z14
+	VPXORQ Z15, Z15, Z15
+	SUBQ   $0x01, AX
+	JL     rest
+
+loop:
+	VMOVUPS     (R9), Z16
+	VMOVUPS     (R9)(BX*1), Z17
+	VMOVUPS     (R9)(BX*2), Z18
+	VMOVUPS     (R9)(DI*1), Z19
+	VMOVUPS     (R8), Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z17, Z20, Z1
+	VFMADD231PS Z18, Z20, Z2
+	VFMADD231PS Z19, Z20, Z3
+	VMOVUPS     (R8)(CX*1), Z20
+	VFMADD231PS Z16, Z20, Z4
+	VFMADD231PS Z17, Z20, Z5
+	VFMADD231PS Z18, Z20, Z6
+	VFMADD231PS Z19, Z20, Z7
+	VMOVUPS     (R8)(CX*2), Z20
+	VFMADD231PS Z16, Z20, Z8
+	VFMADD231PS Z17, Z20, Z9
+	VFMADD231PS Z18, Z20, Z10
+	VFMADD231PS Z19, Z20, Z11
+	VMOVUPS     (R8)(SI*1), Z20
+	VFMADD231PS Z16, Z20, Z12
+	VFMADD231PS Z17, Z20, Z13
+	VFMADD231PS Z18, Z20, Z14
+	VFMADD231PS Z19, Z20, Z15
+	ADDQ        $0x40, R8
+	ADDQ        $0x40, R9
+	SUBQ        $0x01, AX
+	JGE         loop
+
+rest:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPS.Z   (R9), K1, Z16
+	VMOVUPS.Z   (R9)(BX*1), K1, Z17
+	VMOVUPS.Z   (R9)(BX*2), K1, Z18
+	VMOVUPS.Z   (R9)(DI*1), K1, Z19
+	VMOVUPS.Z   (R8), K1, Z20
+	VFMADD231PS Z16, Z20, Z0
+	VFMADD231PS Z17, Z20, Z1
+	VFMADD231PS Z18, Z20, Z2
+	VFMADD231PS Z19, Z20, Z3
+	VMOVUPS.Z   (R8)(CX*1), K1, Z20
+	VFMADD231PS Z16, Z20, Z4
+	VFMADD231PS Z17, Z20, Z5
+	VFMADD231PS Z18, Z20, Z6
+	VFMADD231PS Z19, Z20, Z7
+	VMOVUPS.Z   (R8)(CX*2), K1, Z20
+	VFMADD231PS Z16, Z20, Z8
+	VFMADD231PS Z17, Z20, Z9
+	VFMADD231PS Z18, Z20, Z10
+	VFMADD231PS Z19, Z20, Z11
+	VMOVUPS.Z   (R8)(SI*1), K1, Z20
+	VFMADD231PS Z16, Z20, Z12
+	VFMADD231PS Z17, Z20, Z13
+	VFMADD231PS Z18, Z20, Z14
+	VFMADD231PS Z19, Z20, Z15
+
+finish:
+	VEXTRACTF64X4 $0x01, Z0, Y16
+	VADDPS        Y16, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X16
+	VADDPS        X16, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y16
+	VADDPS        Y16, Y1, Y1
+	VEXTRACTF64X2 $0x01, Y1, X16
+	VADDPS        X16, X1, X1
+	VEXTRACTF64X4 $0x01, Z2, Y16
+	VADDPS        Y16, Y2, Y2
+	VEXTRACTF64X2 $0x01, Y2, X16
+	VADDPS        X16, X2, X2
+	VEXTRACTF64X4 $0x01, Z3, Y16
+	VADDPS        Y16, Y3, Y3
+	VEXTRACTF64X2 $0x01, Y3, X16
+	VADDPS        X16, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y16
+	VADDPS        Y16, Y4, Y4
+	VEXTRACTF64X2 $0x01, Y4, X16
+	VADDPS        X16, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y16
+	VADDPS        Y16, Y5, Y5
+	VEXTRACTF64X2 $0x01, Y5, X16
+	VADDPS        X16, X5, X5
+	VEXTRACTF64X4 $0x01, Z6, Y16
+	VADDPS        Y16, Y6, Y6
+	VEXTRACTF64X2 $0x01, Y6, X16
+	VADDPS        X16, X6, X6
+	VEXTRACTF64X4 $0x01, Z7, Y16
+	VADDPS        Y16, Y7, Y7
+	VEXTRACTF64X2 $0x01, Y7, X16
+	VADDPS        X16, X7, X7
+	VEXTRACTF64X4 $0x01, Z8, Y16
+	VADDPS        Y16, Y8, Y8
+	VEXTRACTF64X2 $0x01, Y8, X16
+	VADDPS        X16, X8, X8
+	VEXTRACTF64X4 $0x01, Z9, Y16
+	VADDPS        Y16, Y9, Y9
+	VEXTRACTF64X2 $0x01, Y9, X16
+	VADDPS        X16, X9, X9
+	VEXTRACTF64X4 $0x01, Z10, Y16
+	VADDPS        Y16, Y10, Y10
+	VEXTRACTF64X2 $0x01, Y10, X16
+	VADDPS        X16, X10, X10
+	VEXTRACTF64X4 $0x01, Z11, Y16
+	VADDPS        Y16, Y11, Y11
+	VEXTRACTF64X2 $0x01, Y11, X16
+	VADDPS        X16, X11, X11
+	VEXTRACTF64X4 $0x01, Z12, Y16
+	VADDPS        Y16, Y12, Y12
+	VEXTRACTF64X2 $0x01, Y12, X16
+	VADDPS        X16, X12, X12
+	VEXTRACTF64X4 $0x01, Z13, Y16
+	VADDPS        Y16, Y13, Y13
+	VEXTRACTF64X2 $0x01, Y13, X16
+	VADDPS        X16, X13, X13
+	VEXTRACTF64X4 $0x01, Z14, Y16
+	VADDPS        Y16, Y14, Y14
+	VEXTRACTF64X2 $0x01, Y14, X16
+	VADDPS        X16, X14, X14
+	VEXTRACTF64X4 $0x01, Z15, Y16
+	VADDPS        Y16, Y15, Y15
+	VEXTRACTF64X2 $0x01, Y15, X16
+	VADDPS        X16, X15, X15
+	VBROADCASTSS  alpha+56(FP), X16
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x02, CX
+	MOVQ          add+64(FP), DX
+	TESTQ         DX, DX
+	VHADDPS       X1, X0, X0
+	VHADDPS       X3, X2, X2
+	VHADDPS       X2, X0, X0
+	VMULPS        X16, X0, X0
+	JE            store0
+	VADDPS        (AX), X0, X0
+
+store0:
+	VMOVUPS X0, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPS X5, X4, X4
+	VHADDPS X7, X6, X6
+	VHADDPS X6, X4, X4
+	VMULPS  X16, X4, X4
+	JE      store1
+	VADDPS  (AX), X4, X4
+
+store1:
+	VMOVUPS X4, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPS X9, X8, X8
+	VHADDPS X11, X10, X10
+	VHADDPS X10, X8, X8
+	VMULPS  X16, X8, X8
+	JE      store2
+	VADDPS  (AX), X8, X8
+
+store2:
+	VMOVUPS X8, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPS X13, X12, X12
+	VHADDPS X15, X14, X14
+	VHADDPS X14, X12, X12
+	VMULPS  X16, X12, X12
+	JE      store3
+	VADDPS  (AX), X12, X12
+
+store3:
+	VMOVUPS X12, (AX)
+	VZEROUPPER
+	RET
+
+// func f32AVX512Dot4x1(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f32AVX512Dot4x1(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x0f, DX
+	SHRQ   $0x04, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   bs+32(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (CX)(CX*2), BX
+	MOVQ   a+8(FP), SI
+	MOVQ   b+24(FP), DI
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	SUBQ   $0x02, AX
+	JL     rest
+
+loop:
+	VMOVUPS     (DI), Z8
+	VMOVUPS     (SI), Z9
+	VFMADD231PS Z8, Z9, Z0
+	VMOVUPS     (SI)(CX*1), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     (SI)(CX*2), Z9
+	VFMADD231PS Z8, Z9, Z2
+	VMOVUPS     (SI)(BX*1), Z9
+	VFMADD231PS Z8, Z9, Z3
+	VMOVUPS     64(DI), Z8
+	VMOVUPS     64(SI), Z9
+	VFMADD231PS Z8, Z9, Z4
+	VMOVUPS     64(SI)(CX*1), Z9
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS     64(SI)(CX*2), Z9
+	VFMADD231PS Z8, Z9, Z6
+	VMOVUPS     64(SI)(BX*1), Z9
+	VFMADD231PS Z8, Z9, Z7
+	ADDQ        $0x80, SI
+	ADDQ        $0x80, DI
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPS     (DI), Z8
+	VMOVUPS     (SI), Z9
+	VFMADD231PS Z8, Z9, Z0
+	VMOVUPS     (SI)(CX*1), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     (SI)(CX*2), Z9
+	VFMADD231PS Z8, Z9, Z2
+	VMOVUPS     (SI)(BX*1), Z9
+	VFMADD231PS Z8, Z9, Z3
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, DI
+
+tail:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPS.Z   (DI), K1, Z8
+	VMOVUPS.Z   (SI), K1, Z9
+	VFMADD231PS Z8, Z9, Z4
+	VMOVUPS.Z   (SI)(CX*1), K1, Z9
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS.Z   (SI)(CX*2), K1, Z9
+	VFMADD231PS Z8, Z9, Z6
+	VMOVUPS.Z   (SI)(BX*1), K1, Z9
+	VFMADD231PS Z8, Z9, Z7
+
+finish:
+	VADDPS        Z4, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VADDPS        Z5, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X2 $0x01, Y1, X4
+	VADDPS        X4, X1, X1
+	VADDPS        Z6, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X2 $0x01, Y2, X4
+	VADDPS        X4, X2, X2
+	VADDPS        Z7, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF64X2 $0x01, Y3, X4
+	VADDPS        X4, X3, X3
+	VBROADCASTSS  alpha+56(FP), X4
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x02, CX
+	MOVQ          add+64(FP), DX
+	TESTQ         DX, DX
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMULSS        X4, X0, X0
+	JE            store0
+	VADDSS        (AX), X0, X0
+
+store0:
+	VMOVSS  X0, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPS X1, X1, X1
+	VHADDPS X1, X1, X1
+	VMULSS  X4, X1, X1
+	JE      store1
+	VADDSS  (AX), X1, X1
+
+store1:
+	VMOVSS  X1, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPS X2, X2, X2
+	VHADDPS X2, X2, X2
+	VMULSS  X4, X2, X2
+	JE      store2
+	VADDSS  (AX), X2, X2
+
+store2:
+	VMOVSS  X2, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPS X3, X3, X3
+	VHADDPS X3, X3, X3
+	VMULSS  X4, X3, X3
+	JE      store3
+	VADDSS  (AX), X3, X3
+
+store3:
+	VMOVSS X3, (AX)
+	VZEROUPPER
+	RET
+
+// func f32AVX512Dot2x4(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f32AVX512Dot2x4(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x0f, DX
+	SHRQ   $0x04, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   bs+32(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (BX)(BX*2), SI
+	MOVQ   a+8(FP), DI
+	MOVQ   b+24(FP), R8
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	SUBQ   $0x01, AX
+	JL     rest
+
+loop:
+	VMOVUPS     (R8), Z8
+	VMOVUPS     (R8)(BX*1), Z9
+	VMOVUPS     (R8)(BX*2), Z10
+	VMOVUPS     (R8)(SI*1), Z11
+	VMOVUPS     (DI), Z12
+	VFMADD231PS Z8, Z12, Z0
+	VFMADD231PS Z9, Z12, Z1
+	VFMADD231PS Z10, Z12, Z2
+	VFMADD231PS Z11, Z12, Z3
+	VMOVUPS     (DI)(CX*1), Z12
+	VFMADD231PS Z8, Z12, Z4
+	VFMADD231PS Z9, Z12, Z5
+	VFMADD231PS Z10, Z12, Z6
+	VFMADD231PS Z11, Z12, Z7
+	ADDQ        $0x40, DI
+	ADDQ        $0x40, R8
+	SUBQ        $0x01, AX
+	JGE         loop
+
+rest:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPS.Z   (R8), K1, Z8
+	VMOVUPS.Z   (R8)(BX*1), K1, Z9
+	VMOVUPS.Z   (R8)(BX*2), K1, Z10
+	VMOVUPS.Z   (R8)(SI*1), K1, Z11
+	VMOVUPS.Z   (DI), K1, Z12
+	VFMADD231PS Z8, Z12, Z0
+	VFMADD231PS Z9, Z12, Z1
+	VFMADD231PS Z10, Z12, Z2
+	VFMADD231PS Z11, Z12, Z3
+	VMOVUPS.Z   (DI)(CX*1), K1, Z12
+	VFMADD231PS Z8, Z12, Z4
+	VFMADD231PS Z9, Z12, Z5
+	VFMADD231PS Z10, Z12, Z6
+	VFMADD231PS Z11, Z12, Z7
+
+finish:
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X8
+	VADDPS        X8, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y8
+	VADDPS        Y8, Y1, Y1
+	VEXTRACTF64X2 $0x01, Y1, X8
+	VADDPS        X8, X1, X1
+	VEXTRACTF64X4 $0x01, Z2, Y8
+	VADDPS        Y8, Y2, Y2
+	VEXTRACTF64X2 $0x01, Y2, X8
+	VADDPS        X8, X2, X2
+	VEXTRACTF64X4 $0x01, Z3, Y8
+	VADDPS        Y8, Y3, Y3
+	VEXTRACTF64X2 $0x01, Y3, X8
+	VADDPS        X8, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VADDPS        Y8, Y4, Y4
+	VEXTRACTF64X2 $0x01, Y4, X8
+	VADDPS        X8, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y8
+	VADDPS        Y8, Y5, Y5
+	VEXTRACTF64X2 $0x01, Y5, X8
+	VADDPS        X8, X5, X5
+	VEXTRACTF64X4 $0x01, Z6, Y8
+	VADDPS        Y8, Y6, Y6
+	VEXTRACTF64X2 $0x01, Y6, X8
+	VADDPS        X8, X6, X6
+	VEXTRACTF64X4 $0x01, Z7, Y8
+	VADDPS        Y8, Y7, Y7
+	VEXTRACTF64X2 $0x01, Y7, X8
+	VADDPS        X8, X7, X7
+	VBROADCASTSS  alpha+56(FP), X8
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x02, CX
+	MOVQ          add+64(FP), DX
+	TESTQ         DX, DX
+	VHADDPS       X1, X0, X0
+	VHADDPS       X3, X2, X2
+	VHADDPS       X2, X0, X0
+	VMULPS        X8, X0, X0
+	JE            store0
+	VADDPS        (AX), X0, X0
+
+store0:
+	VMOVUPS X0, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPS X5, X4, X4
+	VHADDPS X7, X6, X6
+	VHADDPS X6, X4, X4
+	VMULPS  X8, X4, X4
+	JE      store1
+	VADDPS  (AX), X4, X4
+
+store1:
+	VMOVUPS X4, (AX)
+	VZEROUPPER
+	RET
+
+// func f32AVX512Dot2x1(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f32AVX512Dot2x1(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x0f, DX
+	SHRQ   $0x04, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   bs+32(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   a+8(FP), BX
+	MOVQ   b+24(FP), SI
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	SUBQ   $0x02, AX
+	JL     rest
+
+loop:
+	VMOVUPS     (SI), Z4
+	VMOVUPS     (BX), Z5
+	VFMADD231PS Z4, Z5, Z0
+	VMOVUPS     (BX)(CX*1), Z5
+	VFMADD231PS Z4, Z5, Z1
+	VMOVUPS     64(SI), Z4
+	VMOVUPS     64(BX), Z5
+	VFMADD231PS Z4, Z5, Z2
+	VMOVUPS     64(BX)(CX*1), Z5
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        $0x80, BX
+	ADDQ        $0x80, SI
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPS     (SI), Z4
+	VMOVUPS     (BX), Z5
+	VFMADD231PS Z4, Z5, Z0
+	VMOVUPS     (BX)(CX*1), Z5
+	VFMADD231PS Z4, Z5, Z1
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, SI
+
+tail:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPS.Z   (SI), K1, Z4
+	VMOVUPS.Z   (BX), K1, Z5
+	VFMADD231PS Z4, Z5, Z2
+	VMOVUPS.Z   (BX)(CX*1), K1, Z5
+	VFMADD231PS Z4, Z5, Z3
+
+finish:
+	VADDPS        Z2, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X2
+	VADDPS        X2, X0, X0
+	VADDPS        Z3, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF64X2 $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VBROADCASTSS  alpha+56(FP), X2
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x02, CX
+	MOVQ          add+64(FP), DX
+	TESTQ         DX, DX
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMULSS        X2, X0, X0
+	JE            store0
+	VADDSS        (AX), X0, X0
+
+store0:
+	VMOVSS  X0, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPS X1, X1, X1
+	VHADDPS X1, X1, X1
+	VMULSS  X2, X1, X1
+	JE      store1
+	VADDSS  (AX), X1, X1
+
+store1:
+	VMOVSS X1, (AX)
+	VZEROUPPER
+	RET
+
+// func f32AVX512Dot1x4(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f32AVX512Dot1x4(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x0f, DX
+	SHRQ   $0x04, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   bs+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (CX)(CX*2), BX
+	MOVQ   a+8(FP), SI
+	MOVQ   b+24(FP), DI
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	SUBQ   $0x02, AX
+	JL     rest
+
+loop:
+	VMOVUPS     (DI), Z8
+	VMOVUPS     (DI)(CX*1), Z9
+	VMOVUPS     (DI)(CX*2), Z10
+	VMOVUPS     (DI)(BX*1), Z11
+	VMOVUPS     (SI), Z12
+	VFMADD231PS Z8, Z12, Z0
+	VFMADD231PS Z9, Z12, Z1
+	VFMADD231PS Z10, Z12, Z2
+	VFMADD231PS Z11, Z12, Z3
+	VMOVUPS     64(DI), Z8
+	VMOVUPS     64(DI)(CX*1), Z9
+	VMOVUPS     64(DI)(CX*2), Z10
+	VMOVUPS     64(DI)(BX*1), Z11
+	VMOVUPS     64(SI), Z12
+	VFMADD231PS Z8, Z12, Z4
+	VFMADD231PS Z9, Z12, Z5
+	VFMADD231PS Z10, Z12, Z6
+	VFMADD231PS Z11, Z12, Z7
+	ADDQ        $0x80, SI
+	ADDQ        $0x80, DI
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPS     (DI), Z8
+	VMOVUPS     (DI)(CX*1), Z9
+	VMOVUPS     (DI)(CX*2), Z10
+	VMOVUPS     (DI)(BX*1), Z11
+	VMOVUPS     (SI), Z12
+	VFMADD231PS Z8, Z12, Z0
+	VFMADD231PS Z9, Z12, Z1
+	VFMADD231PS Z10, Z12, Z2
+	VFMADD231PS Z11, Z12, Z3
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, DI
+
+tail:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPS.Z   (DI), K1, Z8
+	VMOVUPS.Z   (DI)(CX*1), K1, Z9
+	VMOVUPS.Z   (DI)(CX*2), K1, Z10
+	VMOVUPS.Z   (DI)(BX*1), K1, Z11
+	VMOVUPS.Z   (SI), K1, Z12
+	VFMADD231PS Z8, Z12, Z4
+	VFMADD231PS Z9, Z12, Z5
+	VFMADD231PS Z10, Z12, Z6
+	VFMADD231PS Z11, Z12, Z7
+
+finish:
+	VADDPS        Z4, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VADDPS        Z5, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF64X2 $0x01, Y1, X4
+	VADDPS        X4, X1, X1
+	VADDPS        Z6, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF64X2 $0x01, Y2, X4
+	VADDPS        X4, X2, X2
+	VADDPS        Z7, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF64X2 $0x01, Y3, X4
+	VADDPS        X4, X3, X3
+	VBROADCASTSS  alpha+56(FP), X4
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x02, CX
+	MOVQ          add+64(FP), CX
+	TESTQ         CX, CX
+	VHADDPS       X1, X0, X0
+	VHADDPS       X3, X2, X2
+	VHADDPS       X2, X0, X0
+	VMULPS        X4, X0, X0
+	JE            store0
+	VADDPS        (AX), X0, X0
+
+store0:
+	VMOVUPS X0, (AX)
+	VZEROUPPER
+	RET
+
+// func f32AVX512Dot1x1(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f32AVX512Dot1x1(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x0f, DX
+	SHRQ   $0x04, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   bs+32(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   a+8(FP), CX
+	MOVQ   b+24(FP), BX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	SUBQ   $0x02, AX
+	JL     rest
+
+loop:
+	VMOVUPS     (BX), Z2
+	VMOVUPS     (CX), Z3
+	VFMADD231PS Z2, Z3, Z0
+	VMOVUPS     64(BX), Z2
+	VMOVUPS     64(CX), Z3
+	VFMADD231PS Z2, Z3, Z1
+	ADDQ        $0x80, CX
+	ADDQ        $0x80, BX
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPS     (BX), Z2
+	VMOVUPS     (CX), Z3
+	VFMADD231PS Z2, Z3, Z0
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, BX
+
+tail:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPS.Z   (BX), K1, Z2
+	VMOVUPS.Z   (CX), K1, Z3
+	VFMADD231PS Z2, Z3, Z1
+
+finish:
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VBROADCASTSS  alpha+56(FP), X1
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x02, CX
+	MOVQ          add+64(FP), CX
+	TESTQ         CX, CX
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMULSS        X1, X0, X0
+	JE            store0
+	VADDSS        (AX), X0, X0
+
+store0:
+	VMOVSS X0, (AX)
+	VZEROUPPER
+	RET
+
+// func f32AVX512Axpy8(n int, x *float32, xs int, b *float32, bs int, c *float32, alpha float32, add int)
+// Requires: AVX, AVX512F
+TEXT ·f32AVX512Axpy8(SB), NOSPLIT, $0-64
+	MOVQ         n+0(FP), AX
+	MOVQ         AX, DX
+	ANDQ         $0x0f, DX
+	SHRQ         $0x04, AX
+	MOVQ         DX, CX
+	MOVL         $0x00000001, BX
+	SHLL         CL, BX
+	DECL         BX
+	KMOVW        BX, K1
+	MOVQ         xs+16(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         bs+32(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         x+8(FP), SI
+	LEAQ         (SI)(CX*2), DI
+	LEAQ         (DI)(CX*4), DI
+	LEAQ         (CX)(CX*2), R8
+	LEAQ         (CX)(CX*4), R9
+	VBROADCASTSS alpha+48(FP), Z0
+	VBROADCASTSS (SI), Z1
+	VMULPS       Z0, Z1, Z1
+	VBROADCASTSS (SI)(CX*1), Z2
+	VMULPS       Z0, Z2, Z2
+	VBROADCASTSS (SI)(CX*2), Z3
+	VMULPS       Z0, Z3, Z3
+	VBROADCASTSS (SI)(R8*1), Z4
+	VMULPS       Z0, Z4, Z4
+	VBROADCASTSS (SI)(CX*4), Z5
+	VMULPS       Z0, Z5, Z5
+	VBROADCASTSS (SI)(R9*1), Z6
+	VMULPS       Z0, Z6, Z6
+	VBROADCASTSS (DI), Z7
+	VMULPS       Z0, Z7, Z7
+	VBROADCASTSS (DI)(CX*1), Z8
+	VMULPS       Z0, Z8, Z8
+	MOVQ         b+24(FP), CX
+	LEAQ         (CX)(BX*2), SI
+	LEAQ         (SI)(BX*4), SI
+	LEAQ         (BX)(BX*2), DI
+	LEAQ         (BX)(BX*4), R8
+	MOVQ         c+40(FP), R9
+	MOVQ         add+56(FP), R10
+	TESTQ        AX, AX
+	JE           rest
+
+loop:
+	VPXORQ  Z9, Z9, Z9
+	TESTQ   R10, R10
+	JE      whole
+	VMOVUPS (R9), Z9
+
+whole:
+	VPXORQ      Z10, Z10, Z10
+	VFMADD231PS (CX), Z1, Z9
+	VFMADD231PS (CX)(BX*1), Z2, Z10
+	VFMADD231PS (CX)(BX*2), Z3, Z9
+	VFMADD231PS (CX)(DI*1), Z4, Z10
+	VFMADD231PS (CX)(BX*4), Z5, Z9
+	VFMADD231PS (CX)(R8*1), Z6, Z10
+	VFMADD231PS (SI), Z7, Z9
+	VFMADD231PS (SI)(BX*1), Z8, Z10
+	VADDPS      Z10, Z9, Z9
+	VMOVUPS     Z9, (R9)
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, R9
+	DECQ        AX
+	JNE         loop
+
+rest:
+	TESTQ     DX, DX
+	JE        finish
+	VPXORQ    Z11, Z11, Z11
+	TESTQ     R10, R10
+	JE        part
+	VMOVUPS.Z (R9), K1, Z11
+
+part:
+	VPXORQ      Z12, Z12, Z12
+	VMOVUPS.Z   (CX), K1, Z0
+	VFMADD231PS Z0, Z1, Z11
+	VMOVUPS.Z   (CX)(BX*1), K1, Z0
+	VFMADD231PS Z0, Z2, Z12
+	VMOVUPS.Z   (CX)(BX*2), K1, Z0
+	VFMADD231PS Z0, Z3, Z11
+	VMOVUPS.Z   (CX)(DI*1), K1, Z0
+	VFMADD231PS Z0, Z4, Z12
+	VMOVUPS.Z   (CX)(BX*4), K1, Z0
+	VFMADD231PS Z0, Z5, Z11
+	VMOVUPS.Z   (CX)(R8*1), K1, Z0
+	VFMADD231PS Z0, Z6, Z12
+	VMOVUPS.Z   (SI), K1, Z0
+	VFMADD231PS Z0, Z7, Z11
+	VMOVUPS.Z   (SI)(BX*1), K1, Z0
+	VFMADD231PS Z0, Z8, Z12
+	VADDPS      Z12, Z11, Z11
+	VMOVUPS     Z11, K1, (R9)
+
+finish:
+	VZEROUPPER
+	RET
+
+// func f32AVX512Axpy1(n int, x *float32, xs int, b *float32, bs int, c *float32, alpha float32, add int)
+// Requires: AVX, AVX512F
+TEXT ·f32AVX512Axpy1(SB), NOSPLIT, $0-64
+	MOVQ         n+0(FP), AX
+	MOVQ         AX, DX
+	ANDQ         $0x0f, DX
+	SHRQ         $0x04, AX
+	MOVQ         DX, CX
+	MOVL         $0x00000001, BX
+	SHLL         CL, BX
+	DECL         BX
+	KMOVW        BX, K1
+	MOVQ         xs+16(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         bs+32(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         x+8(FP), CX
+	VBROADCASTSS alpha+48(FP), Z0
+	VBROADCASTSS (CX), Z1
+	VMULPS       Z0, Z1, Z1
+	MOVQ         b+24(FP), CX
+	MOVQ         c+40(FP), BX
+	MOVQ         add+56(FP), SI
+	TESTQ        AX, AX
+	JE           rest
+
+loop:
+	VPXORQ  Z2, Z2, Z2
+	TESTQ   SI, SI
+	JE      whole
+	VMOVUPS (BX), Z2
+
+whole:
+	VPXORQ      Z3, Z3, Z3
+	VFMADD231PS (CX), Z1, Z2
+	VADDPS      Z3, Z2, Z2
+	VMOVUPS     Z2, (BX)
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, BX
+	DECQ        AX
+	JNE         loop
+
+rest:
+	TESTQ     DX, DX
+	JE        finish
+	VPXORQ    Z4, Z4, Z4
+	TESTQ     SI, SI
+	JE        part
+	VMOVUPS.Z (BX), K1, Z4
+
+part:
+	VPXORQ      Z5, Z5, Z5
+	VMOVUPS.Z   (CX), K1, Z0
+	VFMADD231PS Z0, Z1, Z4
+	VADDPS      Z5, Z4, Z4
+	VMOVUPS     Z4, K1, (BX)
+
+finish:
+	VZEROUPPER
+	RET
+
+// func f32AVX512Inner(n int, a *float32, b *float32) (sum float64)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, SSE2
+TEXT ·f32AVX512Inner(SB), NOSPLIT, $0-32
+	MOVQ   n+0(FP), AX
+	MOVQ   a+8(FP), CX
+	MOVQ   b+16(FP), DX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+
+loop:
+	VCVTPS2PD     (CX), Z4
+	VCVTPS2PD     (DX), Z5
+	VFMADD231PD   Z5, Z4, Z0
+	VCVTPS2PD     32(CX), Z4
+	VCVTPS2PD     32(DX), Z5
+	VFMADD231PD   Z5, Z4, Z1
+	VCVTPS2PD     64(CX), Z4
+	VCVTPS2PD     64(DX), Z5
+	VFMADD231PD   Z5, Z4, Z2
+	VCVTPS2PD     96(CX), Z4
+	VCVTPS2PD     96(DX), Z5
+	VFMADD231PD   Z5, Z4, Z3
+	ADDQ          $0x00000080, CX
+	ADDQ          $0x00000080, DX
+	SUBQ          $0x20, AX
+	JNE           loop
+	VADDPD        Z2, Z0, Z0
+	VADDPD        Z3, Z1, Z1
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VHADDPD       X0, X0, X0
+	MOVSD         X0, sum+24(FP)
+	VZEROUPPER
+	RET
+
 // func f32AVX2R6V1(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
 // Requires: AVX, FMA3
 TEXT ·f32AVX2R6V1(SB), NOSPLIT, $0-88
@@ -3588,6 +4573,701 @@ o0masked:
 	VMASKMOVPS Y2, Y0, 32(CX)
 
 o0done:
+	VZEROUPPER
+	RET
+
+// func f32AVX2Dot2x4(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+// Requires: AVX, FMA3
+TEXT ·f32AVX2Dot2x4(SB), NOSPLIT, $0-72
+	MOVQ    k+0(FP), AX
+	MOVQ    AX, CX
+	ANDQ    $0x07, CX
+	SHRQ    $0x03, AX
+	LEAQ    laneMask<>+0(SB), DX
+	MOVQ    $0x00000008, BX
+	SUBQ    CX, BX
+	VMOVUPS (DX)(BX*4), Y0
+	MOVQ    as+16(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    bs+32(FP), BX
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), SI
+	MOVQ    a+8(FP), DI
+	MOVQ    b+24(FP), R8
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	SUBQ    $0x01, AX
+	JL      rest
+
+loop:
+	VMOVUPS     (R8), Y9
+	VMOVUPS     (R8)(BX*1), Y10
+	VMOVUPS     (R8)(BX*2), Y11
+	VMOVUPS     (R8)(SI*1), Y12
+	VMOVUPS     (DI), Y13
+	VFMADD231PS Y9, Y13, Y1
+	VFMADD231PS Y10, Y13, Y2
+	VFMADD231PS Y11, Y13, Y3
+	VFMADD231PS Y12, Y13, Y4
+	VMOVUPS     (DI)(DX*1), Y13
+	VFMADD231PS Y9, Y13, Y5
+	VFMADD231PS Y10, Y13, Y6
+	VFMADD231PS Y11, Y13, Y7
+	VFMADD231PS Y12, Y13, Y8
+	ADDQ        $0x20, DI
+	ADDQ        $0x20, R8
+	SUBQ        $0x01, AX
+	JGE         loop
+
+rest:
+	TESTQ       CX, CX
+	JE          finish
+	VMASKMOVPS  (R8), Y0, Y9
+	VMASKMOVPS  (R8)(BX*1), Y0, Y10
+	VMASKMOVPS  (R8)(BX*2), Y0, Y11
+	VMASKMOVPS  (R8)(SI*1), Y0, Y12
+	VMASKMOVPS  (DI), Y0, Y13
+	VFMADD231PS Y9, Y13, Y1
+	VFMADD231PS Y10, Y13, Y2
+	VFMADD231PS Y11, Y13, Y3
+	VFMADD231PS Y12, Y13, Y4
+	VMASKMOVPS  (DI)(DX*1), Y0, Y0
+	VFMADD231PS Y9, Y0, Y5
+	VFMADD231PS Y10, Y0, Y6
+	VFMADD231PS Y11, Y0, Y7
+	VFMADD231PS Y12, Y0, Y8
+
+finish:
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X3
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPS       X0, X5, X5
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X0, X6, X6
+	VEXTRACTF128 $0x01, Y7, X0
+	VADDPS       X0, X7, X7
+	VEXTRACTF128 $0x01, Y8, X0
+	VADDPS       X0, X8, X8
+	VBROADCASTSS alpha+56(FP), X0
+	MOVQ         c+40(FP), AX
+	MOVQ         cs+48(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         add+64(FP), DX
+	TESTQ        DX, DX
+	VHADDPS      X2, X1, X1
+	VHADDPS      X4, X3, X3
+	VHADDPS      X3, X1, X1
+	VMULPS       X0, X1, X1
+	JE           store0
+	VADDPS       (AX), X1, X1
+
+store0:
+	VMOVUPS X1, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPS X6, X5, X5
+	VHADDPS X8, X7, X7
+	VHADDPS X7, X5, X5
+	VMULPS  X0, X5, X5
+	JE      store1
+	VADDPS  (AX), X5, X5
+
+store1:
+	VMOVUPS X5, (AX)
+	VZEROUPPER
+	RET
+
+// func f32AVX2Dot2x1(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+// Requires: AVX, FMA3
+TEXT ·f32AVX2Dot2x1(SB), NOSPLIT, $0-72
+	MOVQ    k+0(FP), AX
+	MOVQ    AX, CX
+	ANDQ    $0x07, CX
+	SHRQ    $0x03, AX
+	LEAQ    laneMask<>+0(SB), DX
+	MOVQ    $0x00000008, BX
+	SUBQ    CX, BX
+	VMOVUPS (DX)(BX*4), Y0
+	MOVQ    as+16(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    bs+32(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    a+8(FP), BX
+	MOVQ    b+24(FP), SI
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	SUBQ    $0x02, AX
+	JL      rest
+
+loop:
+	VMOVUPS     (SI), Y5
+	VMOVUPS     (BX), Y6
+	VFMADD231PS Y5, Y6, Y1
+	VMOVUPS     (BX)(DX*1), Y6
+	VFMADD231PS Y5, Y6, Y2
+	VMOVUPS     32(SI), Y5
+	VMOVUPS     32(BX), Y6
+	VFMADD231PS Y5, Y6, Y3
+	VMOVUPS     32(BX)(DX*1), Y6
+	VFMADD231PS Y5, Y6, Y4
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, SI
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPS     (SI), Y5
+	VMOVUPS     (BX), Y6
+	VFMADD231PS Y5, Y6, Y1
+	VMOVUPS     (BX)(DX*1), Y6
+	VFMADD231PS Y5, Y6, Y2
+	ADDQ        $0x20, BX
+	ADDQ        $0x20, SI
+
+tail:
+	TESTQ       CX, CX
+	JE          finish
+	VMASKMOVPS  (SI), Y0, Y5
+	VMASKMOVPS  (BX), Y0, Y6
+	VFMADD231PS Y5, Y6, Y3
+	VMASKMOVPS  (BX)(DX*1), Y0, Y0
+	VFMADD231PS Y5, Y0, Y4
+
+finish:
+	VADDPS       Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VADDPS       Y4, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VBROADCASTSS alpha+56(FP), X0
+	MOVQ         c+40(FP), AX
+	MOVQ         cs+48(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         add+64(FP), DX
+	TESTQ        DX, DX
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VMULSS       X0, X1, X1
+	JE           store0
+	VADDSS       (AX), X1, X1
+
+store0:
+	VMOVSS  X1, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPS X2, X2, X2
+	VHADDPS X2, X2, X2
+	VMULSS  X0, X2, X2
+	JE      store1
+	VADDSS  (AX), X2, X2
+
+store1:
+	VMOVSS X2, (AX)
+	VZEROUPPER
+	RET
+
+// func f32AVX2Dot1x4(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+// Requires: AVX, FMA3
+TEXT ·f32AVX2Dot1x4(SB), NOSPLIT, $0-72
+	MOVQ    k+0(FP), AX
+	MOVQ    AX, CX
+	ANDQ    $0x07, CX
+	SHRQ    $0x03, AX
+	LEAQ    laneMask<>+0(SB), DX
+	MOVQ    $0x00000008, BX
+	SUBQ    CX, BX
+	VMOVUPS (DX)(BX*4), Y0
+	MOVQ    as+16(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    bs+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    a+8(FP), SI
+	MOVQ    b+24(FP), DI
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	SUBQ    $0x02, AX
+	JL      rest
+
+loop:
+	VMOVUPS     (DI), Y9
+	VMOVUPS     (DI)(DX*1), Y10
+	VMOVUPS     (DI)(DX*2), Y11
+	VMOVUPS     (DI)(BX*1), Y12
+	VMOVUPS     (SI), Y13
+	VFMADD231PS Y9, Y13, Y1
+	VFMADD231PS Y10, Y13, Y2
+	VFMADD231PS Y11, Y13, Y3
+	VFMADD231PS Y12, Y13, Y4
+	VMOVUPS     32(DI), Y9
+	VMOVUPS     32(DI)(DX*1), Y10
+	VMOVUPS     32(DI)(DX*2), Y11
+	VMOVUPS     32(DI)(BX*1), Y12
+	VMOVUPS     32(SI), Y13
+	VFMADD231PS Y9, Y13, Y5
+	VFMADD231PS Y10, Y13, Y6
+	VFMADD231PS Y11, Y13, Y7
+	VFMADD231PS Y12, Y13, Y8
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, DI
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPS     (DI), Y9
+	VMOVUPS     (DI)(DX*1), Y10
+	VMOVUPS     (DI)(DX*2), Y11
+	VMOVUPS     (DI)(BX*1), Y12
+	VMOVUPS     (SI), Y13
+	VFMADD231PS Y9, Y13, Y1
+	VFMADD231PS Y10, Y13, Y2
+	VFMADD231PS Y11, Y13, Y3
+	VFMADD231PS Y12, Y13, Y4
+	ADDQ        $0x20, SI
+	ADDQ        $0x20, DI
+
+tail:
+	TESTQ       CX, CX
+	JE          finish
+	VMASKMOVPS  (DI), Y0, Y9
+	VMASKMOVPS  (DI)(DX*1), Y0, Y10
+	VMASKMOVPS  (DI)(DX*2), Y0, Y11
+	VMASKMOVPS  (DI)(BX*1), Y0, Y12
+	VMASKMOVPS  (SI), Y0, Y0
+	VFMADD231PS Y9, Y0, Y5
+	VFMADD231PS Y10, Y0, Y6
+	VFMADD231PS Y11, Y0, Y7
+	VFMADD231PS Y12, Y0, Y8
+
+finish:
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X3
+	VADDPS       Y8, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VBROADCASTSS alpha+56(FP), X0
+	MOVQ         c+40(FP), AX
+	MOVQ         cs+48(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         add+64(FP), CX
+	TESTQ        CX, CX
+	VHADDPS      X2, X1, X1
+	VHADDPS      X4, X3, X3
+	VHADDPS      X3, X1, X1
+	VMULPS       X0, X1, X1
+	JE           store0
+	VADDPS       (AX), X1, X1
+
+store0:
+	VMOVUPS X1, (AX)
+	VZEROUPPER
+	RET
+
+// func f32AVX2Dot1x1(k int, a *float32, as int, b *float32, bs int, c *float32, cs int, alpha float32, add int)
+// Requires: AVX, FMA3
+TEXT ·f32AVX2Dot1x1(SB), NOSPLIT, $0-72
+	MOVQ    k+0(FP), AX
+	MOVQ    AX, CX
+	ANDQ    $0x07, CX
+	SHRQ    $0x03, AX
+	LEAQ    laneMask<>+0(SB), DX
+	MOVQ    $0x00000008, BX
+	SUBQ    CX, BX
+	VMOVUPS (DX)(BX*4), Y0
+	MOVQ    as+16(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    bs+32(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    a+8(FP), DX
+	MOVQ    b+24(FP), BX
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	SUBQ    $0x02, AX
+	JL      rest
+
+loop:
+	VMOVUPS     (BX), Y3
+	VMOVUPS     (DX), Y4
+	VFMADD231PS Y3, Y4, Y1
+	VMOVUPS     32(BX), Y3
+	VMOVUPS     32(DX), Y4
+	VFMADD231PS Y3, Y4, Y2
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPS     (BX), Y3
+	VMOVUPS     (DX), Y4
+	VFMADD231PS Y3, Y4, Y1
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, BX
+
+tail:
+	TESTQ       CX, CX
+	JE          finish
+	VMASKMOVPS  (BX), Y0, Y3
+	VMASKMOVPS  (DX), Y0, Y0
+	VFMADD231PS Y3, Y0, Y2
+
+finish:
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VBROADCASTSS alpha+56(FP), X0
+	MOVQ         c+40(FP), AX
+	MOVQ         cs+48(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         add+64(FP), CX
+	TESTQ        CX, CX
+	VHADDPS      X1, X1, X1
+	VHADDPS      X1, X1, X1
+	VMULSS       X0, X1, X1
+	JE           store0
+	VADDSS       (AX), X1, X1
+
+store0:
+	VMOVSS X1, (AX)
+	VZEROUPPER
+	RET
+
+// func f32AVX2Axpy8(n int, x *float32, xs int, b *float32, bs int, c *float32, alpha float32, add int)
+// Requires: AVX, FMA3
+TEXT ·f32AVX2Axpy8(SB), NOSPLIT, $0-64
+	MOVQ         n+0(FP), AX
+	MOVQ         AX, CX
+	ANDQ         $0x07, CX
+	SHRQ         $0x03, AX
+	LEAQ         laneMask<>+0(SB), DX
+	MOVQ         $0x00000008, BX
+	SUBQ         CX, BX
+	VMOVUPS      (DX)(BX*4), Y0
+	MOVQ         xs+16(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         bs+32(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         x+8(FP), SI
+	LEAQ         (SI)(DX*2), DI
+	LEAQ         (DI)(DX*4), DI
+	LEAQ         (DX)(DX*2), R8
+	LEAQ         (DX)(DX*4), R9
+	VBROADCASTSS alpha+48(FP), Y1
+	VBROADCASTSS (SI), Y2
+	VMULPS       Y1, Y2, Y2
+	VBROADCASTSS (SI)(DX*1), Y3
+	VMULPS       Y1, Y3, Y3
+	VBROADCASTSS (SI)(DX*2), Y4
+	VMULPS       Y1, Y4, Y4
+	VBROADCASTSS (SI)(R8*1), Y5
+	VMULPS       Y1, Y5, Y5
+	VBROADCASTSS (SI)(DX*4), Y6
+	VMULPS       Y1, Y6, Y6
+	VBROADCASTSS (SI)(R9*1), Y7
+	VMULPS       Y1, Y7, Y7
+	VBROADCASTSS (DI), Y8
+	VMULPS       Y1, Y8, Y8
+	VBROADCASTSS (DI)(DX*1), Y9
+	VMULPS       Y1, Y9, Y9
+	MOVQ         b+24(FP), DX
+	LEAQ         (DX)(BX*2), SI
+	LEAQ         (SI)(BX*4), SI
+	LEAQ         (BX)(BX*2), DI
+	LEAQ         (BX)(BX*4), R8
+	MOVQ         c+40(FP), R9
+	MOVQ         add+56(FP), R10
+	TESTQ        AX, AX
+	JE           rest
+
+loop:
+	VXORPS  Y1, Y1, Y1
+	TESTQ   R10, R10
+	JE      whole
+	VMOVUPS (R9), Y1
+
+whole:
+	VXORPS      Y10, Y10, Y10
+	VFMADD231PS (DX), Y2, Y1
+	VFMADD231PS (DX)(BX*1), Y3, Y10
+	VFMADD231PS (DX)(BX*2), Y4, Y1
+	VFMADD231PS (DX)(DI*1), Y5, Y10
+	VFMADD231PS (DX)(BX*4), Y6, Y1
+	VFMADD231PS (DX)(R8*1), Y7, Y10
+	VFMADD231PS (SI), Y8, Y1
+	VFMADD231PS (SI)(BX*1), Y9, Y10
+	VADDPS      Y10, Y1, Y1
+	VMOVUPS     Y1, (R9)
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, SI
+	ADDQ        $0x20, R9
+	DECQ        AX
+	JNE         loop
+
+rest:
+	TESTQ      CX, CX
+	JE         finish
+	VXORPS     Y1, Y1, Y1
+	TESTQ      R10, R10
+	JE         part
+	VMASKMOVPS (R9), Y0, Y1
+
+part:
+	VXORPS      Y10, Y10, Y10
+	VMASKMOVPS  (DX), Y0, Y11
+	VFMADD231PS Y11, Y2, Y1
+	VMASKMOVPS  (DX)(BX*1), Y0, Y2
+	VFMADD231PS Y2, Y3, Y10
+	VMASKMOVPS  (DX)(BX*2), Y0, Y2
+	VFMADD231PS Y2, Y4, Y1
+	VMASKMOVPS  (DX)(DI*1), Y0, Y2
+	VFMADD231PS Y2, Y5, Y10
+	VMASKMOVPS  (DX)(BX*4), Y0, Y2
+	VFMADD231PS Y2, Y6, Y1
+	VMASKMOVPS  (DX)(R8*1), Y0, Y2
+	VFMADD231PS Y2, Y7, Y10
+	VMASKMOVPS  (SI), Y0, Y2
+	VFMADD231PS Y2, Y8, Y1
+	VMASKMOVPS  (SI)(BX*1), Y0, Y2
+	VFMADD231PS Y2, Y9, Y10
+	VADDPS      Y10, Y1, Y1
+	CMPQ        CX, $0x08
+	JNE         partmasked
+	VMOVUPS     Y1, (R9)
+	JMP         partdone
+
+partmasked:
+	VMASKMOVPS Y1, Y0, (R9)
+
+partdone:
+finish:
+	VZEROUPPER
+	RET
+
+// func f32AVX2Axpy1(n int, x *float32, xs int, b *float32, bs int, c *float32, alpha float32, add int)
+// Requires: AVX, FMA3
+TEXT ·f32AVX2Axpy1(SB), NOSPLIT, $0-64
+	MOVQ         n+0(FP), AX
+	MOVQ         AX, CX
+	ANDQ         $0x07, CX
+	SHRQ         $0x03, AX
+	LEAQ         laneMask<>+0(SB), DX
+	MOVQ         $0x00000008, BX
+	SUBQ         CX, BX
+	VMOVUPS      (DX)(BX*4), Y0
+	MOVQ         xs+16(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         bs+32(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         x+8(FP), DX
+	VBROADCASTSS alpha+48(FP), Y1
+	VBROADCASTSS (DX), Y2
+	VMULPS       Y1, Y2, Y2
+	MOVQ         b+24(FP), DX
+	MOVQ         c+40(FP), BX
+	MOVQ         add+56(FP), SI
+	TESTQ        AX, AX
+	JE           rest
+
+loop:
+	VXORPS  Y1, Y1, Y1
+	TESTQ   SI, SI
+	JE      whole
+	VMOVUPS (BX), Y1
+
+whole:
+	VXORPS      Y3, Y3, Y3
+	VFMADD231PS (DX), Y2, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVUPS     Y1, (BX)
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, BX
+	DECQ        AX
+	JNE         loop
+
+rest:
+	TESTQ      CX, CX
+	JE         finish
+	VXORPS     Y1, Y1, Y1
+	TESTQ      SI, SI
+	JE         part
+	VMASKMOVPS (BX), Y0, Y1
+
+part:
+	VXORPS      Y3, Y3, Y3
+	VMASKMOVPS  (DX), Y0, Y4
+	VFMADD231PS Y4, Y2, Y1
+	VADDPS      Y3, Y1, Y1
+	CMPQ        CX, $0x08
+	JNE         partmasked
+	VMOVUPS     Y1, (BX)
+	JMP         partdone
+
+partmasked:
+	VMASKMOVPS Y1, Y0, (BX)
+
+partdone:
+finish:
+	VZEROUPPER
+	RET
+
+// func f32AVX2Inner(n int, a *float32, b *float32) (sum float64)
+// Requires: AVX, FMA3, SSE2
+TEXT ·f32AVX2Inner(SB), NOSPLIT, $0-32
+	MOVQ   n+0(FP), AX
+	MOVQ   a+8(FP), CX
+	MOVQ   b+16(FP), DX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+loop:
+	VCVTPS2PD    (CX), Y8
+	VCVTPS2PD    (DX), Y9
+	VFMADD231PD  Y9, Y8, Y0
+	VCVTPS2PD    16(CX), Y8
+	VCVTPS2PD    16(DX), Y9
+	VFMADD231PD  Y9, Y8, Y1
+	VCVTPS2PD    32(CX), Y8
+	VCVTPS2PD    32(DX), Y9
+	VFMADD231PD  Y9, Y8, Y2
+	VCVTPS2PD    48(CX), Y8
+	VCVTPS2PD    48(DX), Y9
+	VFMADD231PD  Y9, Y8, Y3
+	VCVTPS2PD    64(CX), Y8
+	VCVTPS2PD    64(DX), Y9
+	VFMADD231PD  Y9, Y8, Y4
+	VCVTPS2PD    80(CX), Y8
+	VCVTPS2PD    80(DX), Y9
+	VFMADD231PD  Y9, Y8, Y5
+	VCVTPS2PD    96(CX), Y8
+	VCVTPS2PD    96(DX), Y9
+	VFMADD231PD  Y9, Y8, Y6
+	VCVTPS2PD    112(CX), Y8
+	VCVTPS2PD    112(DX), Y9
+	VFMADD231PD  Y9, Y8, Y7
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x20, AX
+	JNE          loop
+	VADDPD       Y4, Y0, Y0
+	VADDPD       Y5, Y1, Y1
+	VADDPD       Y6, Y2, Y2
+	VADDPD       Y7, Y3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VHADDPD      X0, X0, X0
+	MOVSD        X0, sum+24(FP)
+	VZEROUPPER
+	RET
+
+// func f32AVX2Transpose(k int, src *float32, ss int, dst *float32, ds int)
+// Requires: AVX
+TEXT ·f32AVX2Transpose(SB), NOSPLIT, $0-40
+	MOVQ k+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ dst+24(FP), DX
+	MOVQ ss+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ ds+32(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (CX)(BX*2), DI
+	LEAQ (DI)(BX*4), DI
+	LEAQ (BX)(BX*2), R8
+	LEAQ (BX)(BX*4), R9
+
+loop:
+	VMOVUPS    (CX), Y0
+	VMOVUPS    (CX)(BX*1), Y1
+	VMOVUPS    (CX)(BX*2), Y2
+	VMOVUPS    (CX)(R8*1), Y3
+	VMOVUPS    (CX)(BX*4), Y4
+	VMOVUPS    (CX)(R9*1), Y5
+	VMOVUPS    (DI), Y6
+	VMOVUPS    (DI)(BX*1), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKLPS  Y3, Y2, Y1
+	VUNPCKHPS  Y3, Y2, Y2
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKLPS  Y7, Y6, Y5
+	VUNPCKHPS  Y7, Y6, Y6
+	VSHUFPS    $0x44, Y1, Y8, Y7
+	VSHUFPS    $0xee, Y1, Y8, Y1
+	VSHUFPS    $0x44, Y2, Y0, Y8
+	VSHUFPS    $0xee, Y2, Y0, Y0
+	VSHUFPS    $0x44, Y5, Y3, Y2
+	VSHUFPS    $0xee, Y5, Y3, Y3
+	VSHUFPS    $0x44, Y6, Y4, Y5
+	VSHUFPS    $0xee, Y6, Y4, Y4
+	VPERM2F128 $0x20, Y2, Y7, Y6
+	VPERM2F128 $0x20, Y3, Y1, Y9
+	VPERM2F128 $0x20, Y5, Y8, Y10
+	VPERM2F128 $0x20, Y4, Y0, Y11
+	VPERM2F128 $0x31, Y2, Y7, Y2
+	VPERM2F128 $0x31, Y3, Y1, Y1
+	VPERM2F128 $0x31, Y5, Y8, Y3
+	VPERM2F128 $0x31, Y4, Y0, Y0
+	VMOVUPS    Y6, (DX)
+	ADDQ       SI, DX
+	VMOVUPS    Y9, (DX)
+	ADDQ       SI, DX
+	VMOVUPS    Y10, (DX)
+	ADDQ       SI, DX
+	VMOVUPS    Y11, (DX)
+	ADDQ       SI, DX
+	VMOVUPS    Y2, (DX)
+	ADDQ       SI, DX
+	VMOVUPS    Y1, (DX)
+	ADDQ       SI, DX
+	VMOVUPS    Y3, (DX)
+	ADDQ       SI, DX
+	VMOVUPS    Y0, (DX)
+	ADDQ       SI, DX
+	ADDQ       $0x20, CX
+	ADDQ       $0x20, DI
+	SUBQ       $0x08, AX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -5886,6 +7566,994 @@ overwrite:
 	VZEROUPPER
 	RET
 
+// func f64AVX512Dot4x4(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f64AVX512Dot4x4(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x07, DX
+	SHRQ   $0x03, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   bs+32(FP), BX
+	SHLQ   $0x03, BX
+	LEAQ   (CX)(CX*2), SI
+	LEAQ   (BX)(BX*2), DI
+	MOVQ   a+8(FP), R8
+	MOVQ   b+24(FP), R9
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Z14, Z14, Z14
+	VPXORQ Z15, Z15, Z15
+	SUBQ   $0x01, AX
+	JL     rest
+
+loop:
+	VMOVUPD     (R9), Z16
+	VMOVUPD     (R9)(BX*1), Z17
+	VMOVUPD     (R9)(BX*2), Z18
+	VMOVUPD     (R9)(DI*1), Z19
+	VMOVUPD     (R8), Z20
+	VFMADD231PD Z16, Z20, Z0
+	VFMADD231PD Z17, Z20, Z1
+	VFMADD231PD Z18, Z20, Z2
+	VFMADD231PD Z19, Z20, Z3
+	VMOVUPD     (R8)(CX*1), Z20
+	VFMADD231PD Z16, Z20, Z4
+	VFMADD231PD Z17, Z20, Z5
+	VFMADD231PD Z18, Z20, Z6
+	VFMADD231PD Z19, Z20, Z7
+	VMOVUPD     (R8)(CX*2), Z20
+	VFMADD231PD Z16, Z20, Z8
+	VFMADD231PD Z17, Z20, Z9
+	VFMADD231PD Z18, Z20, Z10
+	VFMADD231PD Z19, Z20, Z11
+	VMOVUPD     (R8)(SI*1), Z20
+	VFMADD231PD Z16, Z20, Z12
+	VFMADD231PD Z17, Z20, Z13
+	VFMADD231PD Z18, Z20, Z14
+	VFMADD231PD Z19, Z20, Z15
+	ADDQ        $0x40, R8
+	ADDQ        $0x40, R9
+	SUBQ        $0x01, AX
+	JGE         loop
+
+rest:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPD.Z   (R9), K1, Z16
+	VMOVUPD.Z   (R9)(BX*1), K1, Z17
+	VMOVUPD.Z   (R9)(BX*2), K1, Z18
+	VMOVUPD.Z   (R9)(DI*1), K1, Z19
+	VMOVUPD.Z   (R8), K1, Z20
+	VFMADD231PD Z16, Z20, Z0
+	VFMADD231PD Z17, Z20, Z1
+	VFMADD231PD Z18, Z20, Z2
+	VFMADD231PD Z19, Z20, Z3
+	VMOVUPD.Z   (R8)(CX*1), K1, Z20
+	VFMADD231PD Z16, Z20, Z4
+	VFMADD231PD Z17, Z20, Z5
+	VFMADD231PD Z18, Z20, Z6
+	VFMADD231PD Z19, Z20, Z7
+	VMOVUPD.Z   (R8)(CX*2), K1, Z20
+	VFMADD231PD Z16, Z20, Z8
+	VFMADD231PD Z17, Z20, Z9
+	VFMADD231PD Z18, Z20, Z10
+	VFMADD231PD Z19, Z20, Z11
+	VMOVUPD.Z   (R8)(SI*1), K1, Z20
+	VFMADD231PD Z16, Z20, Z12
+	VFMADD231PD Z17, Z20, Z13
+	VFMADD231PD Z18, Z20, Z14
+	VFMADD231PD Z19, Z20, Z15
+
+finish:
+	VEXTRACTF64X4 $0x01, Z0, Y16
+	VADDPD        Y16, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X16
+	VADDPD        X16, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y16
+	VADDPD        Y16, Y1, Y1
+	VEXTRACTF64X2 $0x01, Y1, X16
+	VADDPD        X16, X1, X1
+	VEXTRACTF64X4 $0x01, Z2, Y16
+	VADDPD        Y16, Y2, Y2
+	VEXTRACTF64X2 $0x01, Y2, X16
+	VADDPD        X16, X2, X2
+	VEXTRACTF64X4 $0x01, Z3, Y16
+	VADDPD        Y16, Y3, Y3
+	VEXTRACTF64X2 $0x01, Y3, X16
+	VADDPD        X16, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y16
+	VADDPD        Y16, Y4, Y4
+	VEXTRACTF64X2 $0x01, Y4, X16
+	VADDPD        X16, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y16
+	VADDPD        Y16, Y5, Y5
+	VEXTRACTF64X2 $0x01, Y5, X16
+	VADDPD        X16, X5, X5
+	VEXTRACTF64X4 $0x01, Z6, Y16
+	VADDPD        Y16, Y6, Y6
+	VEXTRACTF64X2 $0x01, Y6, X16
+	VADDPD        X16, X6, X6
+	VEXTRACTF64X4 $0x01, Z7, Y16
+	VADDPD        Y16, Y7, Y7
+	VEXTRACTF64X2 $0x01, Y7, X16
+	VADDPD        X16, X7, X7
+	VEXTRACTF64X4 $0x01, Z8, Y16
+	VADDPD        Y16, Y8, Y8
+	VEXTRACTF64X2 $0x01, Y8, X16
+	VADDPD        X16, X8, X8
+	VEXTRACTF64X4 $0x01, Z9, Y16
+	VADDPD        Y16, Y9, Y9
+	VEXTRACTF64X2 $0x01, Y9, X16
+	VADDPD        X16, X9, X9
+	VEXTRACTF64X4 $0x01, Z10, Y16
+	VADDPD        Y16, Y10, Y10
+	VEXTRACTF64X2 $0x01, Y10, X16
+	VADDPD        X16, X10, X10
+	VEXTRACTF64X4 $0x01, Z11, Y16
+	VADDPD        Y16, Y11, Y11
+	VEXTRACTF64X2 $0x01, Y11, X16
+	VADDPD        X16, X11, X11
+	VEXTRACTF64X4 $0x01, Z12, Y16
+	VADDPD        Y16, Y12, Y12
+	VEXTRACTF64X2 $0x01, Y12, X16
+	VADDPD        X16, X12, X12
+	VEXTRACTF64X4 $0x01, Z13, Y16
+	VADDPD        Y16, Y13, Y13
+	VEXTRACTF64X2 $0x01, Y13, X16
+	VADDPD        X16, X13, X13
+	VEXTRACTF64X4 $0x01, Z14, Y16
+	VADDPD        Y16, Y14, Y14
+	VEXTRACTF64X2 $0x01, Y14, X16
+	VADDPD        X16, X14, X14
+	VEXTRACTF64X4 $0x01, Z15, Y16
+	VADDPD        Y16, Y15, Y15
+	VEXTRACTF64X2 $0x01, Y15, X16
+	VADDPD        X16, X15, X15
+	VMOVDDUP      alpha+56(FP), X16
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x03, CX
+	MOVQ          add+64(FP), DX
+	TESTQ         DX, DX
+	VHADDPD       X1, X0, X0
+	VHADDPD       X3, X2, X2
+	VMULPD        X16, X0, X0
+	VMULPD        X16, X2, X2
+	JE            store0
+	VADDPD        (AX), X0, X0
+	VADDPD        16(AX), X2, X2
+
+store0:
+	VMOVUPD X0, (AX)
+	VMOVUPD X2, 16(AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPD X5, X4, X4
+	VHADDPD X7, X6, X6
+	VMULPD  X16, X4, X4
+	VMULPD  X16, X6, X6
+	JE      store1
+	VADDPD  (AX), X4, X4
+	VADDPD  16(AX), X6, X6
+
+store1:
+	VMOVUPD X4, (AX)
+	VMOVUPD X6, 16(AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPD X9, X8, X8
+	VHADDPD X11, X10, X10
+	VMULPD  X16, X8, X8
+	VMULPD  X16, X10, X10
+	JE      store2
+	VADDPD  (AX), X8, X8
+	VADDPD  16(AX), X10, X10
+
+store2:
+	VMOVUPD X8, (AX)
+	VMOVUPD X10, 16(AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPD X13, X12, X12
+	VHADDPD X15, X14, X14
+	VMULPD  X16, X12, X12
+	VMULPD  X16, X14, X14
+	JE      store3
+	VADDPD  (AX), X12, X12
+	VADDPD  16(AX), X14, X14
+
+store3:
+	VMOVUPD X12, (AX)
+	VMOVUPD X14, 16(AX)
+	VZEROUPPER
+	RET
+
+// func f64AVX512Dot4x1(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f64AVX512Dot4x1(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x07, DX
+	SHRQ   $0x03, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   bs+32(FP), BX
+	SHLQ   $0x03, BX
+	LEAQ   (CX)(CX*2), BX
+	MOVQ   a+8(FP), SI
+	MOVQ   b+24(FP), DI
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	SUBQ   $0x02, AX
+	JL     rest
+
+loop:
+	VMOVUPD     (DI), Z8
+	VMOVUPD     (SI), Z9
+	VFMADD231PD Z8, Z9, Z0
+	VMOVUPD     (SI)(CX*1), Z9
+	VFMADD231PD Z8, Z9, Z1
+	VMOVUPD     (SI)(CX*2), Z9
+	VFMADD231PD Z8, Z9, Z2
+	VMOVUPD     (SI)(BX*1), Z9
+	VFMADD231PD Z8, Z9, Z3
+	VMOVUPD     64(DI), Z8
+	VMOVUPD     64(SI), Z9
+	VFMADD231PD Z8, Z9, Z4
+	VMOVUPD     64(SI)(CX*1), Z9
+	VFMADD231PD Z8, Z9, Z5
+	VMOVUPD     64(SI)(CX*2), Z9
+	VFMADD231PD Z8, Z9, Z6
+	VMOVUPD     64(SI)(BX*1), Z9
+	VFMADD231PD Z8, Z9, Z7
+	ADDQ        $0x80, SI
+	ADDQ        $0x80, DI
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPD     (DI), Z8
+	VMOVUPD     (SI), Z9
+	VFMADD231PD Z8, Z9, Z0
+	VMOVUPD     (SI)(CX*1), Z9
+	VFMADD231PD Z8, Z9, Z1
+	VMOVUPD     (SI)(CX*2), Z9
+	VFMADD231PD Z8, Z9, Z2
+	VMOVUPD     (SI)(BX*1), Z9
+	VFMADD231PD Z8, Z9, Z3
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, DI
+
+tail:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPD.Z   (DI), K1, Z8
+	VMOVUPD.Z   (SI), K1, Z9
+	VFMADD231PD Z8, Z9, Z4
+	VMOVUPD.Z   (SI)(CX*1), K1, Z9
+	VFMADD231PD Z8, Z9, Z5
+	VMOVUPD.Z   (SI)(CX*2), K1, Z9
+	VFMADD231PD Z8, Z9, Z6
+	VMOVUPD.Z   (SI)(BX*1), K1, Z9
+	VFMADD231PD Z8, Z9, Z7
+
+finish:
+	VADDPD        Z4, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPD        Y4, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X4
+	VADDPD        X4, X0, X0
+	VADDPD        Z5, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPD        Y4, Y1, Y1
+	VEXTRACTF64X2 $0x01, Y1, X4
+	VADDPD        X4, X1, X1
+	VADDPD        Z6, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPD        Y4, Y2, Y2
+	VEXTRACTF64X2 $0x01, Y2, X4
+	VADDPD        X4, X2, X2
+	VADDPD        Z7, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPD        Y4, Y3, Y3
+	VEXTRACTF64X2 $0x01, Y3, X4
+	VADDPD        X4, X3, X3
+	VMOVDDUP      alpha+56(FP), X4
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x03, CX
+	MOVQ          add+64(FP), DX
+	TESTQ         DX, DX
+	VHADDPD       X0, X0, X0
+	VMULSD        X4, X0, X0
+	JE            store0
+	VADDSD        (AX), X0, X0
+
+store0:
+	VMOVSD  X0, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPD X1, X1, X1
+	VMULSD  X4, X1, X1
+	JE      store1
+	VADDSD  (AX), X1, X1
+
+store1:
+	VMOVSD  X1, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPD X2, X2, X2
+	VMULSD  X4, X2, X2
+	JE      store2
+	VADDSD  (AX), X2, X2
+
+store2:
+	VMOVSD  X2, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPD X3, X3, X3
+	VMULSD  X4, X3, X3
+	JE      store3
+	VADDSD  (AX), X3, X3
+
+store3:
+	VMOVSD X3, (AX)
+	VZEROUPPER
+	RET
+
+// func f64AVX512Dot2x4(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f64AVX512Dot2x4(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x07, DX
+	SHRQ   $0x03, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   bs+32(FP), BX
+	SHLQ   $0x03, BX
+	LEAQ   (BX)(BX*2), SI
+	MOVQ   a+8(FP), DI
+	MOVQ   b+24(FP), R8
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	SUBQ   $0x01, AX
+	JL     rest
+
+loop:
+	VMOVUPD     (R8), Z8
+	VMOVUPD     (R8)(BX*1), Z9
+	VMOVUPD     (R8)(BX*2), Z10
+	VMOVUPD     (R8)(SI*1), Z11
+	VMOVUPD     (DI), Z12
+	VFMADD231PD Z8, Z12, Z0
+	VFMADD231PD Z9, Z12, Z1
+	VFMADD231PD Z10, Z12, Z2
+	VFMADD231PD Z11, Z12, Z3
+	VMOVUPD     (DI)(CX*1), Z12
+	VFMADD231PD Z8, Z12, Z4
+	VFMADD231PD Z9, Z12, Z5
+	VFMADD231PD Z10, Z12, Z6
+	VFMADD231PD Z11, Z12, Z7
+	ADDQ        $0x40, DI
+	ADDQ        $0x40, R8
+	SUBQ        $0x01, AX
+	JGE         loop
+
+rest:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPD.Z   (R8), K1, Z8
+	VMOVUPD.Z   (R8)(BX*1), K1, Z9
+	VMOVUPD.Z   (R8)(BX*2), K1, Z10
+	VMOVUPD.Z   (R8)(SI*1), K1, Z11
+	VMOVUPD.Z   (DI), K1, Z12
+	VFMADD231PD Z8, Z12, Z0
+	VFMADD231PD Z9, Z12, Z1
+	VFMADD231PD Z10, Z12, Z2
+	VFMADD231PD Z11, Z12, Z3
+	VMOVUPD.Z   (DI)(CX*1), K1, Z12
+	VFMADD231PD Z8, Z12, Z4
+	VFMADD231PD Z9, Z12, Z5
+	VFMADD231PD Z10, Z12, Z6
+	VFMADD231PD Z11, Z12, Z7
+
+finish:
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPD        Y8, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X8
+	VADDPD        X8, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y8
+	VADDPD        Y8, Y1, Y1
+	VEXTRACTF64X2 $0x01, Y1, X8
+	VADDPD        X8, X1, X1
+	VEXTRACTF64X4 $0x01, Z2, Y8
+	VADDPD        Y8, Y2, Y2
+	VEXTRACTF64X2 $0x01, Y2, X8
+	VADDPD        X8, X2, X2
+	VEXTRACTF64X4 $0x01, Z3, Y8
+	VADDPD        Y8, Y3, Y3
+	VEXTRACTF64X2 $0x01, Y3, X8
+	VADDPD        X8, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y8
+	VADDPD        Y8, Y4, Y4
+	VEXTRACTF64X2 $0x01, Y4, X8
+	VADDPD        X8, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y8
+	VADDPD        Y8, Y5, Y5
+	VEXTRACTF64X2 $0x01, Y5, X8
+	VADDPD        X8, X5, X5
+	VEXTRACTF64X4 $0x01, Z6, Y8
+	VADDPD        Y8, Y6, Y6
+	VEXTRACTF64X2 $0x01, Y6, X8
+	VADDPD        X8, X6, X6
+	VEXTRACTF64X4 $0x01, Z7, Y8
+	VADDPD        Y8, Y7, Y7
+	VEXTRACTF64X2 $0x01, Y7, X8
+	VADDPD        X8, X7, X7
+	VMOVDDUP      alpha+56(FP), X8
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x03, CX
+	MOVQ          add+64(FP), DX
+	TESTQ         DX, DX
+	VHADDPD       X1, X0, X0
+	VHADDPD       X3, X2, X2
+	VMULPD        X8, X0, X0
+	VMULPD        X8, X2, X2
+	JE            store0
+	VADDPD        (AX), X0, X0
+	VADDPD        16(AX), X2, X2
+
+store0:
+	VMOVUPD X0, (AX)
+	VMOVUPD X2, 16(AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPD X5, X4, X4
+	VHADDPD X7, X6, X6
+	VMULPD  X8, X4, X4
+	VMULPD  X8, X6, X6
+	JE      store1
+	VADDPD  (AX), X4, X4
+	VADDPD  16(AX), X6, X6
+
+store1:
+	VMOVUPD X4, (AX)
+	VMOVUPD X6, 16(AX)
+	VZEROUPPER
+	RET
+
+// func f64AVX512Dot2x1(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f64AVX512Dot2x1(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x07, DX
+	SHRQ   $0x03, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   bs+32(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   a+8(FP), BX
+	MOVQ   b+24(FP), SI
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	SUBQ   $0x02, AX
+	JL     rest
+
+loop:
+	VMOVUPD     (SI), Z4
+	VMOVUPD     (BX), Z5
+	VFMADD231PD Z4, Z5, Z0
+	VMOVUPD     (BX)(CX*1), Z5
+	VFMADD231PD Z4, Z5, Z1
+	VMOVUPD     64(SI), Z4
+	VMOVUPD     64(BX), Z5
+	VFMADD231PD Z4, Z5, Z2
+	VMOVUPD     64(BX)(CX*1), Z5
+	VFMADD231PD Z4, Z5, Z3
+	ADDQ        $0x80, BX
+	ADDQ        $0x80, SI
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPD     (SI), Z4
+	VMOVUPD     (BX), Z5
+	VFMADD231PD Z4, Z5, Z0
+	VMOVUPD     (BX)(CX*1), Z5
+	VFMADD231PD Z4, Z5, Z1
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, SI
+
+tail:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPD.Z   (SI), K1, Z4
+	VMOVUPD.Z   (BX), K1, Z5
+	VFMADD231PD Z4, Z5, Z2
+	VMOVUPD.Z   (BX)(CX*1), K1, Z5
+	VFMADD231PD Z4, Z5, Z3
+
+finish:
+	VADDPD        Z2, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPD        Y2, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X2
+	VADDPD        X2, X0, X0
+	VADDPD        Z3, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VADDPD        Y2, Y1, Y1
+	VEXTRACTF64X2 $0x01, Y1, X2
+	VADDPD        X2, X1, X1
+	VMOVDDUP      alpha+56(FP), X2
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x03, CX
+	MOVQ          add+64(FP), DX
+	TESTQ         DX, DX
+	VHADDPD       X0, X0, X0
+	VMULSD        X2, X0, X0
+	JE            store0
+	VADDSD        (AX), X0, X0
+
+store0:
+	VMOVSD  X0, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPD X1, X1, X1
+	VMULSD  X2, X1, X1
+	JE      store1
+	VADDSD  (AX), X1, X1
+
+store1:
+	VMOVSD X1, (AX)
+	VZEROUPPER
+	RET
+
+// func f64AVX512Dot1x4(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f64AVX512Dot1x4(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x07, DX
+	SHRQ   $0x03, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   bs+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (CX)(CX*2), BX
+	MOVQ   a+8(FP), SI
+	MOVQ   b+24(FP), DI
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	SUBQ   $0x02, AX
+	JL     rest
+
+loop:
+	VMOVUPD     (DI), Z8
+	VMOVUPD     (DI)(CX*1), Z9
+	VMOVUPD     (DI)(CX*2), Z10
+	VMOVUPD     (DI)(BX*1), Z11
+	VMOVUPD     (SI), Z12
+	VFMADD231PD Z8, Z12, Z0
+	VFMADD231PD Z9, Z12, Z1
+	VFMADD231PD Z10, Z12, Z2
+	VFMADD231PD Z11, Z12, Z3
+	VMOVUPD     64(DI), Z8
+	VMOVUPD     64(DI)(CX*1), Z9
+	VMOVUPD     64(DI)(CX*2), Z10
+	VMOVUPD     64(DI)(BX*1), Z11
+	VMOVUPD     64(SI), Z12
+	VFMADD231PD Z8, Z12, Z4
+	VFMADD231PD Z9, Z12, Z5
+	VFMADD231PD Z10, Z12, Z6
+	VFMADD231PD Z11, Z12, Z7
+	ADDQ        $0x80, SI
+	ADDQ        $0x80, DI
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPD     (DI), Z8
+	VMOVUPD     (DI)(CX*1), Z9
+	VMOVUPD     (DI)(CX*2), Z10
+	VMOVUPD     (DI)(BX*1), Z11
+	VMOVUPD     (SI), Z12
+	VFMADD231PD Z8, Z12, Z0
+	VFMADD231PD Z9, Z12, Z1
+	VFMADD231PD Z10, Z12, Z2
+	VFMADD231PD Z11, Z12, Z3
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, DI
+
+tail:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPD.Z   (DI), K1, Z8
+	VMOVUPD.Z   (DI)(CX*1), K1, Z9
+	VMOVUPD.Z   (DI)(CX*2), K1, Z10
+	VMOVUPD.Z   (DI)(BX*1), K1, Z11
+	VMOVUPD.Z   (SI), K1, Z12
+	VFMADD231PD Z8, Z12, Z4
+	VFMADD231PD Z9, Z12, Z5
+	VFMADD231PD Z10, Z12, Z6
+	VFMADD231PD Z11, Z12, Z7
+
+finish:
+	VADDPD        Z4, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPD        Y4, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X4
+	VADDPD        X4, X0, X0
+	VADDPD        Z5, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPD        Y4, Y1, Y1
+	VEXTRACTF64X2 $0x01, Y1, X4
+	VADDPD        X4, X1, X1
+	VADDPD        Z6, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPD        Y4, Y2, Y2
+	VEXTRACTF64X2 $0x01, Y2, X4
+	VADDPD        X4, X2, X2
+	VADDPD        Z7, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPD        Y4, Y3, Y3
+	VEXTRACTF64X2 $0x01, Y3, X4
+	VADDPD        X4, X3, X3
+	VMOVDDUP      alpha+56(FP), X4
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x03, CX
+	MOVQ          add+64(FP), CX
+	TESTQ         CX, CX
+	VHADDPD       X1, X0, X0
+	VHADDPD       X3, X2, X2
+	VMULPD        X4, X0, X0
+	VMULPD        X4, X2, X2
+	JE            store0
+	VADDPD        (AX), X0, X0
+	VADDPD        16(AX), X2, X2
+
+store0:
+	VMOVUPD X0, (AX)
+	VMOVUPD X2, 16(AX)
+	VZEROUPPER
+	RET
+
+// func f64AVX512Dot1x1(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL
+TEXT ·f64AVX512Dot1x1(SB), NOSPLIT, $0-72
+	MOVQ   k+0(FP), AX
+	MOVQ   AX, DX
+	ANDQ   $0x07, DX
+	SHRQ   $0x03, AX
+	MOVQ   DX, CX
+	MOVL   $0x00000001, BX
+	SHLL   CL, BX
+	DECL   BX
+	KMOVW  BX, K1
+	MOVQ   as+16(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   bs+32(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   a+8(FP), CX
+	MOVQ   b+24(FP), BX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	SUBQ   $0x02, AX
+	JL     rest
+
+loop:
+	VMOVUPD     (BX), Z2
+	VMOVUPD     (CX), Z3
+	VFMADD231PD Z2, Z3, Z0
+	VMOVUPD     64(BX), Z2
+	VMOVUPD     64(CX), Z3
+	VFMADD231PD Z2, Z3, Z1
+	ADDQ        $0x80, CX
+	ADDQ        $0x80, BX
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPD     (BX), Z2
+	VMOVUPD     (CX), Z3
+	VFMADD231PD Z2, Z3, Z0
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, BX
+
+tail:
+	TESTQ       DX, DX
+	JE          finish
+	VMOVUPD.Z   (BX), K1, Z2
+	VMOVUPD.Z   (CX), K1, Z3
+	VFMADD231PD Z2, Z3, Z1
+
+finish:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VMOVDDUP      alpha+56(FP), X1
+	MOVQ          c+40(FP), AX
+	MOVQ          cs+48(FP), CX
+	SHLQ          $0x03, CX
+	MOVQ          add+64(FP), CX
+	TESTQ         CX, CX
+	VHADDPD       X0, X0, X0
+	VMULSD        X1, X0, X0
+	JE            store0
+	VADDSD        (AX), X0, X0
+
+store0:
+	VMOVSD X0, (AX)
+	VZEROUPPER
+	RET
+
+// func f64AVX512Axpy8(n int, x *float64, xs int, b *float64, bs int, c *float64, alpha float64, add int)
+// Requires: AVX, AVX512F
+TEXT ·f64AVX512Axpy8(SB), NOSPLIT, $0-64
+	MOVQ         n+0(FP), AX
+	MOVQ         AX, DX
+	ANDQ         $0x07, DX
+	SHRQ         $0x03, AX
+	MOVQ         DX, CX
+	MOVL         $0x00000001, BX
+	SHLL         CL, BX
+	DECL         BX
+	KMOVW        BX, K1
+	MOVQ         xs+16(FP), CX
+	SHLQ         $0x03, CX
+	MOVQ         bs+32(FP), BX
+	SHLQ         $0x03, BX
+	MOVQ         x+8(FP), SI
+	LEAQ         (SI)(CX*2), DI
+	LEAQ         (DI)(CX*4), DI
+	LEAQ         (CX)(CX*2), R8
+	LEAQ         (CX)(CX*4), R9
+	VBROADCASTSD alpha+48(FP), Z0
+	VBROADCASTSD (SI), Z1
+	VMULPD       Z0, Z1, Z1
+	VBROADCASTSD (SI)(CX*1), Z2
+	VMULPD       Z0, Z2, Z2
+	VBROADCASTSD (SI)(CX*2), Z3
+	VMULPD       Z0, Z3, Z3
+	VBROADCASTSD (SI)(R8*1), Z4
+	VMULPD       Z0, Z4, Z4
+	VBROADCASTSD (SI)(CX*4), Z5
+	VMULPD       Z0, Z5, Z5
+	VBROADCASTSD (SI)(R9*1), Z6
+	VMULPD       Z0, Z6, Z6
+	VBROADCASTSD (DI), Z7
+	VMULPD       Z0, Z7, Z7
+	VBROADCASTSD (DI)(CX*1), Z8
+	VMULPD       Z0, Z8, Z8
+	MOVQ         b+24(FP), CX
+	LEAQ         (CX)(BX*2), SI
+	LEAQ         (SI)(BX*4), SI
+	LEAQ         (BX)(BX*2), DI
+	LEAQ         (BX)(BX*4), R8
+	MOVQ         c+40(FP), R9
+	MOVQ         add+56(FP), R10
+	TESTQ        AX, AX
+	JE           rest
+
+loop:
+	VPXORQ  Z9, Z9, Z9
+	TESTQ   R10, R10
+	JE      whole
+	VMOVUPD (R9), Z9
+
+whole:
+	VPXORQ      Z10, Z10, Z10
+	VFMADD231PD (CX), Z1, Z9
+	VFMADD231PD (CX)(BX*1), Z2, Z10
+	VFMADD231PD (CX)(BX*2), Z3, Z9
+	VFMADD231PD (CX)(DI*1), Z4, Z10
+	VFMADD231PD (CX)(BX*4), Z5, Z9
+	VFMADD231PD (CX)(R8*1), Z6, Z10
+	VFMADD231PD (SI), Z7, Z9
+	VFMADD231PD (SI)(BX*1), Z8, Z10
+	VADDPD      Z10, Z9, Z9
+	VMOVUPD     Z9, (R9)
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, R9
+	DECQ        AX
+	JNE         loop
+
+rest:
+	TESTQ     DX, DX
+	JE        finish
+	VPXORQ    Z11, Z11, Z11
+	TESTQ     R10, R10
+	JE        part
+	VMOVUPD.Z (R9), K1, Z11
+
+part:
+	VPXORQ      Z12, Z12, Z12
+	VMOVUPD.Z   (CX), K1, Z0
+	VFMADD231PD Z0, Z1, Z11
+	VMOVUPD.Z   (CX)(BX*1), K1, Z0
+	VFMADD231PD Z0, Z2, Z12
+	VMOVUPD.Z   (CX)(BX*2), K1, Z0
+	VFMADD231PD Z0, Z3, Z11
+	VMOVUPD.Z   (CX)(DI*1), K1, Z0
+	VFMADD231PD Z0, Z4, Z12
+	VMOVUPD.Z   (CX)(BX*4), K1, Z0
+	VFMADD231PD Z0, Z5, Z11
+	VMOVUPD.Z   (CX)(R8*1), K1, Z0
+	VFMADD231PD Z0, Z6, Z12
+	VMOVUPD.Z   (SI), K1, Z0
+	VFMADD231PD Z0, Z7, Z11
+	VMOVUPD.Z   (SI)(BX*1), K1, Z0
+	VFMADD231PD Z0, Z8, Z12
+	VADDPD      Z12, Z11, Z11
+	VMOVUPD     Z11, K1, (R9)
+
+finish:
+	VZEROUPPER
+	RET
+
+// func f64AVX512Axpy1(n int, x *float64, xs int, b *float64, bs int, c *float64, alpha float64, add int)
+// Requires: AVX, AVX512F
+TEXT ·f64AVX512Axpy1(SB), NOSPLIT, $0-64
+	MOVQ         n+0(FP), AX
+	MOVQ         AX, DX
+	ANDQ         $0x07, DX
+	SHRQ         $0x03, AX
+	MOVQ         DX, CX
+	MOVL         $0x00000001, BX
+	SHLL         CL, BX
+	DECL         BX
+	KMOVW        BX, K1
+	MOVQ         xs+16(FP), CX
+	SHLQ         $0x03, CX
+	MOVQ         bs+32(FP), CX
+	SHLQ         $0x03, CX
+	MOVQ         x+8(FP), CX
+	VBROADCASTSD alpha+48(FP), Z0
+	VBROADCASTSD (CX), Z1
+	VMULPD       Z0, Z1, Z1
+	MOVQ         b+24(FP), CX
+	MOVQ         c+40(FP), BX
+	MOVQ         add+56(FP), SI
+	TESTQ        AX, AX
+	JE           rest
+
+loop:
+	VPXORQ  Z2, Z2, Z2
+	TESTQ   SI, SI
+	JE      whole
+	VMOVUPD (BX), Z2
+
+whole:
+	VPXORQ      Z3, Z3, Z3
+	VFMADD231PD (CX), Z1, Z2
+	VADDPD      Z3, Z2, Z2
+	VMOVUPD     Z2, (BX)
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, BX
+	DECQ        AX
+	JNE         loop
+
+rest:
+	TESTQ     DX, DX
+	JE        finish
+	VPXORQ    Z4, Z4, Z4
+	TESTQ     SI, SI
+	JE        part
+	VMOVUPD.Z (BX), K1, Z4
+
+part:
+	VPXORQ      Z5, Z5, Z5
+	VMOVUPD.Z   (CX), K1, Z0
+	VFMADD231PD Z0, Z1, Z4
+	VADDPD      Z5, Z4, Z4
+	VMOVUPD     Z4, K1, (BX)
+
+finish:
+	VZEROUPPER
+	RET
+
+// func f64AVX512Inner(n int, a *float64, b *float64) (sum float64)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, SSE2
+TEXT ·f64AVX512Inner(SB), NOSPLIT, $0-32
+	MOVQ   n+0(FP), AX
+	MOVQ   a+8(FP), CX
+	MOVQ   b+16(FP), DX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+
+loop:
+	VMOVUPD       (CX), Z4
+	VFMADD231PD   (DX), Z4, Z0
+	VMOVUPD       64(CX), Z4
+	VFMADD231PD   64(DX), Z4, Z1
+	VMOVUPD       128(CX), Z4
+	VFMADD231PD   128(DX), Z4, Z2
+	VMOVUPD       192(CX), Z4
+	VFMADD231PD   192(DX), Z4, Z3
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x00000100, DX
+	SUBQ          $0x20, AX
+	JNE           loop
+	VADDPD        Z2, Z0, Z0
+	VADDPD        Z3, Z1, Z1
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VHADDPD       X0, X0, X0
+	MOVSD         X0, sum+24(FP)
+	VZEROUPPER
+	RET
+
 // func f64AVX2R6V1(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
 // Requires: AVX, FMA3
 TEXT ·f64AVX2R6V1(SB), NOSPLIT, $0-88
@@ -7157,5 +9825,785 @@ o0masked:
 	VMASKMOVPD Y2, Y0, 32(CX)
 
 o0done:
+	VZEROUPPER
+	RET
+
+// func f64AVX2Dot2x4(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+// Requires: AVX, FMA3
+TEXT ·f64AVX2Dot2x4(SB), NOSPLIT, $0-72
+	MOVQ    k+0(FP), AX
+	MOVQ    AX, CX
+	ANDQ    $0x03, CX
+	SHRQ    $0x02, AX
+	LEAQ    laneMask<>+0(SB), DX
+	MOVQ    $0x00000004, BX
+	SUBQ    CX, BX
+	VMOVUPS (DX)(BX*8), Y0
+	MOVQ    as+16(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    bs+32(FP), BX
+	SHLQ    $0x03, BX
+	LEAQ    (BX)(BX*2), SI
+	MOVQ    a+8(FP), DI
+	MOVQ    b+24(FP), R8
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	SUBQ    $0x01, AX
+	JL      rest
+
+loop:
+	VMOVUPD     (R8), Y9
+	VMOVUPD     (R8)(BX*1), Y10
+	VMOVUPD     (R8)(BX*2), Y11
+	VMOVUPD     (R8)(SI*1), Y12
+	VMOVUPD     (DI), Y13
+	VFMADD231PD Y9, Y13, Y1
+	VFMADD231PD Y10, Y13, Y2
+	VFMADD231PD Y11, Y13, Y3
+	VFMADD231PD Y12, Y13, Y4
+	VMOVUPD     (DI)(DX*1), Y13
+	VFMADD231PD Y9, Y13, Y5
+	VFMADD231PD Y10, Y13, Y6
+	VFMADD231PD Y11, Y13, Y7
+	VFMADD231PD Y12, Y13, Y8
+	ADDQ        $0x20, DI
+	ADDQ        $0x20, R8
+	SUBQ        $0x01, AX
+	JGE         loop
+
+rest:
+	TESTQ       CX, CX
+	JE          finish
+	VMASKMOVPD  (R8), Y0, Y9
+	VMASKMOVPD  (R8)(BX*1), Y0, Y10
+	VMASKMOVPD  (R8)(BX*2), Y0, Y11
+	VMASKMOVPD  (R8)(SI*1), Y0, Y12
+	VMASKMOVPD  (DI), Y0, Y13
+	VFMADD231PD Y9, Y13, Y1
+	VFMADD231PD Y10, Y13, Y2
+	VFMADD231PD Y11, Y13, Y3
+	VFMADD231PD Y12, Y13, Y4
+	VMASKMOVPD  (DI)(DX*1), Y0, Y0
+	VFMADD231PD Y9, Y0, Y5
+	VFMADD231PD Y10, Y0, Y6
+	VFMADD231PD Y11, Y0, Y7
+	VFMADD231PD Y12, Y0, Y8
+
+finish:
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPD       X0, X2, X2
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPD       X0, X3, X3
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPD       X0, X4, X4
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPD       X0, X5, X5
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPD       X0, X6, X6
+	VEXTRACTF128 $0x01, Y7, X0
+	VADDPD       X0, X7, X7
+	VEXTRACTF128 $0x01, Y8, X0
+	VADDPD       X0, X8, X8
+	VMOVDDUP     alpha+56(FP), X0
+	MOVQ         c+40(FP), AX
+	MOVQ         cs+48(FP), CX
+	SHLQ         $0x03, CX
+	MOVQ         add+64(FP), DX
+	TESTQ        DX, DX
+	VHADDPD      X2, X1, X1
+	VHADDPD      X4, X3, X3
+	VMULPD       X0, X1, X1
+	VMULPD       X0, X3, X3
+	JE           store0
+	VADDPD       (AX), X1, X1
+	VADDPD       16(AX), X3, X3
+
+store0:
+	VMOVUPD X1, (AX)
+	VMOVUPD X3, 16(AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPD X6, X5, X5
+	VHADDPD X8, X7, X7
+	VMULPD  X0, X5, X5
+	VMULPD  X0, X7, X7
+	JE      store1
+	VADDPD  (AX), X5, X5
+	VADDPD  16(AX), X7, X7
+
+store1:
+	VMOVUPD X5, (AX)
+	VMOVUPD X7, 16(AX)
+	VZEROUPPER
+	RET
+
+// func f64AVX2Dot2x1(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+// Requires: AVX, FMA3
+TEXT ·f64AVX2Dot2x1(SB), NOSPLIT, $0-72
+	MOVQ    k+0(FP), AX
+	MOVQ    AX, CX
+	ANDQ    $0x03, CX
+	SHRQ    $0x02, AX
+	LEAQ    laneMask<>+0(SB), DX
+	MOVQ    $0x00000004, BX
+	SUBQ    CX, BX
+	VMOVUPS (DX)(BX*8), Y0
+	MOVQ    as+16(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    bs+32(FP), BX
+	SHLQ    $0x03, BX
+	MOVQ    a+8(FP), BX
+	MOVQ    b+24(FP), SI
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	SUBQ    $0x02, AX
+	JL      rest
+
+loop:
+	VMOVUPD     (SI), Y5
+	VMOVUPD     (BX), Y6
+	VFMADD231PD Y5, Y6, Y1
+	VMOVUPD     (BX)(DX*1), Y6
+	VFMADD231PD Y5, Y6, Y2
+	VMOVUPD     32(SI), Y5
+	VMOVUPD     32(BX), Y6
+	VFMADD231PD Y5, Y6, Y3
+	VMOVUPD     32(BX)(DX*1), Y6
+	VFMADD231PD Y5, Y6, Y4
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, SI
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPD     (SI), Y5
+	VMOVUPD     (BX), Y6
+	VFMADD231PD Y5, Y6, Y1
+	VMOVUPD     (BX)(DX*1), Y6
+	VFMADD231PD Y5, Y6, Y2
+	ADDQ        $0x20, BX
+	ADDQ        $0x20, SI
+
+tail:
+	TESTQ       CX, CX
+	JE          finish
+	VMASKMOVPD  (SI), Y0, Y5
+	VMASKMOVPD  (BX), Y0, Y6
+	VFMADD231PD Y5, Y6, Y3
+	VMASKMOVPD  (BX)(DX*1), Y0, Y0
+	VFMADD231PD Y5, Y0, Y4
+
+finish:
+	VADDPD       Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VADDPD       Y4, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPD       X0, X2, X2
+	VMOVDDUP     alpha+56(FP), X0
+	MOVQ         c+40(FP), AX
+	MOVQ         cs+48(FP), CX
+	SHLQ         $0x03, CX
+	MOVQ         add+64(FP), DX
+	TESTQ        DX, DX
+	VHADDPD      X1, X1, X1
+	VMULSD       X0, X1, X1
+	JE           store0
+	VADDSD       (AX), X1, X1
+
+store0:
+	VMOVSD  X1, (AX)
+	LEAQ    (AX)(CX*1), AX
+	VHADDPD X2, X2, X2
+	VMULSD  X0, X2, X2
+	JE      store1
+	VADDSD  (AX), X2, X2
+
+store1:
+	VMOVSD X2, (AX)
+	VZEROUPPER
+	RET
+
+// func f64AVX2Dot1x4(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+// Requires: AVX, FMA3
+TEXT ·f64AVX2Dot1x4(SB), NOSPLIT, $0-72
+	MOVQ    k+0(FP), AX
+	MOVQ    AX, CX
+	ANDQ    $0x03, CX
+	SHRQ    $0x02, AX
+	LEAQ    laneMask<>+0(SB), DX
+	MOVQ    $0x00000004, BX
+	SUBQ    CX, BX
+	VMOVUPS (DX)(BX*8), Y0
+	MOVQ    as+16(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    bs+32(FP), DX
+	SHLQ    $0x03, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    a+8(FP), SI
+	MOVQ    b+24(FP), DI
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	SUBQ    $0x02, AX
+	JL      rest
+
+loop:
+	VMOVUPD     (DI), Y9
+	VMOVUPD     (DI)(DX*1), Y10
+	VMOVUPD     (DI)(DX*2), Y11
+	VMOVUPD     (DI)(BX*1), Y12
+	VMOVUPD     (SI), Y13
+	VFMADD231PD Y9, Y13, Y1
+	VFMADD231PD Y10, Y13, Y2
+	VFMADD231PD Y11, Y13, Y3
+	VFMADD231PD Y12, Y13, Y4
+	VMOVUPD     32(DI), Y9
+	VMOVUPD     32(DI)(DX*1), Y10
+	VMOVUPD     32(DI)(DX*2), Y11
+	VMOVUPD     32(DI)(BX*1), Y12
+	VMOVUPD     32(SI), Y13
+	VFMADD231PD Y9, Y13, Y5
+	VFMADD231PD Y10, Y13, Y6
+	VFMADD231PD Y11, Y13, Y7
+	VFMADD231PD Y12, Y13, Y8
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, DI
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPD     (DI), Y9
+	VMOVUPD     (DI)(DX*1), Y10
+	VMOVUPD     (DI)(DX*2), Y11
+	VMOVUPD     (DI)(BX*1), Y12
+	VMOVUPD     (SI), Y13
+	VFMADD231PD Y9, Y13, Y1
+	VFMADD231PD Y10, Y13, Y2
+	VFMADD231PD Y11, Y13, Y3
+	VFMADD231PD Y12, Y13, Y4
+	ADDQ        $0x20, SI
+	ADDQ        $0x20, DI
+
+tail:
+	TESTQ       CX, CX
+	JE          finish
+	VMASKMOVPD  (DI), Y0, Y9
+	VMASKMOVPD  (DI)(DX*1), Y0, Y10
+	VMASKMOVPD  (DI)(DX*2), Y0, Y11
+	VMASKMOVPD  (DI)(BX*1), Y0, Y12
+	VMASKMOVPD  (SI), Y0, Y0
+	VFMADD231PD Y9, Y0, Y5
+	VFMADD231PD Y10, Y0, Y6
+	VFMADD231PD Y11, Y0, Y7
+	VFMADD231PD Y12, Y0, Y8
+
+finish:
+	VADDPD       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VADDPD       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPD       X0, X2, X2
+	VADDPD       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPD       X0, X3, X3
+	VADDPD       Y8, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPD       X0, X4, X4
+	VMOVDDUP     alpha+56(FP), X0
+	MOVQ         c+40(FP), AX
+	MOVQ         cs+48(FP), CX
+	SHLQ         $0x03, CX
+	MOVQ         add+64(FP), CX
+	TESTQ        CX, CX
+	VHADDPD      X2, X1, X1
+	VHADDPD      X4, X3, X3
+	VMULPD       X0, X1, X1
+	VMULPD       X0, X3, X3
+	JE           store0
+	VADDPD       (AX), X1, X1
+	VADDPD       16(AX), X3, X3
+
+store0:
+	VMOVUPD X1, (AX)
+	VMOVUPD X3, 16(AX)
+	VZEROUPPER
+	RET
+
+// func f64AVX2Dot1x1(k int, a *float64, as int, b *float64, bs int, c *float64, cs int, alpha float64, add int)
+// Requires: AVX, FMA3
+TEXT ·f64AVX2Dot1x1(SB), NOSPLIT, $0-72
+	MOVQ    k+0(FP), AX
+	MOVQ    AX, CX
+	ANDQ    $0x03, CX
+	SHRQ    $0x02, AX
+	LEAQ    laneMask<>+0(SB), DX
+	MOVQ    $0x00000004, BX
+	SUBQ    CX, BX
+	VMOVUPS (DX)(BX*8), Y0
+	MOVQ    as+16(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    bs+32(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    a+8(FP), DX
+	MOVQ    b+24(FP), BX
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	SUBQ    $0x02, AX
+	JL      rest
+
+loop:
+	VMOVUPD     (BX), Y3
+	VMOVUPD     (DX), Y4
+	VFMADD231PD Y3, Y4, Y1
+	VMOVUPD     32(BX), Y3
+	VMOVUPD     32(DX), Y4
+	VFMADD231PD Y3, Y4, Y2
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	SUBQ        $0x02, AX
+	JGE         loop
+
+rest:
+	ADDQ        $0x02, AX
+	JE          tail
+	VMOVUPD     (BX), Y3
+	VMOVUPD     (DX), Y4
+	VFMADD231PD Y3, Y4, Y1
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, BX
+
+tail:
+	TESTQ       CX, CX
+	JE          finish
+	VMASKMOVPD  (BX), Y0, Y3
+	VMASKMOVPD  (DX), Y0, Y0
+	VFMADD231PD Y3, Y0, Y2
+
+finish:
+	VADDPD       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VMOVDDUP     alpha+56(FP), X0
+	MOVQ         c+40(FP), AX
+	MOVQ         cs+48(FP), CX
+	SHLQ         $0x03, CX
+	MOVQ         add+64(FP), CX
+	TESTQ        CX, CX
+	VHADDPD      X1, X1, X1
+	VMULSD       X0, X1, X1
+	JE           store0
+	VADDSD       (AX), X1, X1
+
+store0:
+	VMOVSD X1, (AX)
+	VZEROUPPER
+	RET
+
+// func f64AVX2Axpy8(n int, x *float64, xs int, b *float64, bs int, c *float64, alpha float64, add int)
+// Requires: AVX, FMA3
+TEXT ·f64AVX2Axpy8(SB), NOSPLIT, $0-64
+	MOVQ         n+0(FP), AX
+	MOVQ         AX, CX
+	ANDQ         $0x03, CX
+	SHRQ         $0x02, AX
+	LEAQ         laneMask<>+0(SB), DX
+	MOVQ         $0x00000004, BX
+	SUBQ         CX, BX
+	VMOVUPS      (DX)(BX*8), Y0
+	MOVQ         xs+16(FP), DX
+	SHLQ         $0x03, DX
+	MOVQ         bs+32(FP), BX
+	SHLQ         $0x03, BX
+	MOVQ         x+8(FP), SI
+	LEAQ         (SI)(DX*2), DI
+	LEAQ         (DI)(DX*4), DI
+	LEAQ         (DX)(DX*2), R8
+	LEAQ         (DX)(DX*4), R9
+	VBROADCASTSD alpha+48(FP), Y1
+	VBROADCASTSD (SI), Y2
+	VMULPD       Y1, Y2, Y2
+	VBROADCASTSD (SI)(DX*1), Y3
+	VMULPD       Y1, Y3, Y3
+	VBROADCASTSD (SI)(DX*2), Y4
+	VMULPD       Y1, Y4, Y4
+	VBROADCASTSD (SI)(R8*1), Y5
+	VMULPD       Y1, Y5, Y5
+	VBROADCASTSD (SI)(DX*4), Y6
+	VMULPD       Y1, Y6, Y6
+	VBROADCASTSD (SI)(R9*1), Y7
+	VMULPD       Y1, Y7, Y7
+	VBROADCASTSD (DI), Y8
+	VMULPD       Y1, Y8, Y8
+	VBROADCASTSD (DI)(DX*1), Y9
+	VMULPD       Y1, Y9, Y9
+	MOVQ         b+24(FP), DX
+	LEAQ         (DX)(BX*2), SI
+	LEAQ         (SI)(BX*4), SI
+	LEAQ         (BX)(BX*2), DI
+	LEAQ         (BX)(BX*4), R8
+	MOVQ         c+40(FP), R9
+	MOVQ         add+56(FP), R10
+	TESTQ        AX, AX
+	JE           rest
+
+loop:
+	VXORPS  Y1, Y1, Y1
+	TESTQ   R10, R10
+	JE      whole
+	VMOVUPD (R9), Y1
+
+whole:
+	VXORPS      Y10, Y10, Y10
+	VFMADD231PD (DX), Y2, Y1
+	VFMADD231PD (DX)(BX*1), Y3, Y10
+	VFMADD231PD (DX)(BX*2), Y4, Y1
+	VFMADD231PD (DX)(DI*1), Y5, Y10
+	VFMADD231PD (DX)(BX*4), Y6, Y1
+	VFMADD231PD (DX)(R8*1), Y7, Y10
+	VFMADD231PD (SI), Y8, Y1
+	VFMADD231PD (SI)(BX*1), Y9, Y10
+	VADDPD      Y10, Y1, Y1
+	VMOVUPD     Y1, (R9)
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, SI
+	ADDQ        $0x20, R9
+	DECQ        AX
+	JNE         loop
+
+rest:
+	TESTQ      CX, CX
+	JE         finish
+	VXORPS     Y1, Y1, Y1
+	TESTQ      R10, R10
+	JE         part
+	VMASKMOVPD (R9), Y0, Y1
+
+part:
+	VXORPS      Y10, Y10, Y10
+	VMASKMOVPD  (DX), Y0, Y11
+	VFMADD231PD Y11, Y2, Y1
+	VMASKMOVPD  (DX)(BX*1), Y0, Y2
+	VFMADD231PD Y2, Y3, Y10
+	VMASKMOVPD  (DX)(BX*2), Y0, Y2
+	VFMADD231PD Y2, Y4, Y1
+	VMASKMOVPD  (DX)(DI*1), Y0, Y2
+	VFMADD231PD Y2, Y5, Y10
+	VMASKMOVPD  (DX)(BX*4), Y0, Y2
+	VFMADD231PD Y2, Y6, Y1
+	VMASKMOVPD  (DX)(R8*1), Y0, Y2
+	VFMADD231PD Y2, Y7, Y10
+	VMASKMOVPD  (SI), Y0, Y2
+	VFMADD231PD Y2, Y8, Y1
+	VMASKMOVPD  (SI)(BX*1), Y0, Y2
+	VFMADD231PD Y2, Y9, Y10
+	VADDPD      Y10, Y1, Y1
+	CMPQ        CX, $0x04
+	JNE         partmasked
+	VMOVUPD     Y1, (R9)
+	JMP         partdone
+
+partmasked:
+	VMASKMOVPD Y1, Y0, (R9)
+
+partdone:
+finish:
+	VZEROUPPER
+	RET
+
+// func f64AVX2Axpy1(n int, x *float64, xs int, b *float64, bs int, c *float64, alpha float64, add int)
+// Requires: AVX, FMA3
+TEXT ·f64AVX2Axpy1(SB), NOSPLIT, $0-64
+	MOVQ         n+0(FP), AX
+	MOVQ         AX, CX
+	ANDQ         $0x03, CX
+	SHRQ         $0x02, AX
+	LEAQ         laneMask<>+0(SB), DX
+	MOVQ         $0x00000004, BX
+	SUBQ         CX, BX
+	VMOVUPS      (DX)(BX*8), Y0
+	MOVQ         xs+16(FP), DX
+	SHLQ         $0x03, DX
+	MOVQ         bs+32(FP), DX
+	SHLQ         $0x03, DX
+	MOVQ         x+8(FP), DX
+	VBROADCASTSD alpha+48(FP), Y1
+	VBROADCASTSD (DX), Y2
+	VMULPD       Y1, Y2, Y2
+	MOVQ         b+24(FP), DX
+	MOVQ         c+40(FP), BX
+	MOVQ         add+56(FP), SI
+	TESTQ        AX, AX
+	JE           rest
+
+loop:
+	VXORPS  Y1, Y1, Y1
+	TESTQ   SI, SI
+	JE      whole
+	VMOVUPD (BX), Y1
+
+whole:
+	VXORPS      Y3, Y3, Y3
+	VFMADD231PD (DX), Y2, Y1
+	VADDPD      Y3, Y1, Y1
+	VMOVUPD     Y1, (BX)
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, BX
+	DECQ        AX
+	JNE         loop
+
+rest:
+	TESTQ      CX, CX
+	JE         finish
+	VXORPS     Y1, Y1, Y1
+	TESTQ      SI, SI
+	JE         part
+	VMASKMOVPD (BX), Y0, Y1
+
+part:
+	VXORPS      Y3, Y3, Y3
+	VMASKMOVPD  (DX), Y0, Y4
+	VFMADD231PD Y4, Y2, Y1
+	VADDPD      Y3, Y1, Y1
+	CMPQ        CX, $0x04
+	JNE         partmasked
+	VMOVUPD     Y1, (BX)
+	JMP         partdone
+
+partmasked:
+	VMASKMOVPD Y1, Y0, (BX)
+
+partdone:
+finish:
+	VZEROUPPER
+	RET
+
+// func f64AVX2Inner(n int, a *float64, b *float64) (sum float64)
+// Requires: AVX, FMA3, SSE2
+TEXT ·f64AVX2Inner(SB), NOSPLIT, $0-32
+	MOVQ   n+0(FP), AX
+	MOVQ   a+8(FP), CX
+	MOVQ   b+16(FP), DX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+loop:
+	VMOVUPD      (CX), Y8
+	VFMADD231PD  (DX), Y8, Y0
+	VMOVUPD      32(CX), Y8
+	VFMADD231PD  32(DX), Y8, Y1
+	VMOVUPD      64(CX), Y8
+	VFMADD231PD  64(DX), Y8, Y2
+	VMOVUPD      96(CX), Y8
+	VFMADD231PD  96(DX), Y8, Y3
+	VMOVUPD      128(CX), Y8
+	VFMADD231PD  128(DX), Y8, Y4
+	VMOVUPD      160(CX), Y8
+	VFMADD231PD  160(DX), Y8, Y5
+	VMOVUPD      192(CX), Y8
+	VFMADD231PD  192(DX), Y8, Y6
+	VMOVUPD      224(CX), Y8
+	VFMADD231PD  224(DX), Y8, Y7
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x20, AX
+	JNE          loop
+	VADDPD       Y4, Y0, Y0
+	VADDPD       Y5, Y1, Y1
+	VADDPD       Y6, Y2, Y2
+	VADDPD       Y7, Y3, Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VHADDPD      X0, X0, X0
+	MOVSD        X0, sum+24(FP)
+	VZEROUPPER
+	RET
+
+// func f64AVX2Transpose(k int, src *float64, ss int, dst *float64, ds int)
+// Requires: AVX
+TEXT ·f64AVX2Transpose(SB), NOSPLIT, $0-40
+	MOVQ k+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ dst+24(FP), DX
+	MOVQ ss+16(FP), BX
+	SHLQ $0x03, BX
+	MOVQ ds+32(FP), SI
+	SHLQ $0x03, SI
+	LEAQ (BX)(BX*2), DI
+
+loop:
+	VMOVUPD    (CX), Y0
+	VMOVUPD    (CX)(BX*1), Y1
+	VMOVUPD    (CX)(BX*2), Y2
+	VMOVUPD    (CX)(DI*1), Y3
+	VUNPCKLPD  Y1, Y0, Y4
+	VUNPCKHPD  Y1, Y0, Y0
+	VUNPCKLPD  Y3, Y2, Y1
+	VUNPCKHPD  Y3, Y2, Y2
+	VPERM2F128 $0x20, Y1, Y4, Y3
+	VPERM2F128 $0x20, Y2, Y0, Y5
+	VPERM2F128 $0x31, Y1, Y4, Y1
+	VPERM2F128 $0x31, Y2, Y0, Y0
+	VMOVUPD    Y3, (DX)
+	ADDQ       SI, DX
+	VMOVUPD    Y5, (DX)
+	ADDQ       SI, DX
+	VMOVUPD    Y1, (DX)
+	ADDQ       SI, DX
+	VMOVUPD    Y0, (DX)
+	ADDQ       SI, DX
+	ADDQ       $0x20, CX
+	SUBQ       $0x04, AX
+	JNE        loop
+	VZEROUPPER
+	RET
+
+// func f32AVX2TransposeWiden(k int, src *float32, ss int, dst *float64, ds int)
+// Requires: AVX
+TEXT ·f32AVX2TransposeWiden(SB), NOSPLIT, $0-40
+	MOVQ k+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ dst+24(FP), DX
+	MOVQ ss+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ ds+32(FP), SI
+	SHLQ $0x03, SI
+	LEAQ (CX)(BX*2), DI
+	LEAQ (DI)(BX*4), DI
+	LEAQ (BX)(BX*2), R8
+	LEAQ (BX)(BX*4), R9
+
+loop:
+	VMOVUPS      (CX), Y0
+	VMOVUPS      (CX)(BX*1), Y1
+	VMOVUPS      (CX)(BX*2), Y2
+	VMOVUPS      (CX)(R8*1), Y3
+	VMOVUPS      (CX)(BX*4), Y4
+	VMOVUPS      (CX)(R9*1), Y5
+	VMOVUPS      (DI), Y6
+	VMOVUPS      (DI)(BX*1), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VUNPCKLPS    Y5, Y4, Y3
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y1, Y8, Y7
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VSHUFPS      $0x44, Y5, Y3, Y2
+	VSHUFPS      $0xee, Y5, Y3, Y3
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y2, Y7, Y6
+	VPERM2F128   $0x20, Y3, Y1, Y9
+	VPERM2F128   $0x20, Y5, Y8, Y10
+	VPERM2F128   $0x20, Y4, Y0, Y11
+	VPERM2F128   $0x31, Y2, Y7, Y2
+	VPERM2F128   $0x31, Y3, Y1, Y1
+	VPERM2F128   $0x31, Y5, Y8, Y3
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y6, X4
+	VCVTPS2PD    X6, Y5
+	VMOVUPD      Y5, (DX)
+	VCVTPS2PD    X4, Y5
+	VMOVUPD      Y5, 32(DX)
+	ADDQ         SI, DX
+	VEXTRACTF128 $0x01, Y9, X4
+	VCVTPS2PD    X9, Y5
+	VMOVUPD      Y5, (DX)
+	VCVTPS2PD    X4, Y5
+	VMOVUPD      Y5, 32(DX)
+	ADDQ         SI, DX
+	VEXTRACTF128 $0x01, Y10, X4
+	VCVTPS2PD    X10, Y5
+	VMOVUPD      Y5, (DX)
+	VCVTPS2PD    X4, Y5
+	VMOVUPD      Y5, 32(DX)
+	ADDQ         SI, DX
+	VEXTRACTF128 $0x01, Y11, X4
+	VCVTPS2PD    X11, Y5
+	VMOVUPD      Y5, (DX)
+	VCVTPS2PD    X4, Y5
+	VMOVUPD      Y5, 32(DX)
+	ADDQ         SI, DX
+	VEXTRACTF128 $0x01, Y2, X4
+	VCVTPS2PD    X2, Y2
+	VMOVUPD      Y2, (DX)
+	VCVTPS2PD    X4, Y2
+	VMOVUPD      Y2, 32(DX)
+	ADDQ         SI, DX
+	VEXTRACTF128 $0x01, Y1, X2
+	VCVTPS2PD    X1, Y1
+	VMOVUPD      Y1, (DX)
+	VCVTPS2PD    X2, Y1
+	VMOVUPD      Y1, 32(DX)
+	ADDQ         SI, DX
+	VEXTRACTF128 $0x01, Y3, X1
+	VCVTPS2PD    X3, Y2
+	VMOVUPD      Y2, (DX)
+	VCVTPS2PD    X1, Y2
+	VMOVUPD      Y2, 32(DX)
+	ADDQ         SI, DX
+	VEXTRACTF128 $0x01, Y0, X1
+	VCVTPS2PD    X0, Y0
+	VMOVUPD      Y0, (DX)
+	VCVTPS2PD    X1, Y0
+	VMOVUPD      Y0, 32(DX)
+	ADDQ         SI, DX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DI
+	SUBQ         $0x08, AX
+	JNE          loop
+	VZEROUPPER
+	RET
+
+// func widenAVX2(n int, src *float32, dst *float64)
+// Requires: AVX
+TEXT ·widenAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ dst+16(FP), DX
+
+loop:
+	VCVTPS2PD (CX), Y0
+	VCVTPS2PD 16(CX), Y1
+	VMOVUPD   Y0, (DX)
+	VMOVUPD   Y1, 32(DX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x40, DX
+	SUBQ      $0x08, AX
+	JNE       loop
 	VZEROUPPER
 	RET

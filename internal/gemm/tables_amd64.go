@@ -3,24 +3,78 @@
 package gemm
 
 var (
-	f32AVX512 = tier[float32]{lanes: 16, panel: 2, blocks: [][]block[float32]{
-		{{12, f32AVX512R12V1}, {8, f32AVX512R8V1}, {4, f32AVX512R4V1}, {2, f32AVX512R2V1}, {1, f32AVX512R1V1}},
-		{{12, f32AVX512R12V2}, {8, f32AVX512R8V2}, {4, f32AVX512R4V2}, {2, f32AVX512R2V2}, {1, f32AVX512R1V2}},
-		{{8, f32AVX512R8V3}, {4, f32AVX512R4V3}, {2, f32AVX512R2V3}, {1, f32AVX512R1V3}},
-		{{6, f32AVX512R6V4}, {4, f32AVX512R4V4}, {2, f32AVX512R2V4}, {1, f32AVX512R1V4}},
-	}}
-	f32AVX2 = tier[float32]{lanes: 8, panel: 2, blocks: [][]block[float32]{
-		{{6, f32AVX2R6V1}, {4, f32AVX2R4V1}, {2, f32AVX2R2V1}, {1, f32AVX2R1V1}},
-		{{6, f32AVX2R6V2}, {4, f32AVX2R4V2}, {2, f32AVX2R2V2}, {1, f32AVX2R1V2}},
-	}}
-	f64AVX512 = tier[float64]{lanes: 8, panel: 2, blocks: [][]block[float64]{
-		{{12, f64AVX512R12V1}, {8, f64AVX512R8V1}, {4, f64AVX512R4V1}, {2, f64AVX512R2V1}, {1, f64AVX512R1V1}},
-		{{12, f64AVX512R12V2}, {8, f64AVX512R8V2}, {4, f64AVX512R4V2}, {2, f64AVX512R2V2}, {1, f64AVX512R1V2}},
-		{{8, f64AVX512R8V3}, {4, f64AVX512R4V3}, {2, f64AVX512R2V3}, {1, f64AVX512R1V3}},
-		{{6, f64AVX512R6V4}, {4, f64AVX512R4V4}, {2, f64AVX512R2V4}, {1, f64AVX512R1V4}},
-	}}
-	f64AVX2 = tier[float64]{lanes: 4, panel: 2, blocks: [][]block[float64]{
-		{{6, f64AVX2R6V1}, {4, f64AVX2R4V1}, {2, f64AVX2R2V1}, {1, f64AVX2R1V1}},
-		{{6, f64AVX2R6V2}, {4, f64AVX2R4V2}, {2, f64AVX2R2V2}, {1, f64AVX2R1V2}},
-	}}
+	f32AVX512 = tier[float32]{
+		lanes: 16,
+		panel: 2,
+		blocks: [][]block[float32]{
+			{{12, f32AVX512R12V1}, {8, f32AVX512R8V1}, {4, f32AVX512R4V1}, {2, f32AVX512R2V1}, {1, f32AVX512R1V1}},
+			{{12, f32AVX512R12V2}, {8, f32AVX512R8V2}, {4, f32AVX512R4V2}, {2, f32AVX512R2V2}, {1, f32AVX512R1V2}},
+			{{8, f32AVX512R8V3}, {4, f32AVX512R4V3}, {2, f32AVX512R2V3}, {1, f32AVX512R1V3}},
+			{{6, f32AVX512R6V4}, {4, f32AVX512R4V4}, {2, f32AVX512R2V4}, {1, f32AVX512R1V4}},
+		},
+		dots: []dots[float32]{
+			{4, f32AVX512Dot4x4, f32AVX512Dot4x1},
+			{2, f32AVX512Dot2x4, f32AVX512Dot2x1},
+			{1, f32AVX512Dot1x4, f32AVX512Dot1x1},
+		},
+		axpy8:     f32AVX512Axpy8,
+		axpy1:     f32AVX512Axpy1,
+		inner:     f32AVX512Inner,
+		square:    8,
+		transpose: f32AVX2Transpose,
+	}
+	f32AVX2 = tier[float32]{
+		lanes: 8,
+		panel: 2,
+		blocks: [][]block[float32]{
+			{{6, f32AVX2R6V1}, {4, f32AVX2R4V1}, {2, f32AVX2R2V1}, {1, f32AVX2R1V1}},
+			{{6, f32AVX2R6V2}, {4, f32AVX2R4V2}, {2, f32AVX2R2V2}, {1, f32AVX2R1V2}},
+		},
+		dots: []dots[float32]{
+			{2, f32AVX2Dot2x4, f32AVX2Dot2x1},
+			{1, f32AVX2Dot1x4, f32AVX2Dot1x1},
+		},
+		axpy8:     f32AVX2Axpy8,
+		axpy1:     f32AVX2Axpy1,
+		inner:     f32AVX2Inner,
+		square:    8,
+		transpose: f32AVX2Transpose,
+	}
+	f64AVX512 = tier[float64]{
+		lanes: 8,
+		panel: 2,
+		blocks: [][]block[float64]{
+			{{12, f64AVX512R12V1}, {8, f64AVX512R8V1}, {4, f64AVX512R4V1}, {2, f64AVX512R2V1}, {1, f64AVX512R1V1}},
+			{{12, f64AVX512R12V2}, {8, f64AVX512R8V2}, {4, f64AVX512R4V2}, {2, f64AVX512R2V2}, {1, f64AVX512R1V2}},
+			{{8, f64AVX512R8V3}, {4, f64AVX512R4V3}, {2, f64AVX512R2V3}, {1, f64AVX512R1V3}},
+			{{6, f64AVX512R6V4}, {4, f64AVX512R4V4}, {2, f64AVX512R2V4}, {1, f64AVX512R1V4}},
+		},
+		dots: []dots[float64]{
+			{4, f64AVX512Dot4x4, f64AVX512Dot4x1},
+			{2, f64AVX512Dot2x4, f64AVX512Dot2x1},
+			{1, f64AVX512Dot1x4, f64AVX512Dot1x1},
+		},
+		axpy8:     f64AVX512Axpy8,
+		axpy1:     f64AVX512Axpy1,
+		inner:     f64AVX512Inner,
+		square:    4,
+		transpose: f64AVX2Transpose,
+	}
+	f64AVX2 = tier[float64]{
+		lanes: 4,
+		panel: 2,
+		blocks: [][]block[float64]{
+			{{6, f64AVX2R6V1}, {4, f64AVX2R4V1}, {2, f64AVX2R2V1}, {1, f64AVX2R1V1}},
+			{{6, f64AVX2R6V2}, {4, f64AVX2R4V2}, {2, f64AVX2R2V2}, {1, f64AVX2R1V2}},
+		},
+		dots: []dots[float64]{
+			{2, f64AVX2Dot2x4, f64AVX2Dot2x1},
+			{1, f64AVX2Dot1x4, f64AVX2Dot1x1},
+		},
+		axpy8:     f64AVX2Axpy8,
+		axpy1:     f64AVX2Axpy1,
+		inner:     f64AVX2Inner,
+		square:    4,
+		transpose: f64AVX2Transpose,
+	}
 )

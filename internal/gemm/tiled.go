@@ -11,12 +11,26 @@ type block[C float] struct {
 	run  microKernel[C]
 }
 
-// tier is what a kind of processor offers for one element type: blocks[v−1] are its kernels of v vectors, largest first and the last of
-// one row.
+// dots are the kernels that take inner products of a number of contiguous rows of A with four or one of Bᵀ.
+type dots[C float] struct {
+	rows int
+	four func(k int, a *C, as int, b *C, bs int, c *C, cs int, alpha C, add int)
+	one  func(k int, a *C, as int, b *C, bs int, c *C, cs int, alpha C, add int)
+}
+
+// axpy adds to (add ≠ 0) or overwrites n elements of a row of C: alpha times the sum of eight rows of B, or one, each times its x.
+type axpy[C float] func(n int, x *C, xs int, b *C, bs int, c *C, alpha C, add int)
+
+// tier is what a kind of processor offers for one element type.
 type tier[C float] struct {
-	lanes  int
-	panel  int // vectors of a column panel in wide matrices
-	blocks [][]block[C]
+	lanes        int
+	panel        int          // vectors of a column panel in wide matrices
+	blocks       [][]block[C] // blocks[v−1] are the kernels of v vectors, largest first and the last of one row
+	dots         []dots[C]    // largest first and the last of one row
+	axpy8, axpy1 axpy[C]
+	inner        func(n int, a, b *C) float64 // n a positive multiple of innerStep
+	square       int
+	transpose    func(k int, src *C, ss int, dst *C, ds int) // square rows of k elements, k a positive multiple of square
 }
 
 // Cache blocking, in elements. A panel of B of stepDepth rows stays in the first-level cache, a block of A in the second.
@@ -27,7 +41,7 @@ const (
 	groupCols  = 512      // columns of C computed by one job
 )
 
-// tiling says how a product is cut. It depends on the shape alone.
+// tiling says how a product is cut. It depends on the shape of op(B) alone.
 type tiling struct {
 	panel int // columns of a panel of B
 	depth int // k of one step
@@ -35,7 +49,7 @@ type tiling struct {
 	cols  int // columns of C of one job
 }
 
-func (t *tier[C]) tiling(m, n, k int) tiling {
+func (t *tier[C]) tiling(n, k int) tiling {
 	vectors := ceil(n, t.lanes)
 	g := tiling{panel: t.panel * t.lanes, depth: stepDepth}
 	if vectors <= len(t.blocks) {
@@ -68,9 +82,10 @@ func (b *packed[C]) at(k0, k, j int) (*C, int) {
 	return &b.data[(k0-b.k0)*b.width+j*k], min(b.panel, b.width-j)
 }
 
-// tiled computes C = alpha·A·B + beta·C with the kernels of a tier; lower leaves most of what is above the diagonal undone.
+// tiled computes C = alpha·A·B + C (or without C if add is 0) with the kernels of a tier; lower leaves most of what is above the diagonal
+// undone.
 func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
-	g := t.tiling(p.m, p.n, p.k)
+	g := t.tiling(p.n, p.k)
 	if b, ok := any(p.b.data).([]C); ok && p.b.col == 1 && p.m <= 2*t.blocks[0][0].rows {
 		p.tiledRange(t, g, &packed[C]{data: b, width: p.b.row, depth: g.depth, panel: g.panel, in: true}, 0, p.k, 0, p.n, lower)
 		return
@@ -83,7 +98,7 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 			k1 := min(k0+span, p.k)
 			s := borrow[C]((k1 - k0) * width)
 			b := &packed[C]{data: s.data, width: width, k0: k0, depth: g.depth, panel: g.panel}
-			packPanels(b, p.b, k0, k1, j0, cols)
+			packPanels(t, b, p.b, k0, k1, j0, cols)
 			p.tiledRange(t, g, b, k0, k1, j0, cols, lower)
 			s.release()
 		}
@@ -92,7 +107,7 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 }
 
 // packPanels fills b with columns j0…j0+cols of rows k0…k1 of op(B).
-func packPanels[B, C float](b *packed[C], from view[B], k0, k1, j0, cols int) {
+func packPanels[B, C float](t *tier[C], b *packed[C], from view[B], k0, k1, j0, cols int) {
 	across := ceil(cols, b.panel)
 	parallel(ceil(k1-k0, b.depth)*across, (k1-k0)*cols*8, func() (func(int), func()) {
 		return func(job int) {
@@ -100,40 +115,9 @@ func packPanels[B, C float](b *packed[C], from view[B], k0, k1, j0, cols int) {
 			k := min(b.depth, k1-x0)
 			w := min(b.panel, b.width-j)
 			at := (x0-k0)*b.width + j*k
-			pack(b.data[at:at+k*w], w, from, x0, k, j0+j, min(w, cols-j))
+			pack(t, b.data[at:at+k*w], w, from, x0, k, j0+j, min(w, cols-j))
 		}, nothing
 	})
-}
-
-// pack copies the rows×cols block of a matrix at (i0, j0) to contiguous rows ld apart.
-func pack[F, C float](dst []C, ld int, from view[F], i0, rows, j0, cols int) {
-	if from.col == 1 {
-		same, _ := any(from.data).([]C)
-		for i := range rows {
-			s := (i0+i)*from.row + j0
-			d := dst[i*ld : i*ld+cols]
-			if same != nil {
-				copy(d, same[s:])
-				continue
-			}
-			for j, v := range from.data[s : s+cols] {
-				d[j] = C(v)
-			}
-		}
-		return
-	}
-	for j := range cols {
-		s := i0*from.row + (j0+j)*from.col
-		if from.row == 1 {
-			for i, v := range from.data[s : s+rows] {
-				dst[i*ld+j] = C(v)
-			}
-			continue
-		}
-		for i := range rows {
-			dst[i*ld+j] = C(from.data[s+i*from.row])
-		}
-	}
 }
 
 // tiledRange adds the products of k0…k1 to columns j0…j0+cols of C.
@@ -167,11 +151,11 @@ func (p *product[A, B, C]) tiledJob(t *tier[C], g tiling, b *packed[C], w *space
 		case p.a.col == 1:
 			rs, ks = k+t.lanes, 1 // rows not a power of two apart
 			a = w.grow((i1 - i0) * rs)
-			pack(a, rs, p.a, i0, i1-i0, x, k)
+			pack(t, a, rs, p.a, i0, i1-i0, x, k)
 		default:
 			rs, ks = 1, i1-i0
 			a = w.grow(k * ks)
-			pack(a, ks, view[A]{p.a.data, p.a.col, p.a.row}, x, k, i0, i1-i0)
+			pack(t, a, ks, view[A]{p.a.data, p.a.col, p.a.row}, x, k, i0, i1-i0)
 		}
 		for j := first; j < last; j += g.panel {
 			if lower && j0+j >= i1 {

@@ -27,9 +27,25 @@ func main() {
 		for _, s := range m.shapes() {
 			m.micro(s.rows, s.vectors)
 		}
+		for _, rows := range m.dotRows() {
+			m.dot(rows, 4)
+			m.dot(rows, 1)
+		}
+		m.axpy(8)
+		m.axpy(1)
+		m.reduce()
+		if !m.wide {
+			m.transpose(false)
+		}
 	}
+	machine{}.transpose(true)
+	widen()
 	tables := flag.String("tables", "", "where to write the tables of kernels")
 	Generate()
+	if err := checkRegisters(flag.Lookup("out").Value.String()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	if err := os.WriteFile(*tables, listing(), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -40,6 +56,14 @@ func main() {
 type machine struct{ wide, double bool }
 
 var machines = []machine{{wide: true}, {}, {wide: true, double: true}, {double: true}}
+
+// dotRows are the numbers of rows that inner products are taken of at a time.
+func (m machine) dotRows() []int {
+	if m.wide {
+		return []int{4, 2, 1}
+	}
+	return []int{2, 1}
+}
 
 // shape is a block of C in registers: rows times vectors.
 type shape struct{ rows, vectors int }
@@ -141,9 +165,8 @@ type tail struct {
 	v     reg.VecVirtual
 }
 
-func (m machine) loadTail(name string) tail {
-	t := tail{m: m, count: GP64()}
-	Load(Param(name), t.count)
+func (m machine) newTail(count reg.GPVirtual) tail {
+	t := tail{m: m, count: count}
 	if m.wide {
 		bits := GP32()
 		MOVQ(t.count, reg.RCX)
@@ -228,31 +251,14 @@ const group = 6 // rows addressed from one pointer
 // into accumulators of their own, added at the end.
 func (m machine) micro(rows, vectors int) {
 	split := max(1, 8/(rows*vectors))
-	shift := operand.Imm(2)
-	if m.double {
-		shift = operand.Imm(3)
-	}
 	e := m.element()
-	TEXT(m.name(rows, vectors), NOSPLIT, fmt.Sprintf("func(k int, a *%s, rs, ks int, b *%s, bs int, c *%s, cs int, alpha %s, tail, add int)", e, e, e, e))
-	Pragma("noescape")
-	Doc(fmt.Sprintf("%s computes %d rows of %d vectors of C.", m.name(rows, vectors), rows, vectors))
-	t := m.loadTail("tail")
-	k := Load(Param("k"), GP64()).(reg.GPVirtual)
-	b := Load(Param("b"), GP64())
-	stride := func(name string) reg.GPVirtual {
-		r := Load(Param(name), GP64()).(reg.GPVirtual)
-		SHLQ(shift, r)
-		return r
-	}
-	bs, ks, rs := stride("bs"), stride("ks"), stride("rs")
+	m.begin(fmt.Sprintf("R%dV%d", rows, vectors), fmt.Sprintf("k int, a *%s, rs, ks int, b *%s, bs int, c *%s, cs int, alpha %s, tail, add int", e, e, e, e),
+		fmt.Sprintf("computes %d rows of %d vectors of C.", rows, vectors))
+	t := m.newTail(loadGP("tail"))
+	k, b := loadGP("k"), loadGP("b")
+	bs, ks, rs := m.loadStride("bs"), m.loadStride("ks"), m.loadStride("rs")
 	address := newRowAddress(rs, min(rows, group))
-	a := []reg.Register{Load(Param("a"), GP64())}
-	for r := group; r < rows; r += group {
-		p := GP64()
-		LEAQ(operand.Mem{Base: a[len(a)-1], Index: rs, Scale: 2}, p)
-		LEAQ(operand.Mem{Base: p, Index: rs, Scale: 4}, p)
-		a = append(a, p)
-	}
+	a := rowPointers(loadGP("a"), rs, rows)
 	acc := make([][][]reg.VecVirtual, split)
 	for s := range acc {
 		acc[s] = make([][]reg.VecVirtual, rows)
@@ -326,21 +332,11 @@ func (m machine) micro(rows, vectors int) {
 		JNE(operand.LabelRef("loop"))
 	}
 	alpha := m.vector()
-	addr, err := Param("alpha").Resolve()
-	if err != nil {
-		panic(err)
-	}
-	m.broadcast(addr.Addr, alpha)
-	cs := stride("cs")
-	c := []reg.Register{Load(Param("c"), GP64())}
-	for r := group; r < rows; r += group {
-		p := GP64()
-		LEAQ(operand.Mem{Base: c[len(c)-1], Index: cs, Scale: 2}, p)
-		LEAQ(operand.Mem{Base: p, Index: cs, Scale: 4}, p)
-		c = append(c, p)
-	}
+	m.broadcast(param("alpha"), alpha)
+	cs := m.loadStride("cs")
+	c := rowPointers(loadGP("c"), cs, rows)
 	address = newRowAddress(cs, min(rows, group))
-	add := Load(Param("add"), GP64())
+	add := loadGP("add")
 	TESTQ(add, add)
 	JE(operand.LabelRef("overwrite"))
 	m.finish(acc[0], alpha, c, address, t, true, "a")
