@@ -61,7 +61,7 @@ type Result struct {
 	LowerBound    float64 // no ring with these ranks and modes can do better (Eckart–Young over the cheap bonds)
 	// SVDSameSize is the error of the truncated SVD with at most as many numbers, NaN where not even rank 1 fits.
 	SVDSameSize float64
-	Sweeps      int
+	Sweeps      int // all that the result went through, in the search and after it
 	Status      trals.Status
 	Warnings    []string
 }

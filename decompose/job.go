@@ -104,6 +104,7 @@ type candidate struct {
 	square float64 // predicted squared relative error
 	cores  []tensor.Core
 	err    float64
+	sweeps int // behind cores
 }
 
 func paramsOf(modes, ranks []int) int {
@@ -123,6 +124,7 @@ func (j *job) finish(ctx context.Context, c candidate) error {
 	if err != nil {
 		return err
 	}
+	res.Sweeps += c.sweeps
 	j.record(&tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: c.in, OutModes: c.out, Cores: res.Cores}, res)
 	return nil
 }

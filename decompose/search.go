@@ -1,6 +1,7 @@
 package decompose
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -48,7 +49,7 @@ func (j *job) smallest() int {
 	return least
 }
 
-// search finds candidates of at most n numbers, the most promising first: one for each first bond and shape.
+// search finds candidates of at most n numbers, the most promising first: two for each first bond and shape.
 func (j *job) search(ctx context.Context, n int) ([]candidate, error) {
 	var found []candidate
 	for _, s := range searchShapes(j.Matrix, j.o) {
@@ -95,6 +96,10 @@ func (j *job) search(ctx context.Context, n int) ([]candidate, error) {
 			}
 			if c := spend(rs[best]); c.ranks != nil {
 				found = append(found, c)
+				if fewer := rs[best] * 3 / 4; fewer >= min(2, r0) && fewer < rs[best] {
+					// Least squares gains more from inner ranks than the prediction knows.
+					found = append(found, spend(fewer))
+				}
 			}
 		}
 	}
@@ -106,13 +111,7 @@ func (j *job) search(ctx context.Context, n int) ([]candidate, error) {
 		}
 	}
 	slices.SortStableFunc(found, func(a, b candidate) int {
-		switch {
-		case a.square < b.square:
-			return -1
-		case a.square > b.square:
-			return 1
-		}
-		return a.params - b.params
+		return cmp.Or(cmp.Compare(a.square, b.square), cmp.Compare(a.params, b.params))
 	})
 	return found, nil
 }
@@ -203,34 +202,50 @@ const (
 	// maxUnknowns bounds r_k·r_{k+1}, the order of a core's normal equations, when ranks are chosen here: their solution takes time with
 	// its third power.
 	maxUnknowns = 1000
-	trials      = 6 // candidates that are tried
-	trialSweeps = 5
+	trials      = 16 // candidates that are tried
+	trialSweeps = 4  // of the first round
 )
 
-// best searches, tries the most promising candidates with a few sweeps, and returns the one with the smallest error.
+// best searches, tries the most promising candidates with a few sweeps, drops the worse half, doubles the sweeps, and so on; it returns
+// the one that is left, with its cores.
 func (j *job) best(ctx context.Context, n int) (candidate, error) {
 	if j.o.Format == "svd" {
 		k := min(n/(j.Out()+j.In), j.Out(), j.In, j.m.Known())
 		return candidate{shape: shape{[]int{j.In}, []int{j.Out()}}, ranks: []int{1, k}, params: k * (j.Out() + j.In), err: j.m.SVDError(k)}, nil
 	}
 	found, err := j.search(ctx, n)
-	if err != nil {
+	if err != nil || len(found) == 0 {
 		return candidate{}, err
 	}
-	best := candidate{err: math.Inf(1)}
-	for _, c := range pickTrials(found) {
-		stand := j.m.Compressed(min(j.m.Known(), 2*c.ranks[0]*c.ranks[len(c.in)]+16))
-		res, err := j.fit(ctx, stand, c, trialSweeps, 0, false)
-		if err != nil {
-			return candidate{}, err
-		}
-		if res.RelativeError < best.err || best.ranks == nil {
-			c.cores, c.err = res.Cores, res.RelativeError
+	stand := j.m.Compressed(min(j.m.Known(), 2*widestCut(found)+16))
+	found = pickTrials(found)
+	for sweeps := trialSweeps; ; sweeps *= 2 {
+		for i, c := range found {
+			res, err := j.fit(ctx, stand, c, sweeps, 0, false)
+			if err != nil {
+				return candidate{}, err
+			}
+			c.cores, c.err, c.sweeps = res.Cores, res.RelativeError, c.sweeps+res.Sweeps
 			c.ranks = ranksOf(c)
-			best = c
+			found[i] = c
+		}
+		slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(a.err, b.err) })
+		if len(found) == 1 || j.o.Method == "svd" {
+			return found[0], nil
+		}
+		found = found[:(len(found)+1)/2]
+		if len(found) == 1 {
+			return found[0], nil
 		}
 	}
-	return best, nil
+}
+
+func widestCut(cs []candidate) int {
+	widest := 1
+	for _, c := range cs {
+		widest = max(widest, c.ranks[0]*c.ranks[len(c.in)])
+	}
+	return widest
 }
 
 func ranksOf(c candidate) []int {
@@ -241,16 +256,17 @@ func ranksOf(c candidate) []int {
 	return r
 }
 
-// pickTrials takes the most promising candidate of each first bond, then the next best, up to trials.
+// pickTrials takes the most promising candidate of each first bond and of each shape, then the next best, up to trials.
 func pickTrials(found []candidate) []candidate {
 	var picked, rest []candidate
-	seen := map[int]bool{}
+	bonds, shapes := map[int]bool{}, map[string]bool{}
 	for _, c := range found {
-		if seen[c.ranks[0]] {
+		shape := fmt.Sprint(c.in, c.out)
+		if bonds[c.ranks[0]] && shapes[shape] {
 			rest = append(rest, c)
 			continue
 		}
-		seen[c.ranks[0]] = true
+		bonds[c.ranks[0]], shapes[shape] = true, true
 		picked = append(picked, c)
 	}
 	picked = append(picked, rest...)

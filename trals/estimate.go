@@ -45,17 +45,36 @@ func (m *Matrix) BondTails(output bool, modes []int, r0, rn int) (tails [][]floa
 	return tails
 }
 
-// tailsOf lists Σ_{i>r} σ_i²/‖W‖² of x [rows, cols] for r = 0, 1, ….
+const (
+	exactTails = 200 // unfoldings up to this size have all their singular values computed
+	knownTails = 112 // above it so many leading ones are estimated
+)
+
+// tailsOf lists Σ_{i>r} σ_i²/‖W‖² of x [rows, cols] for r = 0, 1, …; beyond what is estimated the tail falls on a straight line.
 func (m *Matrix) tailsOf(x []float64, rows, cols int) []float64 {
 	n := min(rows, cols)
+	tails := make([]float64, n+1)
+	if m.energy == 0 {
+		return tails
+	}
 	g := make([]float64, n*n)
 	gemm.Gram64(rows > cols, n, max(rows, cols), x, cols, g, n)
-	tails := make([]float64, n+1)
-	values := linalg.Eigenvalues(n, g)
-	for i := n - 1; i >= 0; i-- {
-		tails[i] = tails[i+1]
-		if v := values[i]; v > 0 && m.energy > 0 {
-			tails[i] += v / m.energy
+	var values []float64
+	if n <= exactTails {
+		values = linalg.Eigenvalues(n, g)
+	} else {
+		values = linalg.RitzValues(n, g, knownTails)
+	}
+	var trace float64
+	for i := range n {
+		trace += g[i*n+i]
+	}
+	for r := range n {
+		tails[r] = max(0, trace/m.energy)
+		if r < len(values) {
+			trace -= values[r]
+		} else {
+			trace -= trace / float64(n-r)
 		}
 	}
 	return tails

@@ -283,3 +283,31 @@ func BenchmarkAnalyze(b *testing.B) {
 		})
 	}
 }
+
+func TestRitzValuesAreBelowAndNear(t *testing.T) {
+	n := 150
+	for name, decay := range spectra {
+		sigma := decay(n)
+		w := matrix(n, n, sigma)
+		g := make([]float64, n*n)
+		for i := range n {
+			for j := range n {
+				for k := range n {
+					g[i*n+j] += float64(w[i*n+k]) * float64(w[j*n+k])
+				}
+			}
+		}
+		values := Eigenvalues(n, g)
+		got := RitzValues(n, g, 40)
+		var sum, want float64
+		for i, v := range got[:30] {
+			if v > values[i]*(1+1e-9)+1e-12*values[0] {
+				t.Errorf("%s: Ritz value %d is %v, above the eigenvalue %v", name, i, v, values[i])
+			}
+			sum, want = sum+v, want+values[i]
+		}
+		if sum < 0.97*want {
+			t.Errorf("%s: 30 Ritz values sum to %v, eigenvalues to %v", name, sum, want)
+		}
+	}
+}
