@@ -104,6 +104,29 @@ func TestVisibleModels(t *testing.T) {
 	}
 }
 
+// TestOwnModels converts the project's own models in all forms.
+func TestOwnModels(t *testing.T) {
+	models, err := filepath.Glob(own("*.onnx"))
+	if err != nil || len(models) == 0 {
+		t.Fatalf("no models: %v", err)
+	}
+	for _, model := range models {
+		if filepath.Base(model) == "lstm_step_gates.onnx" { // a cell in single operators, for onnx-go
+			refuses(t, model, refusal{"unsupported", "unrolled"})
+			continue
+		}
+		for _, form := range []Form{export.Bottleneck, export.Cores, export.Dense} {
+			t.Run(filepath.Base(model)+"/"+string(form), func(t *testing.T) {
+				out := filepath.Join(t.TempDir(), "out.onnx")
+				decomposes(t, Options{Model: model, Output: out, Budget: Budget{Rank: 4}, Export: ExportOptions{Form: form}})
+				if !strings.Contains(model, "float16") { // ONNX Runtime has no float16 LSTM on CPUs
+					agreesWithORT(t, model, out)
+				}
+			})
+		}
+	}
+}
+
 func options(model, out string) Options {
 	return Options{Model: model, Output: out, Budget: Budget{Ratio: 4}}
 }
