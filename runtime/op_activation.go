@@ -6,7 +6,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// buildActivation serves the elementwise functions of floats that have parameters: make reads the attributes and gives the function.
+// buildActivation serves the elementwise functions of floats that have parameters: make reads the attributes and gives the
+// function.
 func buildActivation(make func(n *nodeInfo) (func(float64) float64, error)) builder {
 	return func(n *nodeInfo) (operator, error) {
 		if err := requireInputs(n, 1, 1); err != nil {
@@ -117,8 +118,8 @@ func gelu(n *nodeInfo) (func(float64) float64, error) {
 	}
 }
 
-// buildPRelu: https://onnx.ai/onnx/operators/onnx__PRelu.html. The slope broadcasts to X in one direction; below opset 7 a slope of shape [C] belongs
-// to axis 1.
+// buildPRelu: https://onnx.ai/onnx/operators/onnx__PRelu.html. The slope broadcasts to X in one direction; below opset 7 a slope
+// of shape [C] belongs to axis 1.
 func buildPRelu(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 2); err != nil {
 		return nil, err

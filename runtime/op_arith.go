@@ -39,8 +39,8 @@ func buildArith(op arithOp) builder {
 	}
 }
 
-// legacyBroadcast honours the broadcasting of opsets below 7, where B is aligned with the dims of A from attribute axis on. From opset 7 on it
-// leaves B alone.
+// legacyBroadcast honours the broadcasting of opsets below 7, where B is aligned with the dims of A from attribute axis on. From
+// opset 7 on it leaves B alone.
 func legacyBroadcast(n *nodeInfo) func(a, b *Tensor) (*Tensor, error) {
 	if n.opset >= 7 {
 		return func(_, b *Tensor) (*Tensor, error) { return b, nil }
@@ -181,7 +181,8 @@ func mulRow[T numeric](dst, a, b []T) {
 	}
 }
 
-// floatArith holds the row kernels of floats. Max and Min give NaN where either operand is one, as NumPy's maximum and ONNX Runtime do.
+// floatArith holds the row kernels of floats. Max and Min give NaN where either operand is one, as NumPy's maximum and ONNX
+// Runtime do.
 func floatArith[T floating](op arithOp) func(dst, a, b []T) {
 	switch op {
 	case opDiv:
@@ -215,8 +216,8 @@ func floatArith[T floating](op arithOp) func(dst, a, b []T) {
 	return numericArith[T](op)
 }
 
-// intArith holds the row kernels of integers. Division truncates towards zero; x/0 and x mod 0, which the specification leaves open, are 0 as in
-// NumPy. Mod has the sign of the divisor, Fmod that of the dividend.
+// intArith holds the row kernels of integers. Division truncates towards zero; x/0 and x mod 0, which the specification leaves
+// open, are 0 as in NumPy. Mod has the sign of the divisor, Fmod that of the dividend.
 func intArith[T integer](op arithOp) func(dst, a, b []T) {
 	switch op {
 	case opDiv:

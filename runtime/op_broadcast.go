@@ -10,7 +10,8 @@ import (
 // rowBlock is how many copies of an operand that stands still along a row are laid out for a row kernel at a time.
 const rowBlock = 1024
 
-// zip applies a row kernel to two operands under multidirectional broadcasting. Whatever the shapes, the kernel gets three slices of one length.
+// zip applies a row kernel to two operands under multidirectional broadcasting. Whatever the shapes, the kernel gets three slices
+// of one length.
 func zip[T, R any](a, b *Tensor, result onnx.DataType, kernel func(dst []R, a, b []T)) (*Tensor, error) {
 	x, okA := a.Data.([]T)
 	y, okB := b.Data.([]T)

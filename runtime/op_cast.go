@@ -60,12 +60,14 @@ var typeNames = map[string]onnx.DataType{
 	"UINT8": onnx.Uint8, "UINT16": onnx.Uint16, "UINT32": onnx.Uint32, "UINT64": onnx.Uint64,
 }
 
-// cast converts elements. Floats become integers by truncation, integers narrow by wrapping around, anything but zero is true. What the specification leaves
-// open is settled so that it does not depend on the machine: NaN becomes 0; a float beyond the range of int32 or int64 becomes the end of the range; for the narrower
-// and the unsigned types it is truncated to int64 and wraps around, as NumPy and ONNX Runtime do on common machines.
+// cast converts elements. Floats become integers by truncation, integers narrow by wrapping around, anything but zero is true.
+// What the specification leaves open is settled so that it does not depend on the machine: NaN becomes 0; a float beyond the
+// range of int32 or int64 becomes the end of the range; for the narrower and the unsigned types it is truncated to int64 and
+// wraps around, as NumPy and ONNX Runtime do on common machines.
 func cast(t *Tensor, to onnx.DataType) (*Tensor, error) { return castWith(t, to, true) }
 
-// castWith is cast with the attribute that says whether floats beyond the range of a float8 type become its largest value, or infinity or NaN.
+// castWith is cast with the attribute that says whether floats beyond the range of a float8 type become its largest value, or
+// infinity or NaN.
 func castWith(t *Tensor, to onnx.DataType, saturate bool) (*Tensor, error) {
 	if t.Type == to {
 		return t, nil

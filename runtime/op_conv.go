@@ -155,8 +155,8 @@ func newPatches(w window, in, out []int) patches {
 	return p
 }
 
-// rows visits the output positions [from, from+size) row by row along the last axis, for the kernel position at. Of n outputs, of which done came before,
-// those in [lo, hi) read the input at offset, offset + stride, …; the others read padding.
+// rows visits the output positions [from, from+size) row by row along the last axis, for the kernel position at. Of n outputs, of
+// which done came before, those in [lo, hi) read the input at offset, offset + stride, …; the others read padding.
 func (p patches) rows(at []int, from, size int, row func(done, n, lo, hi, offset int)) {
 	last := len(p.out) - 1
 	width, stride := p.out[last], p.w.strides[last]

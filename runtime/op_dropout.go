@@ -6,8 +6,9 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// buildDropout: https://onnx.ai/onnx/operators/onnx__Dropout.html, at inference: the data pass and the mask is true everywhere. Training, which is random, is not
-// supported: is_test = 0 below opset 7, or a true training_mode with a ratio above 0 from 12 on.
+// buildDropout: https://onnx.ai/onnx/operators/onnx__Dropout.html, at inference: the data pass and the mask is true everywhere.
+// Training, which is random, is not supported: is_test = 0 below opset 7, or a true training_mode with a ratio above 0 from 12
+// on.
 func buildDropout(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 3); err != nil {
 		return nil, err

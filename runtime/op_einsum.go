@@ -85,7 +85,8 @@ func parseTerm(term string) ([]int, error) {
 	return labels, nil
 }
 
-// expand gives every axis of the operands a label: the axes under an ellipsis get negative ones, counted from the last, so that they broadcast.
+// expand gives every axis of the operands a label: the axes under an ellipsis get negative ones, counted from the last, so that
+// they broadcast.
 func (eq equation) expand(in []*Tensor) (terms [][]int, output []int, err error) {
 	widest := 0
 	for k, labels := range eq.terms {
@@ -163,8 +164,8 @@ func (t labelled[T]) size(label int) (int, bool) {
 	return t.dims[k], true
 }
 
-// einsum contracts the operands from left to right, two at a time, each pair as one batch of matrix products; labels that no later operand and not the output
-// needs are summed as soon as they are met.
+// einsum contracts the operands from left to right, two at a time, each pair as one batch of matrix products; labels that no
+// later operand and not the output needs are summed as soon as they are met.
 func einsum[T numeric](c *call, eq equation, in []*Tensor) (*Tensor, error) {
 	terms, output, err := eq.expand(in)
 	if err != nil {
@@ -298,8 +299,8 @@ func (t labelled[T]) permuted(labels []int) (labelled[T], error) {
 	return out, out.fill(t.data, step)
 }
 
-// contract multiplies two tensors and sums the labels that nobody needs any more: as a batch (labels of both that are needed) of products of an [m, k] and a
-// [k, n] matrix. Labels whose sizes differ (1 against n) broadcast through the batch.
+// contract multiplies two tensors and sums the labels that nobody needs any more: as a batch (labels of both that are needed) of
+// products of an [m, k] and a [k, n] matrix. Labels whose sizes differ (1 against n) broadcast through the batch.
 func contract[T numeric](c *call, a, b labelled[T], needed []int) (labelled[T], error) {
 	var err error
 	if a, err = sumLabels(a, append(slices.Clone(needed), b.labels...)); err != nil {

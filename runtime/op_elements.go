@@ -7,8 +7,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// floating are the element types in which float kernels compute. Float16 and BFloat16 are widened to float32 and rounded once, when the
-// result is complete.
+// floating are the element types in which float kernels compute. Float16 and BFloat16 are widened to float32 and rounded once,
+// when the result is complete.
 type floating interface{ float32 | float64 }
 
 // integer are the integer element types of ONNX tensors; arithmetic wraps around, as in NumPy and ONNX Runtime.
@@ -19,8 +19,8 @@ type integer interface {
 // numeric are all element types that arithmetic is defined on.
 type numeric interface{ floating | integer }
 
-// maxElements bounds one result. Its size may follow from shape values in the model (Expand, Tile, ConstantOfShape, …), and a lying shape
-// must not take the machine down.
+// maxElements bounds one result. Its size may follow from shape values in the model (Expand, Tile, ConstantOfShape, …), and a
+// lying shape must not take the machine down.
 const maxElements = 1 << 28
 
 // alloc makes the zeroed elements of a result.
@@ -40,7 +40,8 @@ func one(t *Tensor, err error) ([]*Tensor, error) {
 	return []*Tensor{t}, nil
 }
 
-// requireInputs checks that a node declares between lo and hi inputs (hi < 0: any number) and that the first lo are present, now and when it runs.
+// requireInputs checks that a node declares between lo and hi inputs (hi < 0: any number) and that the first lo are present, now
+// and when it runs.
 func requireInputs(n *nodeInfo, lo, hi int) error {
 	if n.inputs() < lo || hi >= 0 && n.inputs() > hi {
 		if lo == hi {

@@ -6,8 +6,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// widened runs a float kernel for Float16 and BFloat16 tensors too: such inputs are widened to float32, and the float32 results are rounded to
-// the type of the first 16-bit input. keep lists the outputs that stay as they are.
+// widened runs a float kernel for Float16 and BFloat16 tensors too: such inputs are widened to float32, and the float32 results
+// are rounded to the type of the first 16-bit input. keep lists the outputs that stay as they are.
 func widened(op opFunc, keep ...int) operator {
 	return opFunc(func(c *call, in []*Tensor) ([]*Tensor, error) {
 		half := onnx.Undefined

@@ -104,8 +104,8 @@ func matMulInto[T numeric](m, n, k int, a, b, c []T) {
 	gemmInto(false, false, m, n, k, 1, a, b, 0, c)
 }
 
-// gemmInto computes C = alpha·op(A)·op(B) + beta·C of contiguous matrices, op(A) [m, k] and op(B) [k, n]: floats through the matrix kernels, integers
-// by definition.
+// gemmInto computes C = alpha·op(A)·op(B) + beta·C of contiguous matrices, op(A) [m, k] and op(B) [k, n]: floats through the
+// matrix kernels, integers by definition.
 func gemmInto[T numeric](ta, tb bool, m, n, k int, alpha T, a, b []T, beta T, c []T) {
 	lda, ldb := max(k, 1), max(n, 1)
 	if ta {
@@ -140,7 +140,8 @@ func gemmInto[T numeric](ta, tb bool, m, n, k int, alpha T, a, b []T, beta T, c 
 	}
 }
 
-// buildGemm: https://onnx.ai/onnx/operators/onnx__Gemm.html. Y = alpha·A'·B' + beta·C, C broadcast in one direction and optional from opset 11 on.
+// buildGemm: https://onnx.ai/onnx/operators/onnx__Gemm.html. Y = alpha·A'·B' + beta·C, C broadcast in one direction and optional
+// from opset 11 on.
 func buildGemm(n *nodeInfo) (operator, error) {
 	required := 3
 	if n.opset >= 11 {

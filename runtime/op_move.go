@@ -74,7 +74,8 @@ func (a intsArgument) values(in []*Tensor) ([]int64, error) {
 	return v, err
 }
 
-// buildReshape: https://onnx.ai/onnx/operators/onnx__Reshape.html. Below opset 5 the shape is an attribute; allowzero came with 14.
+// buildReshape: https://onnx.ai/onnx/operators/onnx__Reshape.html. Below opset 5 the shape is an attribute; allowzero came with
+// 14.
 func buildReshape(n *nodeInfo) (operator, error) {
 	target := newIntsArgument(n, "shape", 1, 5)
 	if err := requireInputs(n, 2+min(target.slot, 0), 2); err != nil {
@@ -181,8 +182,8 @@ func buildConcat(n *nodeInfo) (operator, error) {
 	}), nil
 }
 
-// buildSplit: https://onnx.ai/onnx/operators/onnx__Split.html. The lengths are an attribute below opset 13 (in opset 1 possibly an input); num_outputs came
-// with 18.
+// buildSplit: https://onnx.ai/onnx/operators/onnx__Split.html. The lengths are an attribute below opset 13 (in opset 1 possibly
+// an input); num_outputs came with 18.
 func buildSplit(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 2); err != nil {
 		return nil, err
@@ -244,7 +245,8 @@ func wholeRanges(dims []int) []shape.Range {
 	return r
 }
 
-// buildSlice: https://onnx.ai/onnx/operators/onnx__Slice.html. Below opset 10 starts, ends and axes are attributes and there are no steps.
+// buildSlice: https://onnx.ai/onnx/operators/onnx__Slice.html. Below opset 10 starts, ends and axes are attributes and there are
+// no steps.
 func buildSlice(n *nodeInfo) (operator, error) {
 	args := [4]intsArgument{
 		newIntsArgument(n, "starts", 1, 10), newIntsArgument(n, "ends", 2, 10), newIntsArgument(n, "axes", 3, 10), {slot: 4},

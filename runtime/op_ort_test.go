@@ -32,8 +32,8 @@ type storedCase struct {
 	Inputs, Outputs []*storedTensor
 }
 
-// TestOperatorsAgainstONNXRuntime: the oracle is ONNX Runtime 1.30 (testdata/ort/ops.jsonl, written by generate.py beside it), to 1e-5 of the
-// largest value of an output, and exactly for integers.
+// TestOperatorsAgainstONNXRuntime: the oracle is ONNX Runtime 1.30 (testdata/ort/ops.jsonl, written by generate.py beside it), to
+// 1e-5 of the largest value of an output, and exactly for integers.
 func TestOperatorsAgainstONNXRuntime(t *testing.T) {
 	f, err := os.Open(filepath.Join("testdata", "ort", "ops.jsonl"))
 	if err != nil {

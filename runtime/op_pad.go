@@ -8,7 +8,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// buildPad: https://onnx.ai/onnx/operators/onnx__Pad.html. Pads and value are attributes below opset 11; axes came as an input with 18.
+// buildPad: https://onnx.ai/onnx/operators/onnx__Pad.html. Pads and value are attributes below opset 11; axes came as an input
+// with 18.
 func buildPad(n *nodeInfo) (operator, error) {
 	mode := n.string("mode", "constant")
 	switch mode {

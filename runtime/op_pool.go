@@ -28,8 +28,8 @@ type pooling struct {
 	axes    []poolAxis
 }
 
-// poolAxis holds, for each output position of an axis, the window's first element in the input (as an offset), how many of its elements lie there, and how
-// many in the input or its padding.
+// poolAxis holds, for each output position of an axis, the window's first element in the input (as an offset), how many of its
+// elements lie there, and how many in the input or its padding.
 type poolAxis struct {
 	base, inside, padded []int
 	step                 int // offset from one element of a window to the next
@@ -65,8 +65,8 @@ func newPooling(w window, t *Tensor) (pooling, []int, error) {
 	return p, dims, nil
 }
 
-// each visits the output positions in order: taps are the offsets of the input elements in the window, in C order (the slice is used again), and padded counts
-// the positions of the window that lie in the input or its padding.
+// each visits the output positions in order: taps are the offsets of the input elements in the window, in C order (the slice is
+// used again), and padded counts the positions of the window that lie in the input or its padding.
 func (p pooling) each(visit func(o, padded int, taps []int)) {
 	rank := len(p.in)
 	index, k, extent := make([]int, rank), make([]int, rank), make([]int, rank)
@@ -174,7 +174,8 @@ func maxPool[T numeric](c *call, w window, t *Tensor, x []T, lowest T, columnMaj
 	return out, nil
 }
 
-// buildAveragePool: https://onnx.ai/onnx/operators/onnx__AveragePool.html. Padding counts only under count_include_pad; what ceil_mode adds beyond it never does.
+// buildAveragePool: https://onnx.ai/onnx/operators/onnx__AveragePool.html. Padding counts only under count_include_pad; what
+// ceil_mode adds beyond it never does.
 func buildAveragePool(n *nodeInfo) (operator, error) {
 	w, err := newPoolWindow(n)
 	if err != nil {
@@ -201,7 +202,8 @@ func buildLpPool(n *nodeInfo) (operator, error) {
 	return buildPool(n, w, lpFold(n))
 }
 
-// buildGlobalPool serves GlobalAveragePool, GlobalMaxPool and GlobalLpPool: https://onnx.ai/onnx/operators/onnx__GlobalAveragePool.html
+// buildGlobalPool serves GlobalAveragePool, GlobalMaxPool and GlobalLpPool:
+// https://onnx.ai/onnx/operators/onnx__GlobalAveragePool.html
 func buildGlobalPool(op reduceOp) builder {
 	return func(n *nodeInfo) (operator, error) {
 		if err := requireInputs(n, 1, 1); err != nil {

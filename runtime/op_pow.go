@@ -6,8 +6,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// buildPow: https://onnx.ai/onnx/operators/onnx__Pow.html. Base and exponent may have different types from opset 12 on; the result has the type of
-// the base.
+// buildPow: https://onnx.ai/onnx/operators/onnx__Pow.html. Base and exponent may have different types from opset 12 on; the
+// result has the type of the base.
 func buildPow(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 2); err != nil {
 		return nil, err

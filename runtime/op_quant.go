@@ -9,7 +9,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// quantAxis is how scales and zero points lie along a tensor: one for all, one for each index of an axis, or one for each block of an axis.
+// quantAxis is how scales and zero points lie along a tensor: one for all, one for each index of an axis, or one for each block
+// of an axis.
 type quantAxis struct {
 	axis  int64
 	block int64
@@ -119,7 +120,8 @@ func quantParameters(q quantAxis, in []*Tensor) (scale, zero []float64, at func(
 	return scale, zero, at, nil
 }
 
-// buildQuantizeLinear: https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html: round(x/scale) + zero point, ties to even, saturated.
+// buildQuantizeLinear: https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html: round(x/scale) + zero point, ties to even,
+// saturated.
 func buildQuantizeLinear(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 3); err != nil {
 		return nil, err
@@ -184,7 +186,8 @@ func quantRange(t onnx.DataType) (lo, hi float64, isInt bool) {
 	return 0, math.Ldexp(1, bits) - 1, true
 }
 
-// buildDynamicQuantizeLinear: https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html: to uint8, over the range of the data widened to hold 0.
+// buildDynamicQuantizeLinear: https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html: to uint8, over the range of the
+// data widened to hold 0.
 func buildDynamicQuantizeLinear(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 1); err != nil {
 		return nil, err

@@ -8,7 +8,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// buildMatMulInteger: https://onnx.ai/onnx/operators/onnx__MatMulInteger.html: int32 products of uint8 or int8 matrices, less their zero points.
+// buildMatMulInteger: https://onnx.ai/onnx/operators/onnx__MatMulInteger.html: int32 products of uint8 or int8 matrices, less
+// their zero points.
 func buildMatMulInteger(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 4); err != nil {
 		return nil, err
@@ -26,7 +27,8 @@ func buildMatMulInteger(n *nodeInfo) (operator, error) {
 	}), nil
 }
 
-// centred is an 8-bit tensor less its zero point, as int32. A zero point of shape [n] belongs to the given axis, counted from the end where negative.
+// centred is an 8-bit tensor less its zero point, as int32. A zero point of shape [n] belongs to the given axis, counted from the
+// end where negative.
 func centred(t, zero *Tensor, axis int) (*Tensor, error) {
 	if t.Type != onnx.Int8 && t.Type != onnx.Uint8 {
 		return nil, unsupportedType(t.Type)
@@ -135,7 +137,8 @@ func requantized(x, scale, zero *Tensor) (*Tensor, error) {
 	return cast(newTensor(onnx.Double, x.Dims, y), zero.Type)
 }
 
-// buildConvInteger: https://onnx.ai/onnx/operators/onnx__ConvInteger.html. Products and sums of 8-bit integers are exact in float64.
+// buildConvInteger: https://onnx.ai/onnx/operators/onnx__ConvInteger.html. Products and sums of 8-bit integers are exact in
+// float64.
 func buildConvInteger(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 4); err != nil {
 		return nil, err

@@ -24,7 +24,8 @@ const (
 	reduceLogSumExp
 )
 
-// buildReduce serves the Reduce… family: https://onnx.ai/onnx/operators/onnx__ReduceSum.html. Axes are an attribute below opset 18 (13 for ReduceSum).
+// buildReduce serves the Reduce… family: https://onnx.ai/onnx/operators/onnx__ReduceSum.html. Axes are an attribute below opset
+// 18 (13 for ReduceSum).
 func buildReduce(op reduceOp) builder {
 	return func(n *nodeInfo) (operator, error) {
 		if err := requireInputs(n, 1, 2); err != nil {
@@ -62,8 +63,8 @@ func allAxes(rank int) []int {
 	return a
 }
 
-// reduce reduces a tensor over distinct axes. Over an empty set of axes the operation still applies to each element (its square, logarithm, …). Sums of floats
-// are accumulated in float64.
+// reduce reduces a tensor over distinct axes. Over an empty set of axes the operation still applies to each element (its square,
+// logarithm, …). Sums of floats are accumulated in float64.
 func reduce(op reduceOp, t *Tensor, axes []int, keep bool) (*Tensor, error) {
 	switch t.Type {
 	case onnx.Float:

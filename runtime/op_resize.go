@@ -229,9 +229,10 @@ func (r resize) plan(dims []int, scales, sizes, roi *Tensor) ([]resizeAxis, erro
 	return plan, nil
 }
 
-// source is the position in the input, in elements, of output position o. It is computed in float32, as the scales are stored: in float64, 1.5/0.6 would
-// fall just short of 2.5, and "nearest" take the other neighbour. The length of the result is its true, rounded one, as the specification
-// defines it and ONNX Runtime has it (the node test resize_downsample_scales_linear_align_corners uses the unrounded scale·length).
+// source is the position in the input, in elements, of output position o. It is computed in float32, as the scales are stored: in
+// float64, 1.5/0.6 would fall just short of 2.5, and "nearest" take the other neighbour. The length of the result is its true,
+// rounded one, as the specification defines it and ONNX Runtime has it (the node test
+// resize_downsample_scales_linear_align_corners uses the unrounded scale·length).
 func (r resize) source(a resizeAxis, o int) float64 {
 	x, in, out, scale := float32(o), float32(a.in), float32(a.out), float32(a.scale)
 	half := (x+0.5)/scale - 0.5
@@ -300,8 +301,8 @@ func (r resize) round(x, scale float64) float64 {
 	return math.Ceil(x - 0.5)
 }
 
-// weights gives the weights of the neighbours of a point: the first belongs to the element start after the one at or before the point, which lies
-// ratio before it.
+// weights gives the weights of the neighbours of a point: the first belongs to the element start after the one at or before the
+// point, which lies ratio before it.
 func (r resize) weights(ratio, scale float64) (start int, w []float64) {
 	stretch := 1.0
 	if r.antialias {

@@ -10,8 +10,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// buildCosineWindow serves HannWindow, HammingWindow and BlackmanWindow: Σ_k (−1)^k·a_k·cos(2πki/N), N being the size, less one unless periodic.
-// https://onnx.ai/onnx/operators/onnx__HannWindow.html
+// buildCosineWindow serves HannWindow, HammingWindow and BlackmanWindow: Σ_k (−1)^k·a_k·cos(2πki/N), N being the size, less one
+// unless periodic. https://onnx.ai/onnx/operators/onnx__HannWindow.html
 func buildCosineWindow(a ...float64) builder {
 	return func(n *nodeInfo) (operator, error) {
 		if err := requireInputs(n, 1, 1); err != nil {
@@ -50,8 +50,8 @@ func buildCosineWindow(a ...float64) builder {
 // maxTransform bounds windows and Fourier transforms, whose length the model may state apart from any data.
 const maxTransform = 1 << 20
 
-// fft computes X[k] = Σ_j x[j]·e^(∓2πijk/n) of any length, by splitting off prime factors: O(n·Σ factors). Where a prime factor is large, by Bluestein's
-// convolution: O(n·log n).
+// fft computes X[k] = Σ_j x[j]·e^(∓2πijk/n) of any length, by splitting off prime factors: O(n·Σ factors). Where a prime factor
+// is large, by Bluestein's convolution: O(n·log n).
 func fft(x []complex128, inverse bool) []complex128 {
 	n := len(x)
 	if largestFactor(n) > 64 {
@@ -87,7 +87,8 @@ func largestFactor(n int) int {
 	return n
 }
 
-// bluestein writes jk as (j² + k² − (k−j)²)/2 and so turns the transform into a convolution with a chirp, done by transforms of a power of two.
+// bluestein writes jk as (j² + k² − (k−j)²)/2 and so turns the transform into a convolution with a chirp, done by transforms of a
+// power of two.
 func bluestein(x []complex128, inverse bool) []complex128 {
 	n := len(x)
 	m := 1
@@ -119,7 +120,8 @@ func bluestein(x []complex128, inverse bool) []complex128 {
 	return y
 }
 
-// fftInto transforms x[0], x[step], … into out; roots are the unit roots of the whole length, of which every rootStep-th belongs here.
+// fftInto transforms x[0], x[step], … into out; roots are the unit roots of the whole length, of which every rootStep-th belongs
+// here.
 func fftInto(out, x []complex128, step int, roots []complex128, rootStep int) {
 	n := len(out)
 	if n <= 1 {
@@ -175,7 +177,8 @@ func complexTensor(x []complex128, dims []int, typ onnx.DataType) (*Tensor, erro
 	return cast(newTensor(onnx.Double, append(slices.Clone(dims), 2), v), typ)
 }
 
-// buildDFT: https://onnx.ai/onnx/operators/onnx__DFT.html. The axis is an attribute below opset 20 (default 1) and an input from there on (default −2).
+// buildDFT: https://onnx.ai/onnx/operators/onnx__DFT.html. The axis is an attribute below opset 20 (default 1) and an input from
+// there on (default −2).
 func buildDFT(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 3); err != nil {
 		return nil, err

@@ -44,7 +44,8 @@ func buildSpaceToDepth(n *nodeInfo) (operator, error) {
 	})
 }
 
-// buildBlocks serves the operators that are a reshape to six axes, a transpose and a reshape back, of an [N, C, H, W] tensor in blocks of b×b.
+// buildBlocks serves the operators that are a reshape to six axes, a transpose and a reshape back, of an [N, C, H, W] tensor in
+// blocks of b×b.
 func buildBlocks(n *nodeInfo, plan func(d []int, b int) (split, out []int, perm []int64, err error)) (operator, error) {
 	if err := requireInputs(n, 1, 1); err != nil {
 		return nil, err
@@ -95,7 +96,8 @@ func buildEyeLike(n *nodeInfo) (operator, error) {
 	}), nil
 }
 
-// buildAffineGrid: https://onnx.ai/onnx/operators/onnx__AffineGrid.html: for each point of a regular grid over [−1, 1]² or [−1, 1]³, theta·(x, y[, z], 1).
+// buildAffineGrid: https://onnx.ai/onnx/operators/onnx__AffineGrid.html: for each point of a regular grid over [−1, 1]² or [−1,
+// 1]³, theta·(x, y[, z], 1).
 func buildAffineGrid(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 2); err != nil {
 		return nil, err

@@ -16,7 +16,8 @@ import (
 	"github.com/trconvert/trconvert/onnx/onnxpb"
 )
 
-// evalNode runs one node as a model of the given opset. in belongs to the node's present inputs, in order; the result to its outputs.
+// evalNode runs one node as a model of the given opset. in belongs to the node's present inputs, in order; the result to its
+// outputs.
 func evalNode(opset int64, n *onnxpb.NodeProto, in ...*Tensor) ([]*Tensor, error) {
 	feeds := map[string]*Tensor{}
 	var inputs []*onnxpb.ValueInfoProto
@@ -76,8 +77,8 @@ func iota32(dims ...int) *Tensor {
 	return newTensor(onnx.Float, dims, v)
 }
 
-// TestOperatorSemantics: the oracle is the text of the ONNX operator specification, worked out by hand; most cases are such as neither the node
-// tests nor ONNX Runtime decide, or where ONNX Runtime departs from the text.
+// TestOperatorSemantics: the oracle is the text of the ONNX operator specification, worked out by hand; most cases are such as
+// neither the node tests nor ONNX Runtime decide, or where ONNX Runtime departs from the text.
 func TestOperatorSemantics(t *testing.T) {
 	half := func(dims []int, v ...float32) *Tensor { return narrowHalf(f32(dims, v...), onnx.Float16) }
 	brain := func(dims []int, v ...float32) *Tensor { return narrowHalf(f32(dims, v...), onnx.BFloat16) }

@@ -8,8 +8,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// buildTopK: https://onnx.ai/onnx/operators/onnx__TopK.html. K is an attribute below opset 10; largest and sorted came with 11. Of equal elements the one with the
-// lower index comes first. The result is sorted even where sorted = 0 leaves the order open.
+// buildTopK: https://onnx.ai/onnx/operators/onnx__TopK.html. K is an attribute below opset 10; largest and sorted came with 11.
+// Of equal elements the one with the lower index comes first. The result is sorted even where sorted = 0 leaves the order open.
 func buildTopK(n *nodeInfo) (operator, error) {
 	fixed := int64(-1)
 	required := 2

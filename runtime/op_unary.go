@@ -17,8 +17,8 @@ func mapRow[T, R any](t *Tensor, result onnx.DataType, kernel func(dst []R, src 
 	return newTensor(result, t.Dims, dst), nil
 }
 
-// buildFloatMap serves the elementwise functions of floats without attributes (Exp, Log, Sqrt, Sin, Erf, …). They are computed in float64 and
-// rounded once.
+// buildFloatMap serves the elementwise functions of floats without attributes (Exp, Log, Sqrt, Sin, Erf, …). They are computed in
+// float64 and rounded once.
 func buildFloatMap(f func(float64) float64) builder {
 	return func(n *nodeInfo) (operator, error) {
 		if err := requireInputs(n, 1, 1); err != nil {

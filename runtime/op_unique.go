@@ -8,8 +8,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// buildUnique: https://onnx.ai/onnx/operators/onnx__Unique.html: the distinct elements, or the distinct slices of an axis, with the index of their first occurrence, the
-// inverse mapping and their counts.
+// buildUnique: https://onnx.ai/onnx/operators/onnx__Unique.html: the distinct elements, or the distinct slices of an axis, with
+// the index of their first occurrence, the inverse mapping and their counts.
 func buildUnique(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 1); err != nil {
 		return nil, err

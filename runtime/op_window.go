@@ -107,7 +107,8 @@ func (w window) fit(in []int) (window, []int, error) {
 // first is the input index of kernel position 0 at output position o of an axis; it may lie in the padding.
 func (w window) first(axis, o int) int { return o*w.strides[axis] - w.begin[axis] }
 
-// inside gives the kernel positions [lo, hi) that meet the input, where position 0 meets index first of an axis of the given size.
+// inside gives the kernel positions [lo, hi) that meet the input, where position 0 meets index first of an axis of the given
+// size.
 func (w window) inside(axis, first, size int) (lo, hi int) {
 	d := w.dilations[axis]
 	return min(ceilDiv(max(-first, 0), d), w.kernel[axis]), max(min(ceilDiv(size-first, d), w.kernel[axis]), 0)
