@@ -149,6 +149,9 @@ func (m *Matrix) fit(ctx context.Context, s split, r ring, restart int, o Option
 
 // sweep updates every core once and returns the relative error of the ring that results.
 func (m *Matrix) sweep(s split, r ring) float64 {
+	if m.metric != nil {
+		return m.weightedSweep(s, r)
+	}
 	a, b := r.cut()
 	ab := a * b
 	left := r.out.merge(true) // [rows, a·b]
@@ -189,10 +192,15 @@ func dot(x, y []float64) float64 {
 
 // result rounds the ring and measures it.
 func (m *Matrix) result(inModes, outModes []int, f fitted) *Result {
-	res := &Result{Cores: f.ring.cores(), RelativeError: f.err, LowerBound: math.NaN(), Sweeps: f.sweeps, Status: f.status}
+	res := &Result{Cores: f.ring.cores(), RelativeError: f.err, WeightedError: f.err, LowerBound: math.NaN(), Sweeps: f.sweeps, Status: f.status}
 	if m.w != nil {
 		fac := factor(m.rows, m.cols, inModes, outModes, res.Cores)
 		res.RelativeError = fac.Error(m.w)
+		if m.metric != nil {
+			res.WeightedError = m.weightedError(fac)
+			return res
+		}
+		res.WeightedError = res.RelativeError
 		res.LowerBound = min(m.bound(fac), res.RelativeError)
 	}
 	return res

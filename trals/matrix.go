@@ -20,6 +20,8 @@ type Matrix struct {
 	spectrum   *linalg.Spectrum // of W
 	u, v       []float64        // a stand-in's factors: W ≈ u·vᵀ, u [rows, k], v [cols, k]
 	k          int
+	metric     *Metric   // nil for the Frobenius norm
+	root       []float32 // W·Fᵀ under a metric C = FᵀF, whose spectrum is known
 }
 
 // NewMatrix analyses w [rows, cols]. leading is the largest r_0·r_n that will be asked for; it matters only for matrices whose Gram
@@ -119,7 +121,11 @@ func (m *Matrix) timesT(x []float64, n int) []float64 {
 // since smaller ones are its first columns.
 func (m *Matrix) truncate(k int) (left, right []float64) {
 	if k > m.k {
-		m.u, m.v = m.spectrum.Truncate(m.w.Data, k)
+		if m.metric != nil {
+			m.u, m.v = m.weightedTruncate(k)
+		} else {
+			m.u, m.v = m.spectrum.Truncate(m.w.Data, k)
+		}
 		m.k = k
 	}
 	pick := func(x []float64, rows int) []float64 {

@@ -106,6 +106,8 @@ type Result struct {
 	Cores []tensor.Core // core k belongs to mode k
 	// RelativeError is ‖X−X̂‖_F/‖X‖_F of the float32 cores, differences taken in float64. 0 if both are zero.
 	RelativeError float64
+	// WeightedError is the error in the matrix's metric (see [NewWeightedMatrix]), RelativeError where it has none.
+	WeightedError float64
 	// LowerBound is an error that no ring with these modes and ranks stays below: the largest Eckart–Young tail over the arcs of the
 	// ring that are cheap to check, always the two sides. NaN where it was not asked for.
 	LowerBound float64

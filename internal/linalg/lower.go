@@ -1,0 +1,19 @@
+package linalg
+
+import "github.com/trconvert/trconvert/internal/gemm"
+
+// TimesLower returns a·L [rows, n] for a [rows, n]: products and sums in float64, rounded once.
+func (c *Cholesky) TimesLower(rows int, a []float32) []float32 {
+	n := c.n
+	lower := make([]float64, n*n)
+	for i := range n {
+		copy(lower[i*n:i*n+i+1], c.l[i*n:])
+	}
+	y := make([]float64, rows*n)
+	gemm.Wide(false, false, rows, n, n, 1, a, n, lower, n, 0, y, n)
+	out := make([]float32, len(y))
+	for i, v := range y {
+		out[i] = float32(v)
+	}
+	return out
+}
