@@ -183,6 +183,7 @@ func init() {
 
 		// Moving elements.
 		"AffineGrid":      {{20, buildAffineGrid}},
+		"GridSample":      {{16, buildGridSample}},
 		"DepthToSpace":    {{1, buildDepthToSpace}},
 		"SpaceToDepth":    {{1, buildSpaceToDepth}},
 		"Resize":          {{10, buildResize}},

@@ -278,6 +278,13 @@ def signals():
     case("MelWeightMatrix", 17, [np.int64(4), np.int64(16), np.int64(8000), np.float32(20), np.float32(4000)])
 
 
+def grids():
+    for mode in ("linear", "nearest", "cubic"):
+        for padding in ("zeros", "border", "reflection"):
+            grid = np.round(rng.random((1, 3, 3, 2)) * 3 - 1.5, 3).astype(np.float32)
+            case("GridSample", 20, [f(1, 2, 4, 5), grid], mode=mode, padding_mode=padding, align_corners=random.randint(0, 1))
+
+
 def write_models(folder):
     for k, (op, opset, inputs, outputs, attrs) in enumerate(cases):
         d = os.path.join(folder, f"{k:03d}_{op}_{opset}")
@@ -320,7 +327,8 @@ def write_lines(folder, path):
             out.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
-for group in (softmax, bounds_and_pads, moving, normalisation, poolings, convolutions, reductions, products, resizes, arithmetic, quantised, signals):
+for group in (softmax, bounds_and_pads, moving, normalisation, poolings, convolutions, reductions, products, resizes, arithmetic, quantised, signals,
+              grids):
     group()
 if len(sys.argv) == 2:
     write_models(sys.argv[1])
