@@ -169,3 +169,18 @@ func TestShortSlicePanics(t *testing.T) {
 	}()
 	F32(false, false, 2, 2, 2, 1, make([]float32, 3), 2, make([]float32, 4), 2, 0, make([]float32, 4), 2)
 }
+
+func TestPacked(t *testing.T) {
+	forKernels(t, func(t *testing.T) {
+		packed := func(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+			b = append([]float32(nil), b...)
+			p := PackB(tb, n, k, b, ldb)
+			clear(b) // a copy was taken
+			if gotK, gotN := p.Dims(); gotK != k || gotN != n {
+				t.Fatalf("Dims() = %d, %d, want %d, %d", gotK, gotN, k, n)
+			}
+			F32Packed(ta, m, alpha, a, lda, p, beta, c, ldc)
+		}
+		testProduct[float32, float32, float32](t, packed, 0x1p-24)
+	})
+}

@@ -44,3 +44,12 @@ func tierOf[C float]() *tier[C] {
 	t, _ := any(current.f64).(*tier[C])
 	return t
 }
+
+// Kernels names the sets of kernels this processor can run, the best first. The last is go.
+func Kernels() []string {
+	var names []string
+	for _, k := range kernels() {
+		names = append(names, k.name)
+	}
+	return names
+}

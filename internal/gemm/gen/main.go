@@ -1,6 +1,7 @@
-// Command gen writes the assembly of package gemm and the tables that list it:
+// Command gen writes the assembly of packages gemm and vec, and the tables that list gemm's:
 //
-//	go run . -out ../micro_amd64.s -stubs ../micro_amd64.go -pkg gemm -tables ../tables_amd64.go
+//	go run . -what products -out ../products_amd64.s -stubs ../products_amd64.go -pkg gemm -tables ../tables_amd64.go
+//	go run . -what activations -out ../../vec/vec_amd64.s -stubs ../../vec/vec_amd64.go -pkg vec
 package main
 
 import (
@@ -18,11 +19,31 @@ import (
 var laneMask operand.Mem
 
 func main() {
+	what := flag.String("what", "products", "the kernels to write: products or activations")
+	tables := flag.String("tables", "", "where to write the tables of the products' kernels")
+	flag.Parse()
 	ConstraintExpr("amd64")
 	laneMask = GLOBL("laneMask", attr.RODATA|attr.NOPTR)
 	for i := range 16 {
 		DATA(4*i, operand.U32(uint32(i/8)-1))
 	}
+	if *what == "activations" {
+		writeActivations()
+	} else {
+		writeProducts()
+	}
+	Generate()
+	err := checkRegisters(flag.Lookup("out").Value.String())
+	if err == nil && *tables != "" {
+		err = os.WriteFile(*tables, listing(), 0o644)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func writeProducts() {
 	for _, m := range machines {
 		for _, s := range m.shapes() {
 			m.micro(s.rows, s.vectors)
@@ -40,16 +61,6 @@ func main() {
 	}
 	machine{}.transpose(true)
 	widen()
-	tables := flag.String("tables", "", "where to write the tables of kernels")
-	Generate()
-	if err := checkRegisters(flag.Lookup("out").Value.String()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	if err := os.WriteFile(*tables, listing(), 0o644); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
 }
 
 // machine is a vector width and an element type.

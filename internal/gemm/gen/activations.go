@@ -1,0 +1,281 @@
+package main
+
+import (
+	"math"
+
+	"github.com/mmcloughlin/avo/attr"
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// constants are vectors in memory, each the same word 16 times.
+type constants struct {
+	data operand.Mem
+	at   map[uint32]int
+}
+
+func newConstants() *constants {
+	return &constants{GLOBL("constants", attr.RODATA|attr.NOPTR), map[uint32]int{}}
+}
+
+func (c *constants) word(w uint32) operand.Mem {
+	at, ok := c.at[w]
+	if !ok {
+		at = 64 * len(c.at)
+		c.at[w] = at
+	}
+	return c.data.Offset(at)
+}
+
+func (c *constants) float(f float32) operand.Mem { return c.word(math.Float32bits(f)) }
+
+// define writes the words met, in the order of their offsets.
+func (c *constants) define() {
+	words := make([]uint32, len(c.at))
+	for w, at := range c.at {
+		words[at/64] = w
+	}
+	for i, w := range words {
+		for j := range 16 {
+			DATA(64*i+4*j, operand.U32(w))
+		}
+	}
+}
+
+// The numbers of exp, shared with the portable path: see package vec.
+const (
+	log2e  = 1.442695
+	ln2    = 0.6931472
+	ln2Low = -1.9046542e-09
+	expMin = -104
+	expMax = 89
+)
+
+var expPoly = []float32{0.5, 0.16666545, 0.041666865, 0.0083662784, 0.001390502}
+
+// activations are the functions of one vector width.
+type activations struct {
+	machine
+	c *constants
+}
+
+func (a activations) and(x operand.Op, y, to reg.VecVirtual) {
+	if a.wide {
+		VPANDD(x, y, to)
+	} else {
+		VANDPS(x, y, to)
+	}
+}
+
+func (a activations) or(x operand.Op, y, to reg.VecVirtual) {
+	if a.wide {
+		VPORD(x, y, to)
+	} else {
+		VORPS(x, y, to)
+	}
+}
+
+// reduced is the range reduction y = n·ln2 + r and e^r − 1 = r + r²·q(r).
+func (a activations) reduced(y reg.VecVirtual) (n, em1 reg.VecVirtual) {
+	n, r, q, s := a.vector(), a.vector(), a.vector(), a.vector()
+	VMULPS(a.c.float(log2e), y, n)
+	if a.wide {
+		VRNDSCALEPS(operand.Imm(8), n, n)
+	} else {
+		VROUNDPS(operand.Imm(8), n, n)
+	}
+	a.move(y, r)
+	VFNMADD231PS(a.c.float(ln2), n, r)
+	VFNMADD231PS(a.c.float(ln2Low), n, r)
+	a.move(a.c.float(expPoly[4]), q)
+	for i := 3; i >= 0; i-- {
+		VFMADD213PS(a.c.float(expPoly[i]), r, q)
+	}
+	VMULPS(r, r, s)
+	VFMADD213PS(r, s, q) // q·r² + r
+	return n, q
+}
+
+// power is 2^n for −126 ≤ n ≤ 127.
+func (a activations) power(n reg.VecVirtual) reg.VecVirtual {
+	p := a.vector()
+	VCVTPS2DQ(n, p)
+	VPADDD(a.c.word(127), p, p)
+	VPSLLD(operand.Imm(23), p, p)
+	return p
+}
+
+// exp is e^y; y is clamped, and lost.
+func (a activations) exp(y reg.VecVirtual) reg.VecVirtual {
+	// A NaN is the second source and so survives.
+	for _, bound := range []struct {
+		f func(...operand.Op)
+		x float32
+	}{{VMAXPS, expMin}, {VMINPS, expMax}} {
+		b := a.vector()
+		a.move(a.c.float(bound.x), b)
+		bound.f(y, b, y)
+	}
+	n, e := a.reduced(y)
+	VADDPS(a.c.float(1), e, e)
+	if a.wide {
+		VSCALEFPS(n, e, e)
+		return e
+	}
+	// In two steps, since 2^n may be no normal number.
+	whole, half := YMM(), YMM()
+	VCVTPS2DQ(n, whole)
+	VPSRAD(operand.Imm(1), whole, half)
+	VPSUBD(half, whole, whole)
+	for _, part := range []reg.VecVirtual{half, whole} {
+		VPADDD(a.c.word(127), part, part)
+		VPSLLD(operand.Imm(23), part, part)
+		VMULPS(part, e, e)
+	}
+	return e
+}
+
+// sigmoid is 1/(1+e), or e/(1+e) for negative x, e = exp(−|x|).
+func (a activations) sigmoid(x reg.VecVirtual) reg.VecVirtual {
+	y, one, sum := a.vector(), a.vector(), a.vector()
+	a.or(a.c.word(1<<31), x, y)
+	e := a.exp(y)
+	a.move(a.c.float(1), one)
+	VADDPS(one, e, sum)
+	// The numerator: e where the sign bit of x is set.
+	if a.wide {
+		k := K()
+		VPMOVD2M(x, k)
+		VMOVAPS(e, k, one)
+	} else {
+		VBLENDVPS(x, e, one, one)
+	}
+	VDIVPS(sum, one, one)
+	return one
+}
+
+// tanh is −d/(d+2) with the sign of x, d = exp(−2|x|) − 1.
+func (a activations) tanh(x reg.VecVirtual) reg.VecVirtual {
+	y, low := a.vector(), a.vector()
+	a.or(a.c.word(1<<31), x, y)
+	VADDPS(y, y, y)
+	a.move(a.c.float(-40), low)
+	VMAXPS(y, low, y)
+	n, d := a.reduced(y)
+	p := a.power(n)
+	less := a.vector()
+	VSUBPS(a.c.float(1), p, less)
+	VFMADD213PS(less, p, d) // 2^n·(e^r − 1) + (2^n − 1)
+	sum, sign := a.vector(), a.vector()
+	VADDPS(a.c.float(2), d, sum)
+	VDIVPS(sum, d, d)
+	a.and(a.c.word(1<<31), x, sign)
+	a.and(a.c.word(1<<31-1), d, d)
+	a.or(sign, d, d)
+	return d
+}
+
+// loop writes a function over vectors of the named arrays: whole ones, then the rest with a mask.
+func (a activations) loop(name, doc string, arrays []string, body func(load func(string) reg.VecVirtual, store func(reg.VecVirtual, string))) {
+	list := ""
+	for i, s := range arrays {
+		if i > 0 {
+			list += ", "
+		}
+		list += s
+	}
+	suffix := map[bool]string{true: "AVX512", false: "AVX2"}[a.wide]
+	TEXT(name+suffix, NOSPLIT, "func(n int, "+list+" *float32)")
+	Pragma("noescape")
+	Doc(name + suffix + " " + doc)
+	n := loadGP("n")
+	t := a.tailOf(n)
+	p := map[string]reg.GPVirtual{}
+	for _, s := range arrays {
+		p[s] = loadGP(s)
+	}
+	TESTQ(n, n)
+	JE(operand.LabelRef("rest"))
+	Label("loop")
+	body(func(s string) reg.VecVirtual {
+		v := a.vector()
+		a.move(operand.Mem{Base: p[s]}, v)
+		return v
+	}, func(v reg.VecVirtual, s string) { a.move(v, operand.Mem{Base: p[s]}) })
+	for _, s := range arrays {
+		ADDQ(operand.Imm(uint64(4*a.lanes())), p[s])
+	}
+	DECQ(n)
+	JNE(operand.LabelRef("loop"))
+	Label("rest")
+	TESTQ(t.count, t.count)
+	JE(operand.LabelRef("done"))
+	body(func(s string) reg.VecVirtual {
+		v := a.vector()
+		t.load(operand.Mem{Base: p[s]}, v)
+		return v
+	}, func(v reg.VecVirtual, s string) {
+		if a.wide {
+			a.move(v, t.k, operand.Mem{Base: p[s]})
+		} else {
+			VMASKMOVPS(v, t.v, operand.Mem{Base: p[s]})
+		}
+	})
+	Label("done")
+	a.done()
+}
+
+func writeActivations() {
+	c := newConstants()
+	for _, wide := range []bool{true, false} {
+		activations{machine{wide: wide}, c}.write()
+	}
+	c.define()
+}
+
+func (a activations) write() {
+	type load = func(string) reg.VecVirtual
+	type store = func(reg.VecVirtual, string)
+	for _, f := range []struct {
+		name string
+		of   func(reg.VecVirtual) reg.VecVirtual
+	}{{"exp", a.exp}, {"sigmoid", a.sigmoid}, {"tanh", a.tanh}} {
+		a.loop(f.name, "computes n elements.", []string{"dst", "src"}, func(load load, store store) {
+			store(f.of(load("src")), "dst")
+		})
+	}
+	a.loop("lstm", "computes n elements of a cell.", []string{"in", "out", "forget", "cand", "old", "next", "hidden"}, func(load load, store store) {
+		i := a.sigmoid(load("in"))
+		store(i, "in")
+		g := a.tanh(load("cand"))
+		store(g, "cand")
+		VMULPS(i, g, g)
+		f := a.sigmoid(load("forget"))
+		store(f, "forget")
+		c := load("old")
+		VFMADD213PS(g, f, c)
+		store(c, "next")
+		h := a.tanh(c)
+		o := a.sigmoid(load("out"))
+		store(o, "out")
+		VMULPS(o, h, h)
+		store(h, "hidden")
+	})
+	blend := func(load load, store store, cand reg.VecVirtual) {
+		g := a.tanh(cand)
+		store(g, "cand")
+		old := load("old")
+		VSUBPS(g, old, old)
+		VFMADD132PS(load("update"), g, old) // g + z·(old − g)
+		store(old, "hidden")
+	}
+	a.loop("gru", "computes n elements of a cell.", []string{"update", "cand", "old", "hidden"}, func(load load, store store) {
+		blend(load, store, load("cand"))
+	})
+	a.loop("gruReset", "computes n elements of a cell whose reset gate meets the projected state.", []string{"update", "reset", "projected", "cand", "old", "hidden"}, func(load load, store store) {
+		x := load("cand")
+		VFMADD231PS(load("projected"), load("reset"), x)
+		blend(load, store, x)
+	})
+}

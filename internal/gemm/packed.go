@@ -1,0 +1,71 @@
+package gemm
+
+// Packed is a float32 matrix op(B) laid out for the kernels in use, for products with the same weights again and again. It is a copy: the
+// source may change or go. Any number of goroutines may use one at a time.
+type Packed struct {
+	n, k   int
+	tier   *tier[float32]
+	steps  tiling
+	panels packed[float32]
+	plain  []float32 // op(B) row after row, where there is no tier
+}
+
+// PackB lays out op(B) [k, n], which is B, or Bᵀ if tb is set, with rows of B ldb apart. It takes time and memory for one copy of B.
+func PackB(tb bool, n, k int, b []float32, ldb int) *Packed {
+	p := &Packed{n: n, k: k, tier: current.f32}
+	if n <= 0 || k <= 0 {
+		return p
+	}
+	v := view[float32]{b, ldb, 1}
+	if tb {
+		v = view[float32]{b, 1, ldb}
+		checkMatrix("B", len(b), n, k, ldb)
+	} else {
+		checkMatrix("B", len(b), k, n, ldb)
+	}
+	if p.tier == nil {
+		p.plain = make([]float32, k*n)
+		for x := range k {
+			for j := range n {
+				p.plain[x*n+j] = b[x*v.row+j*v.col]
+			}
+		}
+		return p
+	}
+	width := ceil(n, p.tier.lanes) * p.tier.lanes
+	p.steps = p.tier.tiling(n, k)
+	p.panels = packed[float32]{data: make([]float32, k*width), width: width, depth: p.steps.depth, panel: p.steps.panel}
+	packPanels(p.tier, &p.panels, v, 0, k, 0, n)
+	return p
+}
+
+// Dims are the rows and columns of op(B).
+func (p *Packed) Dims() (k, n int) { return p.k, p.n }
+
+// F32Packed is [F32] with a packed op(B), whose shape gives n and k: C = alpha·op(A)·op(B) + beta·C with op(A) [m, k] and C [m, n].
+func F32Packed(ta bool, m int, alpha float32, a []float32, lda int, b *Packed, beta float32, c []float32, ldc int) {
+	if b.tier == nil {
+		F32(ta, false, m, b.n, b.k, alpha, a, lda, b.plain, b.n, beta, c, ldc)
+		return
+	}
+	if m <= 0 || b.n <= 0 {
+		return
+	}
+	checkMatrix("C", len(c), m, b.n, ldc)
+	if b.k <= 0 || alpha == 0 {
+		scale(m, b.n, beta, c, ldc)
+		return
+	}
+	p := product[float32, float32, float32]{m: m, n: b.n, k: b.k, alpha: alpha, a: view[float32]{a, lda, 1}, c: c, ldc: ldc}
+	if ta {
+		p.a = view[float32]{a, 1, lda}
+		checkMatrix("A", len(a), b.k, m, lda)
+	} else {
+		checkMatrix("A", len(a), m, b.k, lda)
+	}
+	if beta != 0 {
+		scale(m, b.n, beta, c, ldc)
+		p.add = 1
+	}
+	p.tiledRange(b.tier, b.steps, &b.panels, 0, b.k, 0, b.n, false)
+}

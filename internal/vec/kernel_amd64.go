@@ -1,0 +1,16 @@
+package vec
+
+import "github.com/trconvert/trconvert/internal/gemm"
+
+var current = named(gemm.Kernel())
+
+// named returns the implementation that goes with a set of internal/gemm.
+func named(kernel string) kernels {
+	switch kernel {
+	case "avx512":
+		return kernels{"avx512", expAVX512, sigmoidAVX512, tanhAVX512, lstmAVX512, gruAVX512, gruResetAVX512}
+	case "avx2":
+		return kernels{"avx2", expAVX2, sigmoidAVX2, tanhAVX2, lstmAVX2, gruAVX2, gruResetAVX2}
+	}
+	return portable
+}
