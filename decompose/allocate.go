@@ -12,6 +12,10 @@ import (
 // runRanks fits every matrix at given ranks.
 func runRanks(ctx context.Context, jobs []*job, b Budget) error {
 	for _, j := range jobs {
+		if j.single() {
+			j.keepDense(j.tooSmall())
+			continue
+		}
 		c, err := j.givenRanks(b)
 		if err != nil {
 			return err
@@ -25,6 +29,13 @@ func runRanks(ctx context.Context, jobs []*job, b Budget) error {
 		}
 	}
 	return nil
+}
+
+func (j *job) tooSmall() string {
+	if j.single() {
+		return fmt.Sprintf("%d rows × %d columns: a matrix with one row or column has no sides to share ranks", j.Out(), j.In)
+	}
+	return fmt.Sprintf("%d rows × %d columns cannot get smaller: the smallest %s has %d numbers, the matrix %d", j.Out(), j.In, j.o.Format, j.smallest(), j.Size())
 }
 
 // givenRanks is the candidate of a Rank or Ranks budget.
@@ -64,7 +75,7 @@ func runParams(ctx context.Context, jobs []*job, n int, asked string, describe f
 		} else {
 			least += j.Size()
 			n -= j.Size()
-			j.keepDense(fmt.Sprintf("%d rows × %d columns cannot get smaller: the smallest %s has %d numbers, the matrix %d", j.Out(), j.In, j.o.Format, small, j.Size()))
+			j.keepDense(j.tooSmall())
 		}
 	}
 	shares := share(shrinkable, n)
@@ -157,11 +168,7 @@ func runMaxError(ctx context.Context, jobs []*job, limit float64) error {
 		}
 	}
 	if dense == len(jobs) && dense > 0 {
-		best := "no saving at all"
-		if !math.IsInf(closest, 0) {
-			best = fmt.Sprintf("%.4g with any saving", closest)
-		}
-		return &BudgetError{Asked: fmt.Sprintf("relative error %.4g", limit), Best: best}
+		return unreached(limit, closest)
 	}
 	return nil
 }
@@ -173,7 +180,7 @@ func runMaxError(ctx context.Context, jobs []*job, limit float64) error {
 func (j *job) reach(ctx context.Context, limit float64) (float64, error) {
 	low, high := j.smallest()-1, j.Size() // the error is missed at low; high is the matrix itself
 	if low+1 >= high {
-		j.keepDense(fmt.Sprintf("%d rows × %d columns cannot get smaller", j.Out(), j.In))
+		j.keepDense(j.tooSmall())
 		return math.Inf(1), nil
 	}
 	try := j.Size() - 1

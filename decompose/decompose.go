@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/trconvert/trconvert/tensor"
 	"github.com/trconvert/trconvert/trals"
@@ -115,7 +116,8 @@ func Run(ctx context.Context, ms []Matrix, b Budget, o Options) ([]Result, error
 	default:
 		all := total(ms)
 		err = runParams(ctx, jobs, int(math.Floor(float64(all)/b.Ratio)), fmt.Sprintf("ratio %.4g", b.Ratio), func(n int) string {
-			return fmt.Sprintf("ratio %.4g (%d numbers of %d)", math.Floor(1e4*float64(all)/float64(n))/1e4, n, all)
+			reached := math.Floor(100*float64(all)/float64(n)) / 100 // rounded down, so that asking for it succeeds
+			return fmt.Sprintf("ratio %s (%d numbers of %d)", strconv.FormatFloat(reached, 'f', -1, 64), n, all)
 		})
 	}
 	if err != nil {

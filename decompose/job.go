@@ -88,6 +88,9 @@ func (j *job) keepDense(reason string) {
 	j.result = Result{Matrix: j.Name, KeptDense: true, Reason: reason, Status: trals.Converged, Warnings: j.warnings}
 }
 
+// single reports whether the matrix has one row or column only. Nothing lies between its sides then: it is kept dense.
+func (j *job) single() bool { return min(j.Out(), j.In) == 1 }
+
 // params is what the job's result stores.
 func (j *job) params() int {
 	if j.result.KeptDense {

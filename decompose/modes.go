@@ -42,8 +42,8 @@ func outputModes(groups, hidden, count int) []int {
 	return balanced(groups, hidden, count)
 }
 
-// balanced spreads the prime factors of n, largest first, over count modes, each to the smallest so far; the first mode begins as
-// first. It returns nil if a mode would be 1.
+// balanced spreads the prime factors of n, largest first, over count modes, each to the smallest so far, and then evens out pairs of modes
+// until their sum falls no more; the first mode is a multiple of first. It returns nil if a mode would be 1.
 func balanced(first, n, count int) []int {
 	modes := make([]int, count)
 	for k := range modes {
@@ -62,6 +62,23 @@ func balanced(first, n, count int) []int {
 	}
 	if slices.Min(modes) < 2 {
 		return nil
+	}
+	for changed := true; changed; {
+		changed = false
+		for a := range modes {
+			for b := a + 1; b < count; b++ {
+				fixed := 1 // a's part that stays
+				if a == 0 {
+					fixed = first
+				}
+				free := modes[a] / fixed * modes[b]
+				for d := 1; d <= free; d++ {
+					if free%d == 0 && fixed*d > 1 && free/d > 1 && fixed*d+free/d < modes[a]+modes[b] {
+						modes[a], modes[b], changed = fixed*d, free/d, true
+					}
+				}
+			}
+		}
 	}
 	return modes
 }

@@ -37,7 +37,10 @@ func (j *job) firstBonds() []int {
 
 // smallest is the fewest numbers that a factor of the job's format can have.
 func (j *job) smallest() int {
-	if j.o.Format == "svd" {
+	switch {
+	case j.single():
+		return j.Size()
+	case j.o.Format == "svd":
 		return j.Out() + j.In
 	}
 	least := math.MaxInt
