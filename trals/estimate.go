@@ -32,6 +32,9 @@ func (m *Matrix) BondTails(output bool, modes []int, r0, rn int) (tails [][]floa
 			norm += side[i*k+j] * side[i*k+j]
 		}
 		norm = math.Sqrt(norm)
+		if m.metric != nil && !output && norm > 0 { // a column of right has length σ in the metric, and some other one
+			norm = m.strength(left, j, k) / norm
+		}
 		for i := range rows {
 			weighted[i*k+j] = side[i*k+j] * norm
 		}

@@ -42,10 +42,7 @@ func (m *Matrix) weightedTruncate(k int) (left, right []float64) {
 	right = make([]float64, m.cols*k)
 	gemm.Wide(true, false, m.cols, k, m.rows, 1, m.w.Data, m.cols, left, k, 0, right, k)
 	for j := range k { // a column of left has norm √σ
-		var square float64
-		for i := range m.rows {
-			square += left[i*k+j] * left[i*k+j]
-		}
+		square := m.strength(left, j, k)
 		if square == 0 {
 			square = 1
 		}
@@ -319,4 +316,13 @@ func difference(w *tensor.Dense, f *tensor.Factor) *tensor.Dense {
 		d.Data[i] = v - d.Data[i]
 	}
 	return d
+}
+
+// strength is σ_j of a truncated SVD: the squared norm of column j of left [rows, k].
+func (m *Matrix) strength(left []float64, j, k int) float64 {
+	var s float64
+	for i := range m.rows {
+		s += left[i*k+j] * left[i*k+j]
+	}
+	return s
 }
