@@ -88,10 +88,7 @@ func buildMod(n *nodeInfo) (operator, error) {
 // buildVariadic serves Max, Min, Sum and Mean: https://onnx.ai/onnx/operators/onnx__Max.html
 func buildVariadic(op arithOp, mean bool) builder {
 	return func(n *nodeInfo) (operator, error) {
-		if err := requireInputs(n, 1, -1); err != nil {
-			return nil, err
-		}
-		if err := requireInputs(n, n.inputs(), -1); err != nil {
+		if err := requireInputs(n, max(n.inputs(), 1), -1); err != nil {
 			return nil, err
 		}
 		n.ignore("consumed_inputs")

@@ -157,12 +157,12 @@ func combineOf[T numeric](in []*Tensor, x []T, reduction string, s scatterAlong)
 	return shape.ScatterElements(x, in[0].Dims, s.indices, in[1].Dims, updates, s.axis, combine)
 }
 
-// buildNonZero: https://onnx.ai/onnx/operators/onnx__NonZero.html
+// buildNonZero: https://onnx.ai/onnx/operators/onnx__NonZero.html. 16-bit floats are widened, as the bits of −0 are not zero.
 func buildNonZero(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 1); err != nil {
 		return nil, err
 	}
-	return opFunc(func(_ *call, in []*Tensor) ([]*Tensor, error) {
+	return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
 		x, err := shape.Of(in[0].Data)
 		if err != nil {
 			return nil, err
