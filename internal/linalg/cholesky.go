@@ -10,6 +10,7 @@ import (
 type Cholesky struct {
 	n      int
 	l      []float64 // lower triangle; above it anything
+	inv    []float64 // inverses of the diagonal blocks, [choleskyBlock, choleskyBlock] each
 	spread float64
 }
 
@@ -17,19 +18,26 @@ type Cholesky struct {
 const choleskyBlock = 48
 
 // NewCholesky factors a [n, n], reading its lower triangle and overwriting all of it (right-looking, blocked; Golub and Van Loan,
-// algorithm 4.2.10's blocked form). It reports false if a is not positive definite to working precision. Cost: n³/3 FLOPs.
+// algorithm 4.2.10's blocked form, with inverted diagonal blocks). It reports false if a is not positive definite to working precision. Cost: n³/3 FLOPs.
 func NewCholesky(n int, a []float64) (*Cholesky, bool) {
-	for j := 0; j < n; j += choleskyBlock {
-		w := min(choleskyBlock, n-j)
+	const b = choleskyBlock
+	inv, panel := make([]float64, ceil(n, b)*b*b), make([]float64, n*b)
+	for j := 0; j < n; j += b {
+		w := min(b, n-j)
 		if !factorBlock(n, j, w, a) {
 			return nil, false
 		}
+		d := inv[j*b : (j+b)*b]
+		invertBlock(n, j, w, a, d)
 		below := j + w
-		gemm.Parallel(ceil(n-below, rowBlock), func(t int) {
-			for i := below + t*rowBlock; i < min(below+(t+1)*rowBlock, n); i++ {
-				forwardRow(n, j, w, a, a[i*n+j:i*n+j+w])
-			}
-		})
+		if below == n {
+			break
+		}
+		// The panel below solves X·L_jjᵀ = A_j.
+		gemm.F64(false, true, n-below, w, w, 1, a[below*n+j:], n, d, b, 0, panel, w)
+		for i := below; i < n; i++ {
+			copy(a[i*n+j:i*n+below], panel[(i-below)*w:])
+		}
 		for i := below; i < n; i += rowBlock { // lower blocks of the rest
 			rows := min(rowBlock, n-i)
 			gemm.F64(false, true, rows, i+rows-below, w, -1, a[i*n+j:], n, a[below*n+j:], n, 1, a[i*n+below:], n)
@@ -39,7 +47,7 @@ func NewCholesky(n int, a []float64) (*Cholesky, bool) {
 	for i := range n {
 		low, high = min(low, a[i*n+i]), max(high, a[i*n+i])
 	}
-	return &Cholesky{n, a, (high / low) * (high / low)}, true
+	return &Cholesky{n, a, inv, (high / low) * (high / low)}, true
 }
 
 const rowBlock = 128
@@ -60,10 +68,17 @@ func factorBlock(n, j, w int, a []float64) bool {
 	return true
 }
 
-// forwardRow solves x·L_jjᵀ = x for one row of the panel below block j.
-func forwardRow(n, j, w int, a, x []float64) {
-	for c := range w {
-		x[c] = (x[c] - dot(x[:c], a[(j+c)*n+j:(j+c)*n+j+c])) / a[(j+c)*n+j+c]
+// invertBlock writes the inverse of the lower triangular diagonal block [w, w] at j into d, rows choleskyBlock apart.
+func invertBlock(n, j, w int, a, d []float64) {
+	const b = choleskyBlock
+	for i := range w {
+		row := d[i*b : i*b+w]
+		for k := range i {
+			axpy(-a[(j+i)*n+j+k], d[k*b:k*b+k+1], row[:k+1])
+		}
+		pivot := 1 / a[(j+i)*n+j+i]
+		scaleRow(pivot, row[:i])
+		row[i] = pivot
 	}
 }
 
@@ -86,29 +101,24 @@ func (c *Cholesky) Spread() float64 { return c.spread }
 
 // Solve overwrites b [n, cols] with the solution of a·x = b.
 func (c *Cholesky) Solve(cols int, b []float64) {
+	const w = choleskyBlock
 	n, l := c.n, c.l
-	row := func(i int) []float64 { return b[i*cols : (i+1)*cols] }
-	for j := 0; j < n; j += choleskyBlock { // L·y = b
-		w := min(choleskyBlock, n-j)
-		gemm.F64(false, false, w, cols, j, -1, l[j*n:], n, b, cols, 1, b[j*cols:], cols)
-		for i := j; i < j+w; i++ {
-			for k := j; k < i; k++ {
-				axpy(-l[i*n+k], row(k), row(i))
-			}
-			scaleRow(1/l[i*n+i], row(i))
-		}
+	part := make([]float64, w*cols)
+	diagonal := func(transposed bool, j, rows int) { // b's block j times the inverse of L_jj, or its transpose
+		copy(part, b[j*cols:(j+rows)*cols])
+		gemm.F64(transposed, false, rows, cols, rows, 1, c.inv[j*w:], w, part, cols, 0, b[j*cols:], cols)
 	}
-	for j := (n - 1) / choleskyBlock * choleskyBlock; j >= 0; j -= choleskyBlock { // Lᵀ·x = y
-		w := min(choleskyBlock, n-j)
-		if below := j + w; below < n {
-			gemm.F64(true, false, w, cols, n-below, -1, l[below*n+j:], n, b[below*cols:], cols, 1, b[j*cols:], cols)
+	for j := 0; j < n; j += w { // L·y = b
+		rows := min(w, n-j)
+		gemm.F64(false, false, rows, cols, j, -1, l[j*n:], n, b, cols, 1, b[j*cols:], cols)
+		diagonal(false, j, rows)
+	}
+	for j := (n - 1) / w * w; j >= 0; j -= w { // Lᵀ·x = y
+		rows := min(w, n-j)
+		if below := j + rows; below < n {
+			gemm.F64(true, false, rows, cols, n-below, -1, l[below*n+j:], n, b[below*cols:], cols, 1, b[j*cols:], cols)
 		}
-		for i := j + w - 1; i >= j; i-- {
-			for k := i + 1; k < j+w; k++ {
-				axpy(-l[k*n+i], row(k), row(i))
-			}
-			scaleRow(1/l[i*n+i], row(i))
-		}
+		diagonal(true, j, rows)
 	}
 }
 
