@@ -204,7 +204,7 @@ func (j *job) spend(s shape, r0, rn, n int) candidate {
 const (
 	// maxUnknowns bounds r_k·r_{k+1}, the order of a core's normal equations, when ranks are chosen here: their solution takes time with
 	// its third power.
-	maxUnknowns = 1000
+	maxUnknowns = 1400
 	trials      = 16 // candidates that are tried
 	trialSweeps = 4  // of the first round
 )
