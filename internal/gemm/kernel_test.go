@@ -26,6 +26,7 @@ func TestPick(t *testing.T) {
 		}
 	}
 	best := kernels()[0].name
+	t.Logf("best set: %s", best)
 	for _, name := range []string{"", "sse9"} {
 		if got := pick(name).name; got != best {
 			t.Errorf("pick(%q) is %s, not the best set, %s", name, got, best)
