@@ -122,7 +122,7 @@ func (j *job) search(ctx context.Context, n int) ([]candidate, error) {
 // lastBonds lists the r_n that fit n numbers, spaced by a quarter, or a half for larger matrices.
 func (j *job) lastBonds(s shape, r0, n int) []int {
 	var rs []int
-	most := min(j.In, j.Out(), j.m.Known()) / r0
+	most := min(j.In*j.Out()/(j.In+j.Out()), j.m.Known()) / r0 // a wider cut takes more multiplications than the matrix
 	for most > 0 && j.least(s, r0, most) > n { // the largest that fits, from above: least grows with r
 		most--
 	}
