@@ -17,12 +17,13 @@ type decomposeCommand struct {
 
 func (d decomposeCommand) run(ctx context.Context, c *console) error {
 	d.apply()
+	var bar *term.Bar
 	if !d.quiet {
-		bar := term.NewBar(c.err)
-		defer bar.Clear()
-		d.options.Progress = func(p convert.Progress) { showProgress(bar, p) }
+		bar = term.NewBar(c.err)
+		d.options.Progress = (&drawer{bar: bar}).show
 	}
 	r, err := convert.Decompose(ctx, d.options)
+	bar.Clear()
 	if err != nil {
 		return err
 	}
@@ -36,21 +37,27 @@ func (d decomposeCommand) run(ctx context.Context, c *console) error {
 	return err
 }
 
-// showProgress moves the bar: a unit is a sweep of a matrix; the stages after the fit stand at its end.
-func showProgress(bar *term.Bar, p convert.Progress) {
+// drawer moves a bar along a conversion: a unit is a sweep of a matrix; writing and verifying are one each.
+type drawer struct {
+	bar    *term.Bar
+	sweeps int // of all matrices
+}
+
+func (d *drawer) show(p convert.Progress) {
 	switch p.Stage {
 	case convert.StageRead:
-		bar.Show(0, 1, "reading")
+		d.bar.Show(0, 1, "reading")
 	case convert.StageDecompose:
+		d.sweeps = p.Matrices * p.Sweeps
 		text := "fitting " + p.Site
 		if p.Sweep > 0 {
 			text += fmt.Sprintf(", sweep %d, error %s", p.Sweep, term.Error(p.RelativeError))
 		}
-		bar.Show(p.Matrix*p.Sweeps+min(p.Sweep, p.Sweeps), p.Matrices*p.Sweeps, text)
+		d.bar.Show(p.Matrix*p.Sweeps+min(p.Sweep, p.Sweeps), d.sweeps+2, text)
 	case convert.StageWrite:
-		bar.Show(1, 1, "writing")
+		d.bar.Show(d.sweeps, d.sweeps+2, "writing")
 	case convert.StageVerify:
-		bar.Show(1, 1, "verifying")
+		d.bar.Show(d.sweeps+1, d.sweeps+2, "verifying")
 	}
 }
 

@@ -17,12 +17,13 @@ type verifyCommand struct {
 
 func (v verifyCommand) run(ctx context.Context, c *console) error {
 	v.apply()
+	var bar *term.Bar
 	if !v.quiet {
-		bar := term.NewBar(c.err)
-		defer bar.Clear()
+		bar = term.NewBar(c.err)
 		v.options.Progress = func(done, samples int) { bar.Show(done, samples, "comparing") }
 	}
 	r, gate := convert.Verify(ctx, v.options)
+	bar.Clear()
 	if r == nil {
 		return gate
 	}

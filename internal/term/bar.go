@@ -31,11 +31,9 @@ func (b *Bar) Show(done, total int, text string) {
 	if b == nil || b.bar == nil {
 		return
 	}
-	total = max(total, done, 1)
+	b.bar.ChangeMax(max(total, done) + 1) // a bar at its maximum would finish and clear itself
 	b.bar.Describe(Escape(text))
-	b.bar.ChangeMax(total)
-	// At its maximum the bar would finish and clear itself; Clear does that when all is done.
-	_ = b.bar.Set(min(done, total-1))
+	_ = b.bar.Set(done)
 }
 
 // Clear takes the bar off the screen.
