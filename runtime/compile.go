@@ -198,6 +198,7 @@ func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
 		fold = fold && (!o.present || o.constant != nil)
 		st.in = append(st.in, o)
 		info.given = append(info.given, o.present)
+		info.fixed = append(info.fixed, o.constant != nil)
 	}
 	for _, b := range n.Subgraphs() {
 		for _, name := range c.live(b).free {

@@ -1,5 +1,10 @@
 package runtime
 
+import (
+	"github.com/trconvert/trconvert/internal/vec"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+)
+
 // gruCell is the GRU of the ONNX specification, gate blocks z, r, h:
 //
 //	z = f(X·Wzᵀ + H·Rzᵀ + Wbz + Rbz)
@@ -8,11 +13,26 @@ package runtime
 //	h̃ = g(X·Whᵀ + r⊙(H·Rhᵀ + Rbh) + Wbh)
 //	H' = (1 − z)⊙h̃ + z⊙H
 type gruCell[T floating] struct {
-	r                 []T // [3H, H]
+	gates, candidate  weight[T] // Rz|Rr [2H, H] and Rh [H, H]
 	f, g              activation[T]
 	linearBeforeReset bool
 	rbh               []T // Rbh where it stays inside the reset
-	scratch           []T // [B, H]: r⊙H, or H·Rhᵀ + Rbh
+	reset, finish     func(s *stepState[T], b int)
+	// fused and fusedReset compute the end of a row at once, as vec.GRU and vec.GRUReset do; nil for what those do not offer.
+	fused      func(update, cand, old, hidden []T)
+	fusedReset func(update, reset, projected, cand, old, hidden []T)
+}
+
+func newGRUCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack bool) *gruCell[T] {
+	h, clip := cfg.Hidden, T(cfg.Clip)
+	c := &gruCell[T]{gates: newWeight(2*h, h, r[:2*h*h], pack), candidate: newWeight(h, h, r[2*h*h:], pack),
+		f: newActivation(acts[0], clip), g: newActivation(acts[1], clip), linearBeforeReset: cfg.LinearBeforeReset}
+	c.reset, c.finish = c.resetRow, c.finishRow
+	if standard(cfg, acts[1:], "Tanh") {
+		c.fused, _ = any(vec.GRU).(func(update, cand, old, hidden []T))
+		c.fusedReset, _ = any(vec.GRUReset).(func(update, reset, projected, cand, old, hidden []T))
+	}
+	return c
 }
 
 func (c *gruCell[T]) inputBias(wb, rb []T) []T {
@@ -25,41 +45,56 @@ func (c *gruCell[T]) inputBias(wb, rb []T) []T {
 	return s
 }
 
+// advance leaves r⊙H in the scratch space, or H·Rhᵀ + Rbh with linear_before_reset.
 func (c *gruCell[T]) advance(s *stepState[T]) {
 	h := s.hidden
-	if c.scratch == nil {
-		c.scratch = make([]T, s.batch*h)
-	}
-	rh := c.r[2*h*h:]
-	multiplyStrided(false, true, s.batch, 2*h, h, s.h, h, c.r, h, 1, s.gates, 3*h)
+	c.gates.multiply(s.batch, s.h, 1, s.gates, 3*h)
 	if c.linearBeforeReset {
-		multiply(false, true, s.batch, h, h, s.h, rh, 0, c.scratch)
-	}
-	s.rows(func(b int) {
-		g := s.gates[b*3*h : (b+1)*3*h]
-		c.f(g[:2*h])
-		reset, cand, old, t := g[h:2*h], g[2*h:], s.h[b*h:(b+1)*h], c.scratch[b*h:(b+1)*h]
-		if c.linearBeforeReset {
-			for k, v := range c.rbh {
-				t[k] += v
+		var beta T
+		if c.rbh != nil {
+			beta = 1
+			for b := range s.batch {
+				copy(s.scratch[b*h:], c.rbh)
 			}
-			addProduct(cand, reset, t)
+		}
+		c.candidate.multiply(s.batch, s.h, beta, s.scratch, h)
+	} else {
+		s.rows(c.reset)
+		c.candidate.multiply(s.batch, s.scratch, 1, s.gates[min(2*h, len(s.gates)):], 3*h)
+	}
+	s.rows(c.finish)
+}
+
+// resetRow activates z and r and applies the reset to H.
+func (c *gruCell[T]) resetRow(s *stepState[T], b int) {
+	h := s.hidden
+	g := s.gates[b*3*h : (b+1)*3*h]
+	c.f(g[:2*h])
+	old, t := s.h[b*h:(b+1)*h], s.scratch[b*h:(b+1)*h]
+	for k, v := range g[h : 2*h] {
+		t[k] = v * old[k]
+	}
+}
+
+func (c *gruCell[T]) finishRow(s *stepState[T], b int) {
+	h := s.hidden
+	g := s.gates[b*3*h : (b+1)*3*h]
+	update, reset, cand := g[:h], g[h:2*h], g[2*h:]
+	old, next := s.h[b*h:(b+1)*h], s.nextH[b*h:(b+1)*h]
+	if c.linearBeforeReset {
+		c.f(g[:2*h])
+		projected := s.scratch[b*h : (b+1)*h]
+		if c.fusedReset != nil {
+			c.fusedReset(update, reset, projected, cand, old, next)
 			return
 		}
-		for k, v := range reset {
-			t[k] = v * old[k]
-		}
-	})
-	if !c.linearBeforeReset {
-		multiplyStrided(false, true, s.batch, h, h, c.scratch, h, rh, h, 1, s.gates[min(2*h, len(s.gates)):], 3*h)
+		addProduct(cand, reset, projected)
+	} else if c.fused != nil {
+		c.fused(update, cand, old, next)
+		return
 	}
-	s.rows(func(b int) {
-		g := s.gates[b*3*h : (b+1)*3*h]
-		update, cand := g[:h], g[2*h:]
-		c.g(cand)
-		old, next := s.h[b*h:(b+1)*h], s.nextH[b*h:(b+1)*h]
-		for k, z := range update {
-			next[k] = (1-z)*cand[k] + z*old[k]
-		}
-	})
+	c.g(cand)
+	for k, z := range update {
+		next[k] = (1-z)*cand[k] + z*old[k]
+	}
 }

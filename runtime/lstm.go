@@ -1,5 +1,10 @@
 package runtime
 
+import (
+	"github.com/trconvert/trconvert/internal/vec"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+)
+
 // lstmCell is the LSTM of the ONNX specification, gate blocks i, o, f, c:
 //
 //	i = f(X·Wiᵀ + H·Riᵀ + Pi⊙C + Wbi + Rbi)
@@ -11,43 +16,70 @@ package runtime
 //
 // A clip threshold bounds the argument of f, g and h; C' itself is not clipped.
 type lstmCell[T floating] struct {
-	r          []T // [4H, H]
-	pi, po, pf []T // [H], nil without peepholes
+	r          weight[T] // [4H, H]
+	pi, po, pf []T       // [H], nil without peepholes
 	f, g, hAct activation[T]
 	coupled    bool // input_forget
+	row        func(s *stepState[T], b int)
+	// fused computes a row at once, as vec.LSTM does; nil for what that does not offer.
+	fused func(in, out, forget, cand, old, next, hidden []T)
+}
+
+// newLSTMCell makes the cell of a direction; p is nil without peepholes.
+func newLSTMCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r, p []T, pack bool) *lstmCell[T] {
+	h, clip := cfg.Hidden, T(cfg.Clip)
+	c := &lstmCell[T]{r: newWeight(4*h, h, r, pack), coupled: cfg.InputForget,
+		f: newActivation(acts[0], clip), g: newActivation(acts[1], clip), hAct: newActivation(acts[2], clip)}
+	c.row = c.general
+	if p != nil {
+		c.pi, c.po, c.pf = p[:h], p[h:2*h], p[2*h:]
+	} else if standard(cfg, acts, "Sigmoid", "Tanh", "Tanh") && !c.coupled {
+		if c.fused, _ = any(vec.LSTM).(func(in, out, forget, cand, old, next, hidden []T)); c.fused != nil {
+			c.row = c.plain
+		}
+	}
+	return c
 }
 
 func (c *lstmCell[T]) inputBias(wb, rb []T) []T { return sum(wb, rb) }
 
 func (c *lstmCell[T]) advance(s *stepState[T]) {
+	c.r.multiply(s.batch, s.h, 1, s.gates, c.r.rows)
+	s.rows(c.row)
+}
+
+func (c *lstmCell[T]) plain(s *stepState[T], b int) {
 	h := s.hidden
-	multiply(false, true, s.batch, 4*h, h, s.h, c.r, 1, s.gates)
-	s.rows(func(b int) {
-		g := s.gates[b*4*h : (b+1)*4*h]
-		in, out, forget, cand := g[:h], g[h:2*h], g[2*h:3*h], g[3*h:]
-		old, next, y := s.c[b*h:(b+1)*h], s.nextC[b*h:(b+1)*h], s.nextH[b*h:(b+1)*h]
-		addProduct(in, c.pi, old)
-		c.f(in)
-		if c.coupled {
-			for k, v := range in {
-				forget[k] = 1 - v
-			}
-		} else {
-			addProduct(forget, c.pf, old)
-			c.f(forget)
+	g, state := s.gates[b*4*h:(b+1)*4*h], s.c[b*h:(b+1)*h]
+	c.fused(g[:h], g[h:2*h], g[2*h:3*h], g[3*h:], state, state, s.nextH[b*h:(b+1)*h])
+}
+
+func (c *lstmCell[T]) general(s *stepState[T], b int) {
+	h := s.hidden
+	g := s.gates[b*4*h : (b+1)*4*h]
+	in, out, forget, cand := g[:h], g[h:2*h], g[2*h:3*h], g[3*h:]
+	state, y := s.c[b*h:(b+1)*h], s.nextH[b*h:(b+1)*h]
+	addProduct(in, c.pi, state)
+	c.f(in)
+	if c.coupled {
+		for k, v := range in {
+			forget[k] = 1 - v
 		}
-		c.g(cand)
-		for k := range next {
-			next[k] = forget[k]*old[k] + in[k]*cand[k]
-		}
-		addProduct(out, c.po, next)
-		c.f(out)
-		copy(y, next)
-		c.hAct(y)
-		for k, v := range out {
-			y[k] *= v
-		}
-	})
+	} else {
+		addProduct(forget, c.pf, state)
+		c.f(forget)
+	}
+	c.g(cand)
+	for k := range state {
+		state[k] = forget[k]*state[k] + in[k]*cand[k]
+	}
+	addProduct(out, c.po, state)
+	c.f(out)
+	copy(y, state)
+	c.hAct(y)
+	for k, v := range out {
+		y[k] *= v
+	}
 }
 
 // addProduct adds p⊙x to dst; a nil p is zero.

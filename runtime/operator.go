@@ -84,6 +84,7 @@ type nodeInfo struct {
 	err   error                         // first attribute of the wrong type
 	read  []bool                        // by output: somebody reads it
 	given []bool                        // by input: it has a value. A name may have none in a function whose caller leaves an input out
+	fixed []bool                        // by input: it is a constant of the program
 
 	scope    *scope
 	compiler *compiler
@@ -100,6 +101,9 @@ func (n *nodeInfo) outputs() int { return len(n.node.Outputs) }
 
 // has says whether input k is present.
 func (n *nodeInfo) has(k int) bool { return k < len(n.given) && n.given[k] }
+
+// constant says whether input k is the same in every run: a constant of the program, or absent.
+func (n *nodeInfo) constant(k int) bool { return !n.has(k) || n.fixed[k] }
 
 // wants says whether somebody reads output k.
 func (n *nodeInfo) wants(k int) bool { return k < len(n.read) && n.read[k] }

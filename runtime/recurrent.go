@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
@@ -21,12 +22,21 @@ func buildRecurrent(n *nodeInfo) (operator, error) {
 		}
 		return nil, err
 	}
-	return &recurrentOp{cfg}, nil
+	o := &recurrentOp{cfg: cfg, fixed: true}
+	for _, k := range []int{recurrent.SlotW, recurrent.SlotR, recurrent.SlotB, recurrent.SlotP} {
+		o.fixed = o.fixed && n.constant(k)
+	}
+	return o, nil
 }
 
-// recurrentOp runs one LSTM, GRU or RNN node in three parts: the projection X·Wᵀ of all time steps, the scan over time, and the
-// cell, which sees nothing but pre-activations and states.
-type recurrentOp struct{ cfg recurrent.Config }
+// recurrentOp runs one LSTM, GRU or RNN node in three parts: the projection X·Wᵀ of a stretch of time steps, the scan over them, and
+// the cell, which sees nothing but pre-activations and states.
+type recurrentOp struct {
+	cfg    recurrent.Config
+	fixed  bool // W, R, B and P are constants of the program, so what is made of them is kept
+	single layerMemory[float32]
+	double layerMemory[float64]
+}
 
 func (o *recurrentOp) run(c *call, in []*Tensor) ([]*Tensor, error) {
 	x := in[recurrent.SlotX]
@@ -36,24 +46,10 @@ func (o *recurrentOp) run(c *call, in []*Tensor) ([]*Tensor, error) {
 		}
 	}
 	switch x.Type {
-	case onnx.Float:
-		return runLayer[float32](c, &o.cfg, in, onnx.Float)
+	case onnx.Float, onnx.Float16, onnx.BFloat16:
+		return runLayer(c, o, &o.single, in, onnx.Float)
 	case onnx.Double:
-		return runLayer[float64](c, &o.cfg, in, onnx.Double)
-	case onnx.Float16, onnx.BFloat16:
-		wide := make([]*Tensor, len(in))
-		for k, t := range in {
-			if wide[k] = t; t != nil && t.Type == x.Type {
-				wide[k] = widenHalf(t)
-			}
-		}
-		out, err := runLayer[float32](c, &o.cfg, wide, onnx.Float)
-		for k, t := range out {
-			if t != nil {
-				out[k] = narrowHalf(t, x.Type)
-			}
-		}
-		return out, err
+		return runLayer(c, o, &o.double, in, onnx.Double)
 	}
 	return nil, unsupportedType(x.Type)
 }
@@ -66,13 +62,13 @@ func slotName(k int) string {
 	return fmt.Sprint(k)
 }
 
-// layer holds the checked operands of one node. Slices of absent operands are nil.
+// layer holds the checked operands of one run of a node but for its weights. Slices of absent operands are nil.
 type layer[T floating] struct {
-	cfg                               *recurrent.Config
-	steps, batch, inputs              int // T, B, I
-	x, w, r, b, p, initialH, initialC []T
-	lens                              []int // valid steps of each batch row
-	longest                           int   // the greatest of lens
+	cfg                   *recurrent.Config
+	steps, batch, inputs  int // T, B, I
+	x, initialH, initialC []T
+	lens                  []int // valid steps of each batch row, nil where all have all
+	longest               int   // the greatest of lens
 }
 
 // newLayer checks all shapes against the specification: X [T,B,I], W [D,G·H,I], R [D,G·H,H], B [D,2·G·H], sequence_lens [B],
@@ -88,61 +84,77 @@ func newLayer[T floating](cfg *recurrent.Config, in []*Tensor) (*layer[T], error
 		l.steps, l.batch = l.batch, l.steps
 	}
 	d, h, gh := cfg.Direction.Count(), cfg.Hidden, cfg.Op.Gates()*cfg.Hidden
-	state := []int{d, l.batch, h}
+	state := [3]int{d, l.batch, h}
 	if cfg.Layout == 1 {
-		state = []int{l.batch, d, h}
+		state = [3]int{l.batch, d, h}
 	}
-	for _, o := range []struct {
-		slot int
-		dims []int
-		to   *[]T
+	for _, o := range [...]struct {
+		slot, rank int
+		dims       [3]int
+		to         *[]T
 	}{
-		{recurrent.SlotX, x.Dims, &l.x},
-		{recurrent.SlotW, []int{d, gh, l.inputs}, &l.w},
-		{recurrent.SlotR, []int{d, gh, h}, &l.r},
-		{recurrent.SlotB, []int{d, 2 * gh}, &l.b},
-		{recurrent.SlotInitialH, state, &l.initialH},
-		{recurrent.SlotInitialC, state, &l.initialC},
-		{recurrent.SlotP, []int{d, 3 * h}, &l.p},
+		{recurrent.SlotX, 3, [3]int(x.Dims), &l.x},
+		{recurrent.SlotW, 3, [3]int{d, gh, l.inputs}, nil},
+		{recurrent.SlotR, 3, [3]int{d, gh, h}, nil},
+		{recurrent.SlotB, 2, [3]int{d, 2 * gh}, nil},
+		{recurrent.SlotInitialH, 3, state, &l.initialH},
+		{recurrent.SlotInitialC, 3, state, &l.initialC},
+		{recurrent.SlotP, 2, [3]int{d, 3 * h}, nil},
 	} {
 		t := optional(in, o.slot)
 		if t == nil {
 			continue
 		}
-		if !sameDims(t.Dims, o.dims) {
-			return nil, fmt.Errorf("%s has dims %v, want %v (X %v, hidden_size %d, direction %s, layout %d)", slotName(o.slot), t.Dims, o.dims, x.Dims, h, cfg.Direction, cfg.Layout)
+		if want := o.dims[:o.rank]; !sameDims(t.Dims, want) {
+			return nil, fmt.Errorf("%s has dims %v, want %v (X %v, hidden_size %d, direction %s, layout %d)", slotName(o.slot), t.Dims, want, x.Dims, h, cfg.Direction, cfg.Layout)
 		}
-		*o.to = t.Data.([]T)
+		if o.to != nil {
+			*o.to = wideData[T](t)
+		}
 	}
 	return l, l.lengths(optional(in, recurrent.SlotSequenceLens))
 }
 
+// wideData is the payload of a float tensor, 16-bit floats widened; nil for an absent tensor.
+func wideData[T floating](t *Tensor) []T {
+	if t == nil {
+		return nil
+	}
+	if isHalf(t.Type) {
+		t = widenHalf(t)
+	}
+	return t.Data.([]T)
+}
+
 // lengths reads sequence_lens; without it every row has all steps.
 func (l *layer[T]) lengths(t *Tensor) error {
-	l.lens = make([]int, l.batch)
+	l.longest = l.steps
 	if t == nil {
-		for b := range l.lens {
-			l.lens[b] = l.steps
-		}
-		l.longest = l.steps
 		return nil
 	}
 	v, ok := t.Data.([]int32)
 	if !ok || !sameDims(t.Dims, []int{l.batch}) {
 		return fmt.Errorf("sequence_lens is %v%v, want int32[%d]", t.Type, t.Dims, l.batch)
 	}
+	l.lens, l.longest = make([]int, l.batch), 0
+	all := true
 	for b, n := range v {
 		if n < 0 || int(n) > l.steps {
 			return fmt.Errorf("sequence_lens[%d] is %d, want 0 to the %d steps of X", b, n, l.steps)
 		}
 		l.lens[b] = int(n)
 		l.longest = max(l.longest, int(n))
+		all = all && int(n) == l.steps
+	}
+	if all {
+		l.lens, l.longest = nil, l.steps
 	}
 	return nil
 }
 
 // runLayer computes Y, Y_h and, for LSTM, Y_c, as far as they are read.
-func runLayer[T floating](c *call, cfg *recurrent.Config, in []*Tensor, typ onnx.DataType) ([]*Tensor, error) {
+func runLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []*Tensor, typ onnx.DataType) ([]*Tensor, error) {
+	cfg := &o.cfg
 	l, err := newLayer[T](cfg, in)
 	if err != nil {
 		return nil, err
@@ -152,34 +164,34 @@ func runLayer[T floating](c *call, cfg *recurrent.Config, in []*Tensor, typ onnx
 	if cfg.Layout == 1 {
 		yDims, stateDims = []int{l.batch, l.steps, d, h}, []int{l.batch, d, h}
 	}
-	var y []T
-	if c.wants(0) {
-		if y, err = alloc[T](yDims); err != nil {
+	var results [3][]T
+	for k, dims := range [][]int{yDims, stateDims, stateDims} {
+		if k == 2 && cfg.Op != recurrent.LSTM || !c.wants(k) {
+			continue
+		}
+		if results[k], err = alloc[T](dims); err != nil {
 			return nil, err
 		}
 	}
-	yh, yc := make([]T, d*l.batch*h), []T(nil)
-	if cfg.Op == recurrent.LSTM {
-		yc = make([]T, d*l.batch*h)
+	directions := memory.directions(o, in, l.steps > 1)
+	if d == 1 {
+		err = l.scan(c.ctx, 0, directions[0], memory, results)
+	} else {
+		var errs [2]error
+		gemm.Parallel(d, func(k int) { errs[k] = l.scan(c.ctx, k, directions[k], memory, results) })
+		err = errors.Join(errs[:]...)
 	}
-	rows := d * cfg.Op.Gates() * h
-	pre, err := alloc[T]([]int{l.steps * l.batch, rows})
 	if err != nil {
 		return nil, err
 	}
-	multiply(false, true, l.steps*l.batch, rows, l.inputs, l.x, l.w, 0, pre)
-	for k := range d {
-		if err := l.scan(c.ctx, k, pre, y, yh, yc); err != nil {
-			return nil, err
-		}
-	}
 	out := make([]*Tensor, 3)
-	if y != nil {
-		out[0] = newTensor(typ, yDims, y)
-	}
-	out[1] = newTensor(typ, stateDims, yh)
-	if yc != nil {
-		out[2] = newTensor(typ, stateDims, yc)
+	for k, dims := range [][]int{yDims, stateDims, stateDims} {
+		if results[k] == nil {
+			continue
+		}
+		if out[k] = newTensor(typ, dims, results[k]); in[recurrent.SlotX].Type != typ {
+			out[k] = narrowHalf(out[k], in[recurrent.SlotX].Type)
+		}
 	}
 	return out, nil
 }

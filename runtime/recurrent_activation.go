@@ -3,6 +3,7 @@ package runtime
 import (
 	"math"
 
+	"github.com/trconvert/trconvert/internal/vec"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
 
@@ -32,12 +33,18 @@ func activationFunc[T floating](a recurrent.Activation) activation[T] {
 	alpha, beta := T(a.Alpha), T(a.Beta)
 	switch a.Name {
 	case "Sigmoid":
+		if f := vector[T](vec.Sigmoid); f != nil {
+			return f
+		}
 		return func(x []T) {
 			for k, v := range x {
 				x[k] = T(1 / (1 + math.Exp(-float64(v))))
 			}
 		}
 	case "Tanh":
+		if f := vector[T](vec.Tanh); f != nil {
+			return f
+		}
 		return func(x []T) {
 			for k, v := range x {
 				x[k] = T(math.Tanh(float64(v)))
@@ -86,6 +93,22 @@ func activationFunc[T floating](a recurrent.Activation) activation[T] {
 		})
 	}
 	panic("unreachable: ParseConfig knows no activation " + a.Name)
+}
+
+// vector is a kernel of float32 vectors as an activation, nil for other types.
+func vector[T floating](kernel func(dst, src []float32)) activation[T] {
+	f, _ := any(activation[float32](func(x []float32) { kernel(x, x) })).(activation[T])
+	return f
+}
+
+// standard says whether a direction's first functions are those named and no threshold bounds their arguments.
+func standard(cfg *recurrent.Config, acts []recurrent.Activation, names ...string) bool {
+	for k, name := range names {
+		if acts[k].Name != name {
+			return false
+		}
+	}
+	return cfg.Clip <= 0
 }
 
 func each[T floating](f func(T) T) activation[T] {

@@ -7,12 +7,21 @@ import (
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
 
-// cell is the recurrence of one direction. It knows neither X nor W, only pre-activations.
+const (
+	// stretchElements bounds the pre-activations held at once, in elements: a stretch of time steps whose projections stay in a
+	// processor's second-level cache until the scan uses them. A single step may exceed it.
+	stretchElements = 1 << 18
+	// parallelGates is the number of gates of a step from which its batch rows are spread over goroutines.
+	parallelGates = 1 << 15
+)
+
+// cell is the recurrence of one direction. It knows neither X nor W, only pre-activations, and keeps no state.
 type cell[T floating] interface {
-	// inputBias sums the part of B, given as Wb [G·H] and Rb [G·H], that is added to the input projection. Neither is changed.
+	// inputBias sums the part of B, given as Wb [G·H] and Rb [G·H], that is added to the input projection, and remembers the rest.
+	// It is called at most once, before advance. Neither is changed.
 	inputBias(wb, rb []T) []T
-	// advance computes all batch rows of one time step. On entry s.gates [B, G·H] holds X·Wᵀ plus inputBias; on return it holds the
-	// activated gates. s.h and s.c are the states before the step, s.nextH and s.nextC after it.
+	// advance computes one time step. On entry s.gates [B, G·H] holds X·Wᵀ plus inputBias, s.h and s.c the states before the step; on
+	// return s.nextH and s.c hold those after it. Rows that are not active are left alone; gates and scratch may hold anything then.
 	advance(s *stepState[T])
 }
 
@@ -20,93 +29,148 @@ type cell[T floating] interface {
 type stepState[T floating] struct {
 	batch, hidden int
 	gates         []T
-	h, c          []T
-	nextH, nextC  []T
+	h, nextH, c   []T
+	scratch       []T   // [B, H]
+	step          int   // iterations done
+	lens          []int // see layer
 }
 
-// newCell makes the cell of direction d.
-func (l *layer[T]) newCell(d int) cell[T] {
-	h, gh := l.cfg.Hidden, l.cfg.Op.Gates()*l.cfg.Hidden
-	r := l.r[d*gh*h : (d+1)*gh*h]
-	acts := l.cfg.Activations[d*len(l.cfg.Activations)/l.cfg.Direction.Count():]
-	clip := T(l.cfg.Clip)
-	switch l.cfg.Op {
-	case recurrent.LSTM:
-		c := &lstmCell[T]{r: r, f: newActivation(acts[0], clip), g: newActivation(acts[1], clip), hAct: newActivation(acts[2], clip), coupled: l.cfg.InputForget}
-		if l.p != nil {
-			p := l.p[d*3*h : (d+1)*3*h]
-			c.pi, c.po, c.pf = p[:h], p[h:2*h], p[2*h:]
-		}
-		return c
-	case recurrent.GRU:
-		return &gruCell[T]{r: r, f: newActivation(acts[0], clip), g: newActivation(acts[1], clip), linearBeforeReset: l.cfg.LinearBeforeReset}
+// active says whether row b has not ended yet.
+func (s *stepState[T]) active(b int) bool { return s.lens == nil || s.step < s.lens[b] }
+
+// rows calls f for every active batch row, on several goroutines where that pays.
+func (s *stepState[T]) rows(f func(s *stepState[T], b int)) {
+	if len(s.gates) >= parallelGates && gemm.Threads() > 1 {
+		gemm.Parallel(s.batch, func(b int) {
+			if s.active(b) {
+				f(s, b)
+			}
+		})
+		return
 	}
-	return &rnnCell[T]{r: r, f: newActivation(acts[0], clip)}
+	for b := range s.batch {
+		if s.active(b) {
+			f(s, b)
+		}
+	}
 }
 
-// scan runs direction d over time. pre holds the projections [T·B (or B·T), D·G·H] without biases. y (nil if unwanted) is zero on
-// entry and stays so behind the end of each row; yh and yc receive the states after the last valid step, which for a row of length
-// 0 are the initial ones.
+// scan runs direction d over time and fills, where they are not nil, Y, Y_h and Y_c. Y is zero on entry and stays so behind the end of
+// each row; the others receive the states after the last valid step, which for a row of length 0 are the initial ones.
 //
 // A reverse direction starts each row at its own last valid step; results stand at the time they belong to.
-func (l *layer[T]) scan(ctx context.Context, d int, pre, y, yh, yc []T) error {
-	h, gh, dirs := l.cfg.Hidden, l.cfg.Op.Gates()*l.cfg.Hidden, l.cfg.Direction.Count()
-	reverse := l.cfg.Direction == recurrent.Reverse || d == 1
-	cell := l.newCell(d)
-	var bias []T
-	if l.b != nil {
-		b := l.b[d*2*gh : (d+1)*2*gh]
-		bias = cell.inputBias(b[:gh], b[gh:])
+func (l *layer[T]) scan(ctx context.Context, d int, dir *direction[T], memory *layerMemory[T], results [3][]T) error {
+	h, gh, rows := l.cfg.Hidden, dir.w.rows, l.batch
+	stretch := max(1, min(l.longest, stretchElements/max(1, rows*gh)))
+	gathered := 0 // elements of X that must be put in order
+	if !l.inOrder(dir) {
+		gathered = stretch * rows * l.inputs
 	}
-	s := &stepState[T]{batch: l.batch, hidden: h, gates: make([]T, l.batch*gh), h: l.initial(l.initialH, d), nextH: make([]T, l.batch*h)}
-	if yc != nil {
-		s.c, s.nextC = l.initial(l.initialC, d), make([]T, l.batch*h)
+	space := memory.borrow(stretch*rows*gh + gathered + 4*rows*h)
+	defer memory.release(space)
+	free := *space
+	cut := func(n int) []T {
+		part := free[:n:n]
+		free = free[n:]
+		return part
 	}
-	for i := range l.longest {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		for b := range l.batch {
-			row := s.gates[b*gh : (b+1)*gh]
-			if i >= l.lens[b] {
-				clear(row)
+	pre, x := cut(stretch*rows*gh), cut(gathered)
+	s := &stepState[T]{batch: rows, hidden: h, lens: l.lens, h: cut(rows * h), nextH: cut(rows * h), scratch: cut(rows * h)}
+	l.initial(s.h, l.initialH, d)
+	if l.cfg.Op == recurrent.LSTM {
+		s.c = cut(rows * h)
+		l.initial(s.c, l.initialC, d)
+	}
+	y := results[0]
+	yInPlace := y != nil && l.lens == nil && l.cfg.Layout == 0 // a step's rows of Y are the next step's H
+	for first := 0; first < l.longest; first += stretch {
+		last := min(first+stretch, l.longest)
+		l.project(dir, first, last, x, pre)
+		for i := first; i < last; i++ {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			at := i - first
+			if gathered == 0 && dir.reverse {
+				at = last - 1 - i
+			}
+			s.step, s.gates = i, pre[at*rows*gh:(at+1)*rows*gh]
+			if yInPlace {
+				to := l.outputRow(l.time(i, 0, dir.reverse), 0, d) * h
+				s.nextH = y[to : to+rows*h]
+				dir.cell.advance(s)
+				s.h = s.nextH
 				continue
 			}
-			copy(row, pre[(l.row(l.time(i, b, reverse), b)*dirs+d)*gh:])
-			for k, v := range bias {
-				row[k] += v
-			}
-		}
-		cell.advance(s)
-		for b := range l.batch {
-			if i >= l.lens[b] {
-				copy(s.nextH[b*h:(b+1)*h], s.h[b*h:])
-				if s.c != nil {
-					copy(s.nextC[b*h:(b+1)*h], s.c[b*h:])
+			dir.cell.advance(s)
+			for b := range rows {
+				next := s.nextH[b*h : (b+1)*h]
+				if !s.active(b) {
+					copy(next, s.h[b*h:])
+				} else if y != nil {
+					copy(y[l.outputRow(l.time(i, b, dir.reverse), b, d)*h:], next)
 				}
-			} else if y != nil {
-				copy(y[l.outputRow(l.time(i, b, reverse), b, d)*h:], s.nextH[b*h:(b+1)*h])
 			}
+			s.h, s.nextH = s.nextH, s.h
 		}
-		s.h, s.nextH = s.nextH, s.h
-		s.c, s.nextC = s.nextC, s.c
 	}
-	for b := range l.batch {
-		at := l.stateRow(b, d) * h
-		copy(yh[at:], s.h[b*h:(b+1)*h])
-		if yc != nil {
-			copy(yc[at:], s.c[b*h:(b+1)*h])
+	for k, state := range [][]T{s.h, s.c} {
+		if to := results[1+k]; to != nil {
+			for b := range rows {
+				copy(to[l.stateRow(b, d)*h:], state[b*h:(b+1)*h])
+			}
 		}
 	}
 	return nil
 }
 
+// inOrder says whether the rows of X that a stretch of iterations needs stand together: one block [steps, B, I], from the last step to
+// the first if the direction is reverse.
+func (l *layer[T]) inOrder(dir *direction[T]) bool {
+	return l.cfg.Layout == 0 && (l.lens == nil || !dir.reverse)
+}
+
+// project computes X·Wᵀ plus bias for iterations first to last: pre [last−first, B, G·H] in the order of time where X is inOrder, in that
+// of iterations otherwise, when x is the space to put X in order.
+func (l *layer[T]) project(dir *direction[T], first, last int, x, pre []T) {
+	n, gh := (last-first)*l.batch, dir.w.rows
+	if l.inOrder(dir) {
+		from := first
+		if dir.reverse {
+			from = l.steps - last
+		}
+		x = l.x[from*l.batch*l.inputs:]
+	} else {
+		for i := first; i < last; i++ {
+			for b := range l.batch {
+				row := x[((i-first)*l.batch+b)*l.inputs:][:l.inputs]
+				if l.lens != nil && i >= l.lens[b] {
+					clear(row)
+					continue
+				}
+				copy(row, l.x[l.row(l.time(i, b, dir.reverse), b)*l.inputs:])
+			}
+		}
+	}
+	var beta T
+	if dir.bias != nil {
+		beta = 1
+		for k := range n {
+			copy(pre[k*gh:], dir.bias)
+		}
+	}
+	dir.w.multiply(n, x, beta, pre, gh)
+}
+
 // time is the time index that row b reaches at iteration i.
 func (l *layer[T]) time(i, b int, reverse bool) int {
-	if reverse {
-		return l.lens[b] - 1 - i
+	switch {
+	case !reverse:
+		return i
+	case l.lens == nil:
+		return l.steps - 1 - i
 	}
-	return i
+	return l.lens[b] - 1 - i
 }
 
 // row is the position of (t, b) in X.
@@ -133,48 +197,15 @@ func (l *layer[T]) stateRow(b, d int) int {
 	return d*l.batch + b
 }
 
-// initial copies direction d of an initial state to [B, H]; an absent one is zero.
-func (l *layer[T]) initial(state []T, d int) []T {
-	h := l.cfg.Hidden
-	s := make([]T, l.batch*h)
-	if state != nil {
-		for b := range l.batch {
-			at := l.stateRow(b, d) * h
-			copy(s[b*h:(b+1)*h], state[at:at+h])
-		}
-	}
-	return s
-}
-
-// rows calls f for every batch row, on several goroutines where that pays.
-func (s *stepState[T]) rows(f func(b int)) {
-	if len(s.gates) < 1<<15 {
-		for b := range s.batch {
-			f(b)
-		}
+// initial copies direction d of an initial state to s [B, H]; an absent one is zero.
+func (l *layer[T]) initial(s, state []T, d int) {
+	if state == nil {
+		clear(s)
 		return
 	}
-	gemm.Parallel(s.batch, f)
-}
-
-// multiply computes C = op(A)·op(B) + beta·C of contiguous matrices: op(A) m×k, op(B) k×n, C m×n.
-func multiply[T floating](ta, tb bool, m, n, k int, a, b []T, beta T, c []T) {
-	lda, ldb := k, n
-	if ta {
-		lda = m
-	}
-	if tb {
-		ldb = k
-	}
-	multiplyStrided(ta, tb, m, n, k, a, lda, b, ldb, beta, c, n)
-}
-
-// multiplyStrided is multiply with the distances between rows given.
-func multiplyStrided[T floating](ta, tb bool, m, n, k int, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
-	switch a := any(a).(type) {
-	case []float32:
-		gemm.F32(ta, tb, m, n, k, 1, a, lda, any(b).([]float32), ldb, float32(beta), any(c).([]float32), ldc)
-	case []float64:
-		gemm.F64(ta, tb, m, n, k, 1, a, lda, any(b).([]float64), ldb, float64(beta), any(c).([]float64), ldc)
+	h := l.cfg.Hidden
+	for b := range l.batch {
+		at := l.stateRow(b, d) * h
+		copy(s[b*h:(b+1)*h], state[at:at+h])
 	}
 }

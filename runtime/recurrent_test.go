@@ -201,7 +201,7 @@ func asFloat64(t *Tensor) []float64 {
 }
 
 func runLayerCase(l *layerCase, typ onnx.DataType, read ...bool) ([]*Tensor, error) {
-	op := &recurrentOp{l.cfg}
+	op := &recurrentOp{cfg: l.cfg}
 	if len(read) == 0 {
 		read = []bool{true, true, true}
 	}
@@ -416,7 +416,7 @@ func TestLayerRefusesBrokenOperands(t *testing.T) {
 			l := base()
 			in := l.arrays(onnx.Float)
 			tc.change(in)
-			_, err := (&recurrentOp{l.cfg}).run(&call{ctx: context.Background(), node: &nodeInfo{read: []bool{true, true, true}}}, in)
+			_, err := (&recurrentOp{cfg: l.cfg}).run(&call{ctx: context.Background(), node: &nodeInfo{read: []bool{true, true, true}}}, in)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("error %v, want one with %q", err, tc.want)
 			}
@@ -430,7 +430,7 @@ func TestLayerHonoursContext(t *testing.T) {
 	cancel()
 	l := &layerCase{steps: 3, batch: 1, inputs: 1, x: make([]float64, 3), w: make([]float64, 1), r: make([]float64, 1),
 		cfg: recurrent.Config{Op: recurrent.RNN, Hidden: 1, Direction: recurrent.Forward, Activations: []recurrent.Activation{{Name: "Tanh"}}}}
-	_, err := (&recurrentOp{l.cfg}).run(&call{ctx: ctx, node: &nodeInfo{read: []bool{true, true}}}, l.arrays(onnx.Float))
+	_, err := (&recurrentOp{cfg: l.cfg}).run(&call{ctx: ctx, node: &nodeInfo{read: []bool{true, true}}}, l.arrays(onnx.Float))
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v, want %v", err, context.Canceled)
 	}
@@ -448,7 +448,7 @@ func BenchmarkLSTM(b *testing.B) {
 				}
 				return newTensor(onnx.Float, dims, d)
 			}
-			op := &recurrentOp{recurrent.Config{Op: recurrent.LSTM, Hidden: s.H, Direction: recurrent.Forward, Activations: []recurrent.Activation{{Name: "Sigmoid"}, {Name: "Tanh"}, {Name: "Tanh"}}}}
+			op := &recurrentOp{cfg: recurrent.Config{Op: recurrent.LSTM, Hidden: s.H, Direction: recurrent.Forward, Activations: []recurrent.Activation{{Name: "Sigmoid"}, {Name: "Tanh"}, {Name: "Tanh"}}}}
 			in := []*Tensor{random(s.T, s.B, s.I), random(1, 4*s.H, s.I), random(1, 4*s.H, s.H), random(1, 8*s.H)}
 			for b.Loop() {
 				if _, err := op.run(&call{ctx: context.Background(), node: &nodeInfo{read: []bool{true, true, true}}}, in); err != nil {

@@ -1,0 +1,119 @@
+package runtime
+
+import (
+	"sync"
+
+	"github.com/trconvert/trconvert/internal/gemm"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+)
+
+// packElements bounds the weights of which a second copy is laid out for the kernels, in elements; larger ones are laid out piece by
+// piece in every product.
+const packElements = 1 << 24
+
+// weight is a matrix M [rows, cols] that inputs are multiplied with as A·Mᵀ.
+type weight[T floating] struct {
+	rows, cols int
+	data       []T
+	packed     *gemm.Packed // nil where that does not pay
+}
+
+func newWeight[T floating](rows, cols int, data []T, pack bool) weight[T] {
+	w := weight[T]{rows: rows, cols: cols, data: data}
+	if single, ok := any(data).([]float32); ok && pack && len(data) <= packElements {
+		w.packed = gemm.PackB(true, rows, cols, single, cols)
+	}
+	return w
+}
+
+// multiply computes C = A·Mᵀ + beta·C; A is [m, cols] and C [m, rows] with rows ldc apart.
+func (w *weight[T]) multiply(m int, a []T, beta T, c []T, ldc int) {
+	switch a := any(a).(type) {
+	case []float32:
+		c := any(c).([]float32)
+		if w.packed != nil {
+			gemm.F32Packed(false, m, 1, a, w.cols, w.packed, float32(beta), c, ldc)
+			return
+		}
+		gemm.F32(false, true, m, w.rows, w.cols, 1, a, w.cols, any(w.data).([]float32), w.cols, float32(beta), c, ldc)
+	case []float64:
+		gemm.F64(false, true, m, w.rows, w.cols, 1, a, w.cols, any(w.data).([]float64), w.cols, float64(beta), any(c).([]float64), ldc)
+	}
+}
+
+// direction is what one direction of a layer makes of its weights. It is read-only.
+type direction[T floating] struct {
+	reverse bool
+	w       weight[T] // [G·H, I]
+	bias    []T       // [G·H], nil where the layer has none
+	cell    cell[T]
+}
+
+// newDirection reads direction d of the checked operands W, R, B and P.
+func newDirection[T floating](cfg *recurrent.Config, d int, w, r, b, p []T, pack bool) *direction[T] {
+	h, gh := cfg.Hidden, cfg.Op.Gates()*cfg.Hidden
+	n := len(w) / cfg.Direction.Count()
+	dir := &direction[T]{reverse: cfg.Direction == recurrent.Reverse || d == 1, w: newWeight(gh, n/gh, w[d*n:(d+1)*n], pack)}
+	r = r[d*gh*h : (d+1)*gh*h]
+	acts := cfg.Activations[d*len(cfg.Activations)/cfg.Direction.Count():]
+	switch cfg.Op {
+	case recurrent.LSTM:
+		if p != nil {
+			p = p[d*3*h : (d+1)*3*h]
+		}
+		dir.cell = newLSTMCell(cfg, acts, r, p, pack)
+	case recurrent.GRU:
+		dir.cell = newGRUCell(cfg, acts, r, pack)
+	default:
+		dir.cell = newRNNCell(cfg, acts, r, pack)
+	}
+	if b != nil {
+		b = b[d*2*gh : (d+1)*2*gh]
+		dir.bias = dir.cell.inputBias(b[:gh], b[gh:])
+	}
+	return dir
+}
+
+// layerMemory is what a node keeps from run to run.
+type layerMemory[T floating] struct {
+	mu     sync.Mutex
+	kept   []*direction[T] // of constant weights; nil before the first run
+	spaces sync.Pool       // of *[]T
+}
+
+// directions reads the weights: once, where they are constants of the program. Weights that are not are packed if they are used often
+// enough.
+func (m *layerMemory[T]) directions(o *recurrentOp, in []*Tensor, often bool) []*direction[T] {
+	if o.fixed {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.kept != nil {
+			return m.kept
+		}
+	}
+	w, r := wideData[T](in[recurrent.SlotW]), wideData[T](in[recurrent.SlotR])
+	b, p := wideData[T](optional(in, recurrent.SlotB)), wideData[T](optional(in, recurrent.SlotP))
+	list := make([]*direction[T], o.cfg.Direction.Count())
+	for d := range list {
+		list[d] = newDirection(&o.cfg, d, w, r, b, p, o.fixed || often)
+	}
+	if o.fixed {
+		m.kept = list
+	}
+	return list
+}
+
+// borrow returns n elements of no particular content, to be given back with release.
+func (m *layerMemory[T]) borrow(n int) *[]T {
+	s, _ := m.spaces.Get().(*[]T)
+	if s == nil {
+		s = new([]T)
+	}
+	if cap(*s) < n {
+		*s = make([]T, n)
+	}
+	*s = (*s)[:n]
+	return s
+}
+
+func (m *layerMemory[T]) release(s *[]T) { m.spaces.Put(s) }
