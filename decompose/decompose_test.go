@@ -165,6 +165,9 @@ func TestRatioIsMetAndUsed(t *testing.T) {
 				}
 				for i, r := range rs {
 					checkResult(t, ms[i], r)
+					if m := ms[i]; !r.KeptDense && r.Factor.Cut()*(m.In+m.Out()) > m.Size() {
+						t.Errorf("%s %s ratio %v: merged sides of %d features take more multiplications than %q", name, format, ratio, r.Factor.Cut(), m.Name)
+					}
 				}
 				n, limit := stored(ms, rs), int(float64(total(ms))/ratio)
 				if n > limit {
