@@ -83,7 +83,7 @@ func (r *runner) computeConstant(k *constant) (*value, error) {
 		}
 		in[i] = v
 	}
-	out, err := r.step(&f.step, nil, in)
+	out, err := r.step(&f.step, &call{ctx: r.ctx, runner: r}, in)
 	if err != nil {
 		return nil, err
 	}

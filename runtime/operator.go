@@ -10,7 +10,7 @@ import (
 
 // operator is one node ready to run. Implementations keep no state between calls and may run in several goroutines.
 type operator interface {
-	// run computes the outputs. in has one entry per declared input, nil where an optional input is absent; the result has one
+	// run computes the outputs. in, which the operator must not keep, has one entry per declared input, nil where an optional one is absent; the result has one
 	// entry per declared output (it may be longer; entries that call.wants denies may be nil). Values are immutable: an
 	// operator never writes into an input, but may return one, or a new Tensor that shares its Data.
 	run(c *call, in []*Tensor) ([]*Tensor, error)
@@ -46,12 +46,16 @@ type version struct {
 	build builder
 }
 
-// call is the context of one run of one node.
+// call is the context of the runs of the nodes of one graph, one after the other.
 type call struct {
 	ctx    context.Context
 	node   *nodeInfo
 	runner *runner
 	frame  *frame // values of the graph the node stands in; nil while constants are folded
+
+	// Space for the operands and results of one node after the other.
+	tensors []*Tensor
+	results []*value
 }
 
 // wants says whether somebody reads output k.

@@ -21,9 +21,15 @@ type runner struct {
 func (r *runner) graph(s *scope, parent *frame, in []*value) ([]*value, error) {
 	f := &frame{parent: parent, values: make([]*value, s.slots)}
 	copy(f.values, in)
+	c := &call{ctx: r.ctx, runner: r, frame: f}
+	var few [8]*value
+	space := few[:]
 	for i := range s.steps {
 		st := &s.steps[i]
-		args := make([]*value, len(st.in))
+		if len(st.in) > len(space) {
+			space = make([]*value, len(st.in))
+		}
+		args := space[:len(st.in)]
 		for k, o := range st.in {
 			v, err := r.operand(f, o)
 			if err != nil {
@@ -31,12 +37,14 @@ func (r *runner) graph(s *scope, parent *frame, in []*value) ([]*value, error) {
 			}
 			args[k] = v
 		}
-		for _, k := range st.observe {
-			if r.observe != nil && args[k] != nil {
-				r.observe(Observed{st.info.node, k}, args[k].tensor)
+		if r.observe != nil {
+			for _, k := range st.observe {
+				if args[k] != nil {
+					r.observe(Observed{st.info.node, k}, args[k].tensor)
+				}
 			}
 		}
-		out, err := r.step(st, f, args)
+		out, err := r.step(st, c, args)
 		if err != nil {
 			return nil, err
 		}
@@ -71,12 +79,12 @@ func (r *runner) operand(f *frame, o operand) (*value, error) {
 	return f.at(o.depth).values[o.slot], nil
 }
 
-// step runs one node and checks that it gave every output that is read.
-func (r *runner) step(st *step, f *frame, in []*value) ([]*value, error) {
+// step runs one node and checks that it gave every output that is read. The result is good until the next step of the same call.
+func (r *runner) step(st *step, c *call, in []*value) ([]*value, error) {
 	if err := r.ctx.Err(); err != nil {
 		return nil, nodeErrorf(st.info.node, err)
 	}
-	c := &call{ctx: r.ctx, node: st.info, runner: r, frame: f}
+	c.node = st.info
 	out, err := guard(st.op, c, in)
 	if err != nil {
 		return nil, nodeErrorf(st.info.node, err)
@@ -99,27 +107,30 @@ func guard(op operator, c *call, in []*value) (out []*value, err error) {
 	if op, ok := op.(valueOperator); ok {
 		return op.runValues(c, in)
 	}
-	tensors := make([]*Tensor, len(in))
+	c.tensors = c.tensors[:0]
 	for k, v := range in {
 		if v == nil {
+			c.tensors = append(c.tensors, nil)
 			continue
 		}
 		if v.kind != kindTensor {
 			return nil, fmt.Errorf("input %d %q is a %v, want a tensor", k, c.node.node.Input(k), v.kind)
 		}
-		tensors[k] = v.tensor
+		c.tensors = append(c.tensors, v.tensor)
 	}
-	results, err := op.run(c, tensors)
+	results, err := op.run(c, c.tensors)
 	if err != nil {
 		return nil, err
 	}
-	out = make([]*value, len(results))
-	for k, t := range results {
+	c.results = c.results[:0]
+	for _, t := range results {
+		var v *value
 		if t != nil {
-			out[k] = &value{tensor: t}
+			v = &value{tensor: t}
 		}
+		c.results = append(c.results, v)
 	}
-	return out, nil
+	return c.results, nil
 }
 
 // panicError is a defect of an operator met at run time.

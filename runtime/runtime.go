@@ -126,6 +126,9 @@ func (p *Program) values(ctx context.Context, feeds map[string]*Tensor, observe 
 
 // checkNames reports feeds that the model does not ask for, the alphabetically first one.
 func (p *Program) checkNames(feeds map[string]*Tensor) error {
+	if len(feeds) == len(p.inputs) { // all of which have a feed
+		return nil
+	}
 	known := map[string]bool{}
 	for _, v := range p.inputs {
 		known[v.Name] = true
