@@ -11,7 +11,8 @@ type kernel struct {
 	f32  *tier[float32] // nil for portable Go
 	f64  *tier[float64]
 
-	widen          func(n int, src *float32, dst *float64)                 // n a positive multiple of widenSquare
+	copyRows       func(rows, cols int, src *float32, ss int, dst *float32, ds, ahead int) // fetching the row ahead on the way
+	widenRows      func(rows, cols int, src *float32, ss int, dst *float64, ds, ahead int)
 	transposeWiden func(k int, src *float32, ss int, dst *float64, ds int) // widenSquare rows of k elements, k a positive multiple of it
 }
 

@@ -1,15 +1,14 @@
 package gemm
 
+import "unsafe"
+
 // pack copies the rows×cols block of a matrix at (i0, j0) to contiguous rows ld apart.
 func pack[F, C float](t *tier[C], dst []C, ld int, from view[F], i0, rows, j0, cols int) {
 	if rows == 0 || cols == 0 {
 		return
 	}
 	if from.col == 1 {
-		for i := range rows {
-			s := (i0+i)*from.row + j0
-			convert(dst[i*ld:i*ld+cols], from.data[s:s+cols])
-		}
+		packRows(dst, ld, from, i0, rows, j0, cols)
 		return
 	}
 	j := 0
@@ -55,19 +54,24 @@ func packSquares[F, C float](t *tier[C], dst []C, ld int, from view[F], i0, rows
 	return j
 }
 
-// convert copies src to dst, which are of equal length, in dst's type.
-func convert[F, C float](dst []C, src []F) {
-	if same, ok := any(src).([]C); ok {
-		copy(dst, same)
-		return
-	}
-	n := 0
-	if s, ok := any(src).([]float32); ok && current.widen != nil {
-		if n = len(s) &^ (widenSquare - 1); n > 0 {
-			current.widen(n, &s[0], &any(dst).([]float64)[0])
+// fetchAhead is how far, in elements, rows are fetched before they are copied.
+const fetchAhead = 2048
+
+// packRows copies contiguous rows.
+func packRows[F, C float](dst []C, ld int, from view[F], i0, rows, j0, cols int) {
+	s := i0*from.row + j0
+	last := s + (rows-1)*from.row + cols // bounds that the kernels rely on
+	src, out := from.data[s:last], dst[:(rows-1)*ld+cols]
+	ahead := max(fetchAhead/cols, 1)
+	switch src := any(src).(type) {
+	case []float32:
+		if wide, ok := any(out).([]float64); ok {
+			current.widenRows(rows, cols, &src[0], from.row, &wide[0], ld, ahead)
+			return
 		}
-	}
-	for i := n; i < len(src); i++ {
-		dst[i] = C(src[i])
+		current.copyRows(rows, cols, &src[0], from.row, &any(out).([]float32)[0], ld, ahead)
+	case []float64: // as pairs of words
+		wide := any(out).([]float64)
+		current.copyRows(rows, 2*cols, (*float32)(unsafe.Pointer(&src[0])), 2*from.row, (*float32)(unsafe.Pointer(&wide[0])), 2*ld, ahead)
 	}
 }

@@ -439,7 +439,12 @@ func f64AVX2Transpose(k int, src *float64, ss int, dst *float64, ds int)
 //go:noescape
 func f32AVX2TransposeWiden(k int, src *float32, ss int, dst *float64, ds int)
 
-// widenAVX2 converts n elements, n a positive multiple of 8.
+// copyRowsAVX2 copies rows of cols elements, rows ≥ 1; the source's lie ss apart, the copies ds.
 //
 //go:noescape
-func widenAVX2(n int, src *float32, dst *float64)
+func copyRowsAVX2(rows int, cols int, src *float32, ss int, dst *float32, ds int, ahead int)
+
+// widenRowsAVX2 copies rows of cols elements, rows ≥ 1; the source's lie ss apart, the copies ds.
+//
+//go:noescape
+func widenRowsAVX2(rows int, cols int, src *float32, ss int, dst *float64, ds int, ahead int)

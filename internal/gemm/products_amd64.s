@@ -23,39 +23,58 @@ DATA laneMask<>+60(SB)/4, $0x00000000
 GLOBL laneMask<>(SB), RODATA|NOPTR, $64
 
 // func f32AVX512R12V1(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R12V1(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	LEAQ   (R9)(SI*2), R10
-	LEAQ   (R10)(SI*4), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	LEAQ       (R9)(SI*2), R10
+	LEAQ       (R10)(SI*4), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R12)(R11*2), R13
+	LEAQ       (R13)(R11*4), R13
+	LEAQ       (R11)(R11*2), R14
+	LEAQ       (R11)(R11*4), R15
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 (R12)(R14*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 (R12)(R15*1)
+	PREFETCHT0 (R13)
+	PREFETCHT0 (R13)(R11*1)
+	PREFETCHT0 (R13)(R11*2)
+	PREFETCHT0 (R13)(R14*1)
+	PREFETCHT0 (R13)(R11*4)
+	PREFETCHT0 (R13)(R15*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
 
 loop:
 	VMOVUPS.Z        (CX), K1, Z12
@@ -155,35 +174,50 @@ overwrite:
 	RET
 
 // func f32AVX512R8V1(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R8V1(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	LEAQ   (R9)(SI*2), R10
-	LEAQ   (R10)(SI*4), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	LEAQ       (R9)(SI*2), R10
+	LEAQ       (R10)(SI*4), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R12)(R11*2), R13
+	LEAQ       (R13)(R11*4), R13
+	LEAQ       (R11)(R11*2), R14
+	LEAQ       (R11)(R11*4), R15
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 (R12)(R14*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 (R12)(R15*1)
+	PREFETCHT0 (R13)
+	PREFETCHT0 (R13)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
 
 loop:
 	VMOVUPS.Z        (CX), K1, Z8
@@ -259,34 +293,42 @@ overwrite:
 	RET
 
 // func f32AVX512R4V1(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R4V1(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (SI)(SI*2), DI
-	MOVQ   a+8(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x02, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	LEAQ       (SI)(SI*2), DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       c+48(FP), R10
+	LEAQ       (R9)(R9*2), R11
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 (R10)(R9*2)
+	PREFETCHT0 (R10)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x02, AX
+	JL         rest
 
 loop:
 	VMOVUPS.Z        (CX), K1, Z8
@@ -362,33 +404,38 @@ overwrite:
 	RET
 
 // func f32AVX512R2V1(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R2V1(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   a+8(FP), DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x04, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       c+48(FP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 (R9)(R8*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x04, AX
+	JL         rest
 
 loop:
 	VMOVUPS.Z        (CX), K1, Z8
@@ -459,33 +506,37 @@ overwrite:
 	RET
 
 // func f32AVX512R1V1(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R1V1(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   a+8(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x08, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       a+8(FP), SI
+	MOVQ       cs+56(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       c+48(FP), DI
+	PREFETCHT0 (DI)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x08, AX
+	JL         rest
 
 loop:
 	VMOVUPS.Z        (CX), K1, Z8
@@ -563,51 +614,82 @@ overwrite:
 	RET
 
 // func f32AVX512R12V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R12V2(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	LEAQ   (R9)(SI*2), R10
-	LEAQ   (R10)(SI*4), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	LEAQ       (R9)(SI*2), R10
+	LEAQ       (R10)(SI*4), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R12)(R11*2), R13
+	LEAQ       (R13)(R11*4), R13
+	LEAQ       (R11)(R11*2), R14
+	LEAQ       (R11)(R11*4), R15
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 64(R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 64(R12)(R11*2)
+	PREFETCHT0 (R12)(R14*1)
+	PREFETCHT0 64(R12)(R14*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 64(R12)(R11*4)
+	PREFETCHT0 (R12)(R15*1)
+	PREFETCHT0 64(R12)(R15*1)
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 (R13)(R11*1)
+	PREFETCHT0 64(R13)(R11*1)
+	PREFETCHT0 (R13)(R11*2)
+	PREFETCHT0 64(R13)(R11*2)
+	PREFETCHT0 (R13)(R14*1)
+	PREFETCHT0 64(R13)(R14*1)
+	PREFETCHT0 (R13)(R11*4)
+	PREFETCHT0 64(R13)(R11*4)
+	PREFETCHT0 (R13)(R15*1)
+	PREFETCHT0 64(R13)(R15*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
 
 loop:
 	VMOVUPS      (CX), Z24
@@ -780,43 +862,66 @@ overwrite:
 	RET
 
 // func f32AVX512R8V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R8V2(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	LEAQ   (R9)(SI*2), R10
-	LEAQ   (R10)(SI*4), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	LEAQ       (R9)(SI*2), R10
+	LEAQ       (R10)(SI*4), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R12)(R11*2), R13
+	LEAQ       (R13)(R11*4), R13
+	LEAQ       (R11)(R11*2), R14
+	LEAQ       (R11)(R11*4), R15
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 64(R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 64(R12)(R11*2)
+	PREFETCHT0 (R12)(R14*1)
+	PREFETCHT0 64(R12)(R14*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 64(R12)(R11*4)
+	PREFETCHT0 (R12)(R15*1)
+	PREFETCHT0 64(R12)(R15*1)
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 (R13)(R11*1)
+	PREFETCHT0 64(R13)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
 
 loop:
 	VMOVUPS      (CX), Z16
@@ -941,32 +1046,44 @@ overwrite:
 	RET
 
 // func f32AVX512R4V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R4V2(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (SI)(SI*2), DI
-	MOVQ   a+8(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	LEAQ       (SI)(SI*2), DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       c+48(FP), R10
+	LEAQ       (R9)(R9*2), R11
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 64(R10)(R9*1)
+	PREFETCHT0 (R10)(R9*2)
+	PREFETCHT0 64(R10)(R9*2)
+	PREFETCHT0 (R10)(R11*1)
+	PREFETCHT0 64(R10)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
 
 loop:
 	VMOVUPS      (CX), Z8
@@ -1039,33 +1156,40 @@ overwrite:
 	RET
 
 // func f32AVX512R2V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R2V2(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   a+8(FP), DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x02, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       c+48(FP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 (R9)(R8*1)
+	PREFETCHT0 64(R9)(R8*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x02, AX
+	JL         rest
 
 loop:
 	VMOVUPS      (CX), Z8
@@ -1147,33 +1271,38 @@ overwrite:
 	RET
 
 // func f32AVX512R1V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R1V2(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   a+8(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x04, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       a+8(FP), SI
+	MOVQ       cs+56(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       c+48(FP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x04, AX
+	JL         rest
 
 loop:
 	VMOVUPS      (CX), Z8
@@ -1253,51 +1382,82 @@ overwrite:
 	RET
 
 // func f32AVX512R8V3(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R8V3(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	LEAQ   (R9)(SI*2), R10
-	LEAQ   (R10)(SI*4), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	LEAQ       (R9)(SI*2), R10
+	LEAQ       (R10)(SI*4), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R12)(R11*2), R13
+	LEAQ       (R13)(R11*4), R13
+	LEAQ       (R11)(R11*2), R14
+	LEAQ       (R11)(R11*4), R15
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	PREFETCHT0 128(R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 64(R12)(R11*1)
+	PREFETCHT0 128(R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 64(R12)(R11*2)
+	PREFETCHT0 128(R12)(R11*2)
+	PREFETCHT0 (R12)(R14*1)
+	PREFETCHT0 64(R12)(R14*1)
+	PREFETCHT0 128(R12)(R14*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 64(R12)(R11*4)
+	PREFETCHT0 128(R12)(R11*4)
+	PREFETCHT0 (R12)(R15*1)
+	PREFETCHT0 64(R12)(R15*1)
+	PREFETCHT0 128(R12)(R15*1)
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 (R13)(R11*1)
+	PREFETCHT0 64(R13)(R11*1)
+	PREFETCHT0 128(R13)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
 
 loop:
 	VMOVUPS      (CX), Z24
@@ -1463,36 +1623,52 @@ overwrite:
 	RET
 
 // func f32AVX512R4V3(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R4V3(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (SI)(SI*2), DI
-	MOVQ   a+8(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	LEAQ       (SI)(SI*2), DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       c+48(FP), R10
+	LEAQ       (R9)(R9*2), R11
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 64(R10)(R9*1)
+	PREFETCHT0 128(R10)(R9*1)
+	PREFETCHT0 (R10)(R9*2)
+	PREFETCHT0 64(R10)(R9*2)
+	PREFETCHT0 128(R10)(R9*2)
+	PREFETCHT0 (R10)(R11*1)
+	PREFETCHT0 64(R10)(R11*1)
+	PREFETCHT0 128(R10)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
 
 loop:
 	VMOVUPS      (CX), Z12
@@ -1586,29 +1762,38 @@ overwrite:
 	RET
 
 // func f32AVX512R2V3(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R2V3(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   a+8(FP), DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       c+48(FP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 (R9)(R8*1)
+	PREFETCHT0 64(R9)(R8*1)
+	PREFETCHT0 128(R9)(R8*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
 
 loop:
 	VMOVUPS      (CX), Z6
@@ -1667,31 +1852,37 @@ overwrite:
 	RET
 
 // func f32AVX512R1V3(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R1V3(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   a+8(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	SUBQ   $0x02, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       a+8(FP), SI
+	MOVQ       cs+56(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       c+48(FP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	SUBQ       $0x02, AX
+	JL         rest
 
 loop:
 	VMOVUPS      (CX), Z6
@@ -1764,49 +1955,78 @@ overwrite:
 	RET
 
 // func f32AVX512R6V4(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R6V4(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	MOVQ       cs+56(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       c+48(FP), R11
+	LEAQ       (R10)(R10*2), R12
+	LEAQ       (R10)(R10*4), R13
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	PREFETCHT0 128(R11)
+	PREFETCHT0 192(R11)
+	PREFETCHT0 (R11)(R10*1)
+	PREFETCHT0 64(R11)(R10*1)
+	PREFETCHT0 128(R11)(R10*1)
+	PREFETCHT0 192(R11)(R10*1)
+	PREFETCHT0 (R11)(R10*2)
+	PREFETCHT0 64(R11)(R10*2)
+	PREFETCHT0 128(R11)(R10*2)
+	PREFETCHT0 192(R11)(R10*2)
+	PREFETCHT0 (R11)(R12*1)
+	PREFETCHT0 64(R11)(R12*1)
+	PREFETCHT0 128(R11)(R12*1)
+	PREFETCHT0 192(R11)(R12*1)
+	PREFETCHT0 (R11)(R10*4)
+	PREFETCHT0 64(R11)(R10*4)
+	PREFETCHT0 128(R11)(R10*4)
+	PREFETCHT0 192(R11)(R10*4)
+	PREFETCHT0 (R11)(R13*1)
+	PREFETCHT0 64(R11)(R13*1)
+	PREFETCHT0 128(R11)(R13*1)
+	PREFETCHT0 192(R11)(R13*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
 
 loop:
 	VMOVUPS      (CX), Z24
@@ -1966,40 +2186,60 @@ overwrite:
 	RET
 
 // func f32AVX512R4V4(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R4V4(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (SI)(SI*2), DI
-	MOVQ   a+8(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	LEAQ       (SI)(SI*2), DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       c+48(FP), R10
+	LEAQ       (R9)(R9*2), R11
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	PREFETCHT0 192(R10)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 64(R10)(R9*1)
+	PREFETCHT0 128(R10)(R9*1)
+	PREFETCHT0 192(R10)(R9*1)
+	PREFETCHT0 (R10)(R9*2)
+	PREFETCHT0 64(R10)(R9*2)
+	PREFETCHT0 128(R10)(R9*2)
+	PREFETCHT0 192(R10)(R9*2)
+	PREFETCHT0 (R10)(R11*1)
+	PREFETCHT0 64(R10)(R11*1)
+	PREFETCHT0 128(R10)(R11*1)
+	PREFETCHT0 192(R10)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
 
 loop:
 	VMOVUPS      (CX), Z16
@@ -2114,31 +2354,42 @@ overwrite:
 	RET
 
 // func f32AVX512R2V4(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R2V4(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   a+8(FP), DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       c+48(FP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 (R9)(R8*1)
+	PREFETCHT0 64(R9)(R8*1)
+	PREFETCHT0 128(R9)(R8*1)
+	PREFETCHT0 192(R9)(R8*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
 
 loop:
 	VMOVUPS      (CX), Z8
@@ -2208,33 +2459,40 @@ overwrite:
 	RET
 
 // func f32AVX512R1V4(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f32AVX512R1V4(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   a+8(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x02, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       a+8(FP), SI
+	MOVQ       cs+56(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       c+48(FP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x02, AX
+	JL         rest
 
 loop:
 	VMOVUPS      (CX), Z8
@@ -3303,30 +3561,41 @@ loop:
 	RET
 
 // func f32AVX2R6V1(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f32AVX2R6V1(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000008, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*4), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x02, DI
-	LEAQ    (DI)(DI*2), R8
-	LEAQ    (DI)(DI*4), R9
-	MOVQ    a+8(FP), R10
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000008, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*4), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x02, DI
+	LEAQ       (DI)(DI*2), R8
+	LEAQ       (DI)(DI*4), R9
+	MOVQ       a+8(FP), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R11)(R11*2), R13
+	LEAQ       (R11)(R11*4), R14
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 (R12)(R14*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
 
 loop:
 	VMASKMOVPS   (DX), Y0, Y7
@@ -3489,33 +3758,41 @@ o5done:
 	RET
 
 // func f32AVX2R4V1(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f32AVX2R4V1(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000008, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*4), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x02, DI
-	LEAQ    (DI)(DI*2), R8
-	MOVQ    a+8(FP), R9
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x02, CX
-	JL      rest
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000008, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*4), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x02, DI
+	LEAQ       (DI)(DI*2), R8
+	MOVQ       a+8(FP), R9
+	MOVQ       cs+56(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       c+48(FP), R11
+	LEAQ       (R10)(R10*2), R12
+	PREFETCHT0 (R11)
+	PREFETCHT0 (R11)(R10*1)
+	PREFETCHT0 (R11)(R10*2)
+	PREFETCHT0 (R11)(R12*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	SUBQ       $0x02, CX
+	JL         rest
 
 loop:
 	VMASKMOVPS   (DX), Y0, Y9
@@ -3667,32 +3944,37 @@ o3done:
 	RET
 
 // func f32AVX2R2V1(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f32AVX2R2V1(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000008, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*4), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    a+8(FP), R8
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x04, CX
-	JL      rest
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000008, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*4), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       c+48(FP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R9*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	SUBQ       $0x04, CX
+	JL         rest
 
 loop:
 	VMASKMOVPS   (DX), Y0, Y9
@@ -3805,32 +4087,36 @@ o1done:
 	RET
 
 // func f32AVX2R1V1(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f32AVX2R1V1(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000008, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*4), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    a+8(FP), DI
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x08, CX
-	JL      rest
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000008, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*4), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       c+48(FP), R8
+	PREFETCHT0 (R8)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	SUBQ       $0x08, CX
+	JL         rest
 
 loop:
 	VMASKMOVPS   (DX), Y0, Y9
@@ -3933,36 +4219,47 @@ o0done:
 	RET
 
 // func f32AVX2R6V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f32AVX2R6V2(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000008, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*4), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x02, DI
-	LEAQ    (DI)(DI*2), R8
-	LEAQ    (DI)(DI*4), R9
-	MOVQ    a+8(FP), R10
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
-	VXORPS  Y12, Y12, Y12
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000008, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*4), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x02, DI
+	LEAQ       (DI)(DI*2), R8
+	LEAQ       (DI)(DI*4), R9
+	MOVQ       a+8(FP), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R11)(R11*2), R13
+	LEAQ       (R11)(R11*4), R14
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 (R12)(R14*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
 
 loop:
 	VMOVUPS      (DX), Y13
@@ -4156,31 +4453,39 @@ o5done:
 	RET
 
 // func f32AVX2R4V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f32AVX2R4V2(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000008, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*4), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x02, DI
-	LEAQ    (DI)(DI*2), R8
-	MOVQ    a+8(FP), R9
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000008, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*4), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x02, DI
+	LEAQ       (DI)(DI*2), R8
+	MOVQ       a+8(FP), R9
+	MOVQ       cs+56(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       c+48(FP), R11
+	LEAQ       (R10)(R10*2), R12
+	PREFETCHT0 (R11)
+	PREFETCHT0 (R11)(R10*1)
+	PREFETCHT0 (R11)(R10*2)
+	PREFETCHT0 (R11)(R12*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
 
 loop:
 	VMOVUPS      (DX), Y9
@@ -4317,32 +4622,37 @@ o3done:
 	RET
 
 // func f32AVX2R2V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f32AVX2R2V2(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000008, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*4), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    a+8(FP), R8
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x02, CX
-	JL      rest
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000008, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*4), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       c+48(FP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R9*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	SUBQ       $0x02, CX
+	JL         rest
 
 loop:
 	VMOVUPS      (DX), Y9
@@ -4456,32 +4766,36 @@ o1done:
 	RET
 
 // func f32AVX2R1V2(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f32AVX2R1V2(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000008, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*4), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    a+8(FP), DI
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x04, CX
-	JL      rest
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000008, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*4), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       c+48(FP), R8
+	PREFETCHT0 (R8)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	SUBQ       $0x04, CX
+	JL         rest
 
 loop:
 	VMOVUPS      (DX), Y9
@@ -5272,39 +5586,58 @@ loop:
 	RET
 
 // func f64AVX512R12V1(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R12V1(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	LEAQ   (R9)(SI*2), R10
-	LEAQ   (R10)(SI*4), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	LEAQ       (R9)(SI*2), R10
+	LEAQ       (R10)(SI*4), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x03, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R12)(R11*2), R13
+	LEAQ       (R13)(R11*4), R13
+	LEAQ       (R11)(R11*2), R14
+	LEAQ       (R11)(R11*4), R15
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 (R12)(R14*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 (R12)(R15*1)
+	PREFETCHT0 (R13)
+	PREFETCHT0 (R13)(R11*1)
+	PREFETCHT0 (R13)(R11*2)
+	PREFETCHT0 (R13)(R14*1)
+	PREFETCHT0 (R13)(R11*4)
+	PREFETCHT0 (R13)(R15*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
 
 loop:
 	VMOVUPD.Z        (CX), K1, Z12
@@ -5404,35 +5737,50 @@ overwrite:
 	RET
 
 // func f64AVX512R8V1(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R8V1(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	LEAQ   (R9)(SI*2), R10
-	LEAQ   (R10)(SI*4), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	LEAQ       (R9)(SI*2), R10
+	LEAQ       (R10)(SI*4), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x03, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R12)(R11*2), R13
+	LEAQ       (R13)(R11*4), R13
+	LEAQ       (R11)(R11*2), R14
+	LEAQ       (R11)(R11*4), R15
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 (R12)(R14*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 (R12)(R15*1)
+	PREFETCHT0 (R13)
+	PREFETCHT0 (R13)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
 
 loop:
 	VMOVUPD.Z        (CX), K1, Z8
@@ -5508,34 +5856,42 @@ overwrite:
 	RET
 
 // func f64AVX512R4V1(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R4V1(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	LEAQ   (SI)(SI*2), DI
-	MOVQ   a+8(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x02, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	LEAQ       (SI)(SI*2), DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       c+48(FP), R10
+	LEAQ       (R9)(R9*2), R11
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 (R10)(R9*2)
+	PREFETCHT0 (R10)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x02, AX
+	JL         rest
 
 loop:
 	VMOVUPD.Z        (CX), K1, Z8
@@ -5611,33 +5967,38 @@ overwrite:
 	RET
 
 // func f64AVX512R2V1(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R2V1(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	MOVQ   a+8(FP), DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x04, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x03, R8
+	MOVQ       c+48(FP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 (R9)(R8*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x04, AX
+	JL         rest
 
 loop:
 	VMOVUPD.Z        (CX), K1, Z8
@@ -5708,33 +6069,37 @@ overwrite:
 	RET
 
 // func f64AVX512R1V1(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R1V1(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	MOVQ   a+8(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x08, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       a+8(FP), SI
+	MOVQ       cs+56(FP), DI
+	SHLQ       $0x03, DI
+	MOVQ       c+48(FP), DI
+	PREFETCHT0 (DI)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x08, AX
+	JL         rest
 
 loop:
 	VMOVUPD.Z        (CX), K1, Z8
@@ -5812,51 +6177,82 @@ overwrite:
 	RET
 
 // func f64AVX512R12V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R12V2(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	LEAQ   (R9)(SI*2), R10
-	LEAQ   (R10)(SI*4), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	LEAQ       (R9)(SI*2), R10
+	LEAQ       (R10)(SI*4), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x03, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R12)(R11*2), R13
+	LEAQ       (R13)(R11*4), R13
+	LEAQ       (R11)(R11*2), R14
+	LEAQ       (R11)(R11*4), R15
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 64(R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 64(R12)(R11*2)
+	PREFETCHT0 (R12)(R14*1)
+	PREFETCHT0 64(R12)(R14*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 64(R12)(R11*4)
+	PREFETCHT0 (R12)(R15*1)
+	PREFETCHT0 64(R12)(R15*1)
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 (R13)(R11*1)
+	PREFETCHT0 64(R13)(R11*1)
+	PREFETCHT0 (R13)(R11*2)
+	PREFETCHT0 64(R13)(R11*2)
+	PREFETCHT0 (R13)(R14*1)
+	PREFETCHT0 64(R13)(R14*1)
+	PREFETCHT0 (R13)(R11*4)
+	PREFETCHT0 64(R13)(R11*4)
+	PREFETCHT0 (R13)(R15*1)
+	PREFETCHT0 64(R13)(R15*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
 
 loop:
 	VMOVUPD      (CX), Z24
@@ -6029,43 +6425,66 @@ overwrite:
 	RET
 
 // func f64AVX512R8V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R8V2(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	LEAQ   (R9)(SI*2), R10
-	LEAQ   (R10)(SI*4), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	LEAQ       (R9)(SI*2), R10
+	LEAQ       (R10)(SI*4), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x03, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R12)(R11*2), R13
+	LEAQ       (R13)(R11*4), R13
+	LEAQ       (R11)(R11*2), R14
+	LEAQ       (R11)(R11*4), R15
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 64(R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 64(R12)(R11*2)
+	PREFETCHT0 (R12)(R14*1)
+	PREFETCHT0 64(R12)(R14*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 64(R12)(R11*4)
+	PREFETCHT0 (R12)(R15*1)
+	PREFETCHT0 64(R12)(R15*1)
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 (R13)(R11*1)
+	PREFETCHT0 64(R13)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
 
 loop:
 	VMOVUPD      (CX), Z16
@@ -6190,32 +6609,44 @@ overwrite:
 	RET
 
 // func f64AVX512R4V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R4V2(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	LEAQ   (SI)(SI*2), DI
-	MOVQ   a+8(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	LEAQ       (SI)(SI*2), DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       c+48(FP), R10
+	LEAQ       (R9)(R9*2), R11
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 64(R10)(R9*1)
+	PREFETCHT0 (R10)(R9*2)
+	PREFETCHT0 64(R10)(R9*2)
+	PREFETCHT0 (R10)(R11*1)
+	PREFETCHT0 64(R10)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
 
 loop:
 	VMOVUPD      (CX), Z8
@@ -6288,33 +6719,40 @@ overwrite:
 	RET
 
 // func f64AVX512R2V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R2V2(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	MOVQ   a+8(FP), DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x02, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x03, R8
+	MOVQ       c+48(FP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 (R9)(R8*1)
+	PREFETCHT0 64(R9)(R8*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x02, AX
+	JL         rest
 
 loop:
 	VMOVUPD      (CX), Z8
@@ -6396,33 +6834,38 @@ overwrite:
 	RET
 
 // func f64AVX512R1V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R1V2(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	MOVQ   a+8(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x04, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       a+8(FP), SI
+	MOVQ       cs+56(FP), DI
+	SHLQ       $0x03, DI
+	MOVQ       c+48(FP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x04, AX
+	JL         rest
 
 loop:
 	VMOVUPD      (CX), Z8
@@ -6502,51 +6945,82 @@ overwrite:
 	RET
 
 // func f64AVX512R8V3(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R8V3(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	LEAQ   (R9)(SI*2), R10
-	LEAQ   (R10)(SI*4), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	LEAQ       (R9)(SI*2), R10
+	LEAQ       (R10)(SI*4), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x03, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R12)(R11*2), R13
+	LEAQ       (R13)(R11*4), R13
+	LEAQ       (R11)(R11*2), R14
+	LEAQ       (R11)(R11*4), R15
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	PREFETCHT0 128(R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 64(R12)(R11*1)
+	PREFETCHT0 128(R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 64(R12)(R11*2)
+	PREFETCHT0 128(R12)(R11*2)
+	PREFETCHT0 (R12)(R14*1)
+	PREFETCHT0 64(R12)(R14*1)
+	PREFETCHT0 128(R12)(R14*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 64(R12)(R11*4)
+	PREFETCHT0 128(R12)(R11*4)
+	PREFETCHT0 (R12)(R15*1)
+	PREFETCHT0 64(R12)(R15*1)
+	PREFETCHT0 128(R12)(R15*1)
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 (R13)(R11*1)
+	PREFETCHT0 64(R13)(R11*1)
+	PREFETCHT0 128(R13)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
 
 loop:
 	VMOVUPD      (CX), Z24
@@ -6712,36 +7186,52 @@ overwrite:
 	RET
 
 // func f64AVX512R4V3(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R4V3(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	LEAQ   (SI)(SI*2), DI
-	MOVQ   a+8(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	LEAQ       (SI)(SI*2), DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       c+48(FP), R10
+	LEAQ       (R9)(R9*2), R11
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 64(R10)(R9*1)
+	PREFETCHT0 128(R10)(R9*1)
+	PREFETCHT0 (R10)(R9*2)
+	PREFETCHT0 64(R10)(R9*2)
+	PREFETCHT0 128(R10)(R9*2)
+	PREFETCHT0 (R10)(R11*1)
+	PREFETCHT0 64(R10)(R11*1)
+	PREFETCHT0 128(R10)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
 
 loop:
 	VMOVUPD      (CX), Z12
@@ -6835,29 +7325,38 @@ overwrite:
 	RET
 
 // func f64AVX512R2V3(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R2V3(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	MOVQ   a+8(FP), DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x03, R8
+	MOVQ       c+48(FP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 (R9)(R8*1)
+	PREFETCHT0 64(R9)(R8*1)
+	PREFETCHT0 128(R9)(R8*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
 
 loop:
 	VMOVUPD      (CX), Z6
@@ -6916,31 +7415,37 @@ overwrite:
 	RET
 
 // func f64AVX512R1V3(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R1V3(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	MOVQ   a+8(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	SUBQ   $0x02, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       a+8(FP), SI
+	MOVQ       cs+56(FP), DI
+	SHLQ       $0x03, DI
+	MOVQ       c+48(FP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	SUBQ       $0x02, AX
+	JL         rest
 
 loop:
 	VMOVUPD      (CX), Z6
@@ -7013,49 +7518,78 @@ overwrite:
 	RET
 
 // func f64AVX512R6V4(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R6V4(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (SI)(SI*4), R8
-	MOVQ   a+8(FP), R9
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	LEAQ       (SI)(SI*2), DI
+	LEAQ       (SI)(SI*4), R8
+	MOVQ       a+8(FP), R9
+	MOVQ       cs+56(FP), R10
+	SHLQ       $0x03, R10
+	MOVQ       c+48(FP), R11
+	LEAQ       (R10)(R10*2), R12
+	LEAQ       (R10)(R10*4), R13
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	PREFETCHT0 128(R11)
+	PREFETCHT0 192(R11)
+	PREFETCHT0 (R11)(R10*1)
+	PREFETCHT0 64(R11)(R10*1)
+	PREFETCHT0 128(R11)(R10*1)
+	PREFETCHT0 192(R11)(R10*1)
+	PREFETCHT0 (R11)(R10*2)
+	PREFETCHT0 64(R11)(R10*2)
+	PREFETCHT0 128(R11)(R10*2)
+	PREFETCHT0 192(R11)(R10*2)
+	PREFETCHT0 (R11)(R12*1)
+	PREFETCHT0 64(R11)(R12*1)
+	PREFETCHT0 128(R11)(R12*1)
+	PREFETCHT0 192(R11)(R12*1)
+	PREFETCHT0 (R11)(R10*4)
+	PREFETCHT0 64(R11)(R10*4)
+	PREFETCHT0 128(R11)(R10*4)
+	PREFETCHT0 192(R11)(R10*4)
+	PREFETCHT0 (R11)(R13*1)
+	PREFETCHT0 64(R11)(R13*1)
+	PREFETCHT0 128(R11)(R13*1)
+	PREFETCHT0 192(R11)(R13*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
 
 loop:
 	VMOVUPD      (CX), Z24
@@ -7215,40 +7749,60 @@ overwrite:
 	RET
 
 // func f64AVX512R4V4(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R4V4(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	LEAQ   (SI)(SI*2), DI
-	MOVQ   a+8(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	LEAQ       (SI)(SI*2), DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       c+48(FP), R10
+	LEAQ       (R9)(R9*2), R11
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	PREFETCHT0 192(R10)
+	PREFETCHT0 (R10)(R9*1)
+	PREFETCHT0 64(R10)(R9*1)
+	PREFETCHT0 128(R10)(R9*1)
+	PREFETCHT0 192(R10)(R9*1)
+	PREFETCHT0 (R10)(R9*2)
+	PREFETCHT0 64(R10)(R9*2)
+	PREFETCHT0 128(R10)(R9*2)
+	PREFETCHT0 192(R10)(R9*2)
+	PREFETCHT0 (R10)(R11*1)
+	PREFETCHT0 64(R10)(R11*1)
+	PREFETCHT0 128(R10)(R11*1)
+	PREFETCHT0 192(R10)(R11*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
 
 loop:
 	VMOVUPD      (CX), Z16
@@ -7363,31 +7917,42 @@ overwrite:
 	RET
 
 // func f64AVX512R2V4(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R2V4(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	MOVQ   a+8(FP), DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x03, R8
+	MOVQ       c+48(FP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 (R9)(R8*1)
+	PREFETCHT0 64(R9)(R8*1)
+	PREFETCHT0 128(R9)(R8*1)
+	PREFETCHT0 192(R9)(R8*1)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
 
 loop:
 	VMOVUPD      (CX), Z8
@@ -7457,33 +8022,40 @@ overwrite:
 	RET
 
 // func f64AVX512R1V4(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·f64AVX512R1V4(SB), NOSPLIT, $0-88
-	MOVQ   tail+72(FP), AX
-	MOVQ   AX, CX
-	MOVL   $0x00000001, AX
-	SHLL   CL, AX
-	DECL   AX
-	KMOVW  AX, K1
-	MOVQ   k+0(FP), AX
-	MOVQ   b+32(FP), CX
-	MOVQ   bs+40(FP), DX
-	SHLQ   $0x03, DX
-	MOVQ   ks+24(FP), BX
-	SHLQ   $0x03, BX
-	MOVQ   rs+16(FP), SI
-	SHLQ   $0x03, SI
-	MOVQ   a+8(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	SUBQ   $0x02, AX
-	JL     rest
+	MOVQ       tail+72(FP), AX
+	MOVQ       AX, CX
+	MOVL       $0x00000001, AX
+	SHLL       CL, AX
+	DECL       AX
+	KMOVW      AX, K1
+	MOVQ       k+0(FP), AX
+	MOVQ       b+32(FP), CX
+	MOVQ       bs+40(FP), DX
+	SHLQ       $0x03, DX
+	MOVQ       ks+24(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       rs+16(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       a+8(FP), SI
+	MOVQ       cs+56(FP), DI
+	SHLQ       $0x03, DI
+	MOVQ       c+48(FP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	SUBQ       $0x02, AX
+	JL         rest
 
 loop:
 	VMOVUPD      (CX), Z8
@@ -8555,30 +9127,41 @@ loop:
 	RET
 
 // func f64AVX2R6V1(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f64AVX2R6V1(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000004, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*8), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x03, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x03, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x03, DI
-	LEAQ    (DI)(DI*2), R8
-	LEAQ    (DI)(DI*4), R9
-	MOVQ    a+8(FP), R10
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000004, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*8), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x03, DI
+	LEAQ       (DI)(DI*2), R8
+	LEAQ       (DI)(DI*4), R9
+	MOVQ       a+8(FP), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x03, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R11)(R11*2), R13
+	LEAQ       (R11)(R11*4), R14
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 (R12)(R14*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
 
 loop:
 	VMASKMOVPD   (DX), Y0, Y7
@@ -8741,33 +9324,41 @@ o5done:
 	RET
 
 // func f64AVX2R4V1(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f64AVX2R4V1(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000004, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*8), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x03, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x03, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x03, DI
-	LEAQ    (DI)(DI*2), R8
-	MOVQ    a+8(FP), R9
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x02, CX
-	JL      rest
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000004, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*8), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x03, DI
+	LEAQ       (DI)(DI*2), R8
+	MOVQ       a+8(FP), R9
+	MOVQ       cs+56(FP), R10
+	SHLQ       $0x03, R10
+	MOVQ       c+48(FP), R11
+	LEAQ       (R10)(R10*2), R12
+	PREFETCHT0 (R11)
+	PREFETCHT0 (R11)(R10*1)
+	PREFETCHT0 (R11)(R10*2)
+	PREFETCHT0 (R11)(R12*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	SUBQ       $0x02, CX
+	JL         rest
 
 loop:
 	VMASKMOVPD   (DX), Y0, Y9
@@ -8919,32 +9510,37 @@ o3done:
 	RET
 
 // func f64AVX2R2V1(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f64AVX2R2V1(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000004, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*8), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x03, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x03, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x03, DI
-	MOVQ    a+8(FP), R8
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x04, CX
-	JL      rest
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000004, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*8), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x03, DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       c+48(FP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R9*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	SUBQ       $0x04, CX
+	JL         rest
 
 loop:
 	VMASKMOVPD   (DX), Y0, Y9
@@ -9057,32 +9653,36 @@ o1done:
 	RET
 
 // func f64AVX2R1V1(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f64AVX2R1V1(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000004, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*8), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x03, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x03, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x03, DI
-	MOVQ    a+8(FP), DI
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x08, CX
-	JL      rest
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000004, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*8), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x03, DI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x03, R8
+	MOVQ       c+48(FP), R8
+	PREFETCHT0 (R8)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	SUBQ       $0x08, CX
+	JL         rest
 
 loop:
 	VMASKMOVPD   (DX), Y0, Y9
@@ -9185,36 +9785,47 @@ o0done:
 	RET
 
 // func f64AVX2R6V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f64AVX2R6V2(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000004, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*8), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x03, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x03, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x03, DI
-	LEAQ    (DI)(DI*2), R8
-	LEAQ    (DI)(DI*4), R9
-	MOVQ    a+8(FP), R10
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
-	VXORPS  Y12, Y12, Y12
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000004, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*8), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x03, DI
+	LEAQ       (DI)(DI*2), R8
+	LEAQ       (DI)(DI*4), R9
+	MOVQ       a+8(FP), R10
+	MOVQ       cs+56(FP), R11
+	SHLQ       $0x03, R11
+	MOVQ       c+48(FP), R12
+	LEAQ       (R11)(R11*2), R13
+	LEAQ       (R11)(R11*4), R14
+	PREFETCHT0 (R12)
+	PREFETCHT0 (R12)(R11*1)
+	PREFETCHT0 (R12)(R11*2)
+	PREFETCHT0 (R12)(R13*1)
+	PREFETCHT0 (R12)(R11*4)
+	PREFETCHT0 (R12)(R14*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
 
 loop:
 	VMOVUPD      (DX), Y13
@@ -9408,31 +10019,39 @@ o5done:
 	RET
 
 // func f64AVX2R4V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f64AVX2R4V2(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000004, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*8), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x03, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x03, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x03, DI
-	LEAQ    (DI)(DI*2), R8
-	MOVQ    a+8(FP), R9
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000004, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*8), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x03, DI
+	LEAQ       (DI)(DI*2), R8
+	MOVQ       a+8(FP), R9
+	MOVQ       cs+56(FP), R10
+	SHLQ       $0x03, R10
+	MOVQ       c+48(FP), R11
+	LEAQ       (R10)(R10*2), R12
+	PREFETCHT0 (R11)
+	PREFETCHT0 (R11)(R10*1)
+	PREFETCHT0 (R11)(R10*2)
+	PREFETCHT0 (R11)(R12*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
 
 loop:
 	VMOVUPD      (DX), Y9
@@ -9569,32 +10188,37 @@ o3done:
 	RET
 
 // func f64AVX2R2V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f64AVX2R2V2(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000004, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*8), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x03, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x03, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x03, DI
-	MOVQ    a+8(FP), R8
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x02, CX
-	JL      rest
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000004, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*8), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x03, DI
+	MOVQ       a+8(FP), R8
+	MOVQ       cs+56(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       c+48(FP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 (R10)(R9*1)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	SUBQ       $0x02, CX
+	JL         rest
 
 loop:
 	VMOVUPD      (DX), Y9
@@ -9708,32 +10332,36 @@ o1done:
 	RET
 
 // func f64AVX2R1V2(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·f64AVX2R1V2(SB), NOSPLIT, $0-88
-	MOVQ    tail+72(FP), AX
-	LEAQ    laneMask<>+0(SB), CX
-	MOVQ    $0x00000004, DX
-	SUBQ    AX, DX
-	VMOVUPS (CX)(DX*8), Y0
-	MOVQ    k+0(FP), CX
-	MOVQ    b+32(FP), DX
-	MOVQ    bs+40(FP), BX
-	SHLQ    $0x03, BX
-	MOVQ    ks+24(FP), SI
-	SHLQ    $0x03, SI
-	MOVQ    rs+16(FP), DI
-	SHLQ    $0x03, DI
-	MOVQ    a+8(FP), DI
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x04, CX
-	JL      rest
+	MOVQ       tail+72(FP), AX
+	LEAQ       laneMask<>+0(SB), CX
+	MOVQ       $0x00000004, DX
+	SUBQ       AX, DX
+	VMOVUPS    (CX)(DX*8), Y0
+	MOVQ       k+0(FP), CX
+	MOVQ       b+32(FP), DX
+	MOVQ       bs+40(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       ks+24(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       rs+16(FP), DI
+	SHLQ       $0x03, DI
+	MOVQ       a+8(FP), DI
+	MOVQ       cs+56(FP), R8
+	SHLQ       $0x03, R8
+	MOVQ       c+48(FP), R8
+	PREFETCHT0 (R8)
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	SUBQ       $0x04, CX
+	JL         rest
 
 loop:
 	VMOVUPD      (DX), Y9
@@ -10589,21 +11217,121 @@ loop:
 	VZEROUPPER
 	RET
 
-// func widenAVX2(n int, src *float32, dst *float64)
-// Requires: AVX
-TEXT ·widenAVX2(SB), NOSPLIT, $0-24
-	MOVQ n+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ dst+16(FP), DX
+// func copyRowsAVX2(rows int, cols int, src *float32, ss int, dst *float32, ds int, ahead int)
+// Requires: AVX, MMX+
+TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-56
+	MOVQ    rows+0(FP), AX
+	MOVQ    cols+8(FP), CX
+	MOVQ    CX, DX
+	ANDQ    $0x07, DX
+	SHRQ    $0x03, CX
+	LEAQ    laneMask<>+0(SB), BX
+	MOVQ    $0x00000008, SI
+	SUBQ    DX, SI
+	VMOVUPS (BX)(SI*4), Y0
+	MOVQ    src+16(FP), BX
+	MOVQ    dst+32(FP), SI
+	MOVQ    ss+24(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    ds+40(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    ahead+48(FP), R9
+	IMULQ   DI, R9
 
-loop:
-	VCVTPS2PD (CX), Y0
-	VCVTPS2PD 16(CX), Y1
-	VMOVUPD   Y0, (DX)
-	VMOVUPD   Y1, 32(DX)
-	ADDQ      $0x20, CX
-	ADDQ      $0x40, DX
-	SUBQ      $0x08, AX
-	JNE       loop
+row:
+	MOVQ  BX, R10
+	MOVQ  SI, R11
+	MOVQ  CX, R12
+	LEAQ  (BX)(R9*1), R13
+	TESTQ R12, R12
+	JE    rest
+
+vector:
+	PREFETCHT0 (R13)
+	VMOVUPS    (R10), Y1
+	VMOVUPS    Y1, (R11)
+	ADDQ       $0x20, R10
+	ADDQ       $0x20, R13
+	ADDQ       $0x20, R11
+	DECQ       R12
+	JNE        vector
+
+rest:
+	TESTQ      DX, DX
+	JE         next
+	PREFETCHT0 (R13)
+	VMASKMOVPS (R10), Y0, Y1
+	VMASKMOVPS Y1, Y0, (R11)
+
+next:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ AX
+	JNE  row
+	VZEROUPPER
+	RET
+
+// func widenRowsAVX2(rows int, cols int, src *float32, ss int, dst *float64, ds int, ahead int)
+// Requires: AVX, MMX+
+TEXT ·widenRowsAVX2(SB), NOSPLIT, $0-56
+	MOVQ    rows+0(FP), AX
+	MOVQ    cols+8(FP), CX
+	MOVQ    CX, DX
+	ANDQ    $0x07, DX
+	SHRQ    $0x03, CX
+	LEAQ    laneMask<>+0(SB), BX
+	MOVQ    $0x00000008, SI
+	SUBQ    DX, SI
+	VMOVUPS (BX)(SI*4), Y0
+	MOVQ    src+16(FP), BX
+	MOVQ    dst+32(FP), SI
+	MOVQ    ss+24(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    ds+40(FP), R8
+	SHLQ    $0x03, R8
+	MOVQ    ahead+48(FP), R9
+	IMULQ   DI, R9
+
+row:
+	MOVQ  BX, R10
+	MOVQ  SI, R11
+	MOVQ  CX, R12
+	LEAQ  (BX)(R9*1), R13
+	TESTQ R12, R12
+	JE    rest
+
+vector:
+	PREFETCHT0   (R13)
+	VMOVUPS      (R10), Y0
+	VEXTRACTF128 $0x01, Y0, X2
+	VCVTPS2PD    X0, Y0
+	VCVTPS2PD    X2, Y2
+	VMOVUPD      Y0, (R11)
+	VMOVUPD      Y2, 32(R11)
+	ADDQ         $0x20, R10
+	ADDQ         $0x20, R13
+	ADDQ         $0x40, R11
+	DECQ         R12
+	JNE          vector
+
+rest:
+	TESTQ      DX, DX
+	JE         next
+	PREFETCHT0 (R13)
+	MOVQ       DX, R12
+
+scalar:
+	VCVTSS2SD (R10), X1, X1
+	VMOVSD    X1, (R11)
+	ADDQ      $0x04, R10
+	ADDQ      $0x08, R11
+	DECQ      R12
+	JNE       scalar
+
+next:
+	ADDQ DI, BX
+	ADDQ R8, SI
+	DECQ AX
+	JNE  row
 	VZEROUPPER
 	RET

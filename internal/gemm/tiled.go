@@ -36,7 +36,7 @@ type tier[C float] struct {
 // Cache blocking, in elements. A panel of B of stepDepth rows stays in the first-level cache, a block of A in the second.
 const (
 	stepDepth  = 256
-	blockElems = 48 << 10 // a block of A
+	blockElems = 96 << 10 // a block of A
 	packElems  = 4 << 20  // all of the packed B that is held at once
 	groupCols  = 512      // columns of C computed by one job
 )

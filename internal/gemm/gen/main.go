@@ -60,7 +60,8 @@ func writeProducts() {
 		}
 	}
 	machine{}.transpose(true)
-	widen()
+	copyRows(false)
+	copyRows(true)
 }
 
 // machine is a vector width and an element type.
@@ -270,6 +271,7 @@ func (m machine) micro(rows, vectors int) {
 	bs, ks, rs := m.loadStride("bs"), m.loadStride("ks"), m.loadStride("rs")
 	address := newRowAddress(rs, min(rows, group))
 	a := rowPointers(loadGP("a"), rs, rows)
+	m.prefetchC(rows, vectors)
 	acc := make([][][]reg.VecVirtual, split)
 	for s := range acc {
 		acc[s] = make([][]reg.VecVirtual, rows)
@@ -355,6 +357,20 @@ func (m machine) micro(rows, vectors int) {
 	Label("overwrite")
 	m.finish(acc[0], alpha, c, address, t, false, "o")
 	m.done()
+}
+
+// prefetchC fetches the block of C, which is needed at the end.
+func (m machine) prefetchC(rows, vectors int) {
+	cs := m.loadStride("cs")
+	c := rowPointers(loadGP("c"), cs, rows)
+	address := newRowAddress(cs, min(rows, group))
+	for r := range rows {
+		for at := 0; at < vectors*m.lanes()*m.size(); at += 64 {
+			to := address.at(c[r/group], r%group)
+			to.Disp = at
+			PREFETCHT0(to)
+		}
+	}
 }
 
 func (m machine) name(rows, vectors int) string {

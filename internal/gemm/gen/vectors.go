@@ -340,22 +340,86 @@ func (m machine) reduce() {
 	m.done()
 }
 
-// widen writes the conversion of contiguous float32 to float64.
-func widen() {
-	TEXT("widenAVX2", NOSPLIT, "func(n int, src *float32, dst *float64)")
+// copyRows writes a copy of rows of float32, to float64 if widened. Lines of the row that is ahead rows further are fetched on the way: where
+// rows are short and far apart in memory, the processor would not see them coming.
+func copyRows(widened bool) {
+	m := machine{}
+	name, to := "copyRowsAVX2", "float32"
+	if widened {
+		name, to = "widenRowsAVX2", "float64"
+	}
+	TEXT(name, NOSPLIT, "func(rows, cols int, src *float32, ss int, dst *"+to+", ds, ahead int)")
 	Pragma("noescape")
-	Doc("widenAVX2 converts n elements, n a positive multiple of 8.")
-	n, src, dst := loadGP("n"), loadGP("src"), loadGP("dst")
-	Label("loop")
-	x, y := YMM(), YMM()
-	VCVTPS2PD(operand.Mem{Base: src}, x)
-	VCVTPS2PD(operand.Mem{Base: src, Disp: 16}, y)
-	VMOVUPD(x, operand.Mem{Base: dst})
-	VMOVUPD(y, operand.Mem{Base: dst, Disp: 32})
-	ADDQ(operand.Imm(32), src)
-	ADDQ(operand.Imm(64), dst)
-	SUBQ(operand.Imm(8), n)
-	JNE(operand.LabelRef("loop"))
+	Doc(name + " copies rows of cols elements, rows ≥ 1; the source's lie ss apart, the copies ds.")
+	rows, cols := loadGP("rows"), loadGP("cols")
+	vectors := GP64()
+	MOVQ(cols, vectors)
+	t := m.tailOf(vectors)
+	src, dst := loadGP("src"), loadGP("dst")
+	ss, ds := m.loadStride("ss"), machine{double: widened}.loadStride("ds")
+	ahead := loadGP("ahead")
+	IMULQ(ss, ahead)
+	move := func(load func(operand.Mem, reg.VecVirtual), from, to operand.Mem, whole bool) {
+		x := YMM()
+		load(from, x)
+		if !widened {
+			if whole {
+				VMOVUPS(x, to)
+			} else {
+				VMASKMOVPS(x, t.v, to)
+			}
+			return
+		}
+		half, low, high := XMM(), YMM(), YMM()
+		VEXTRACTF128(operand.Imm(1), x, half)
+		VCVTPS2PD(x.AsX(), low)
+		VCVTPS2PD(half, high)
+		VMOVUPD(low, to)
+		to.Disp += 32
+		VMOVUPD(high, to)
+	}
+	Label("row")
+	from, into, left, next := GP64(), GP64(), GP64(), GP64()
+	MOVQ(src, from)
+	MOVQ(dst, into)
+	MOVQ(vectors, left)
+	LEAQ(operand.Mem{Base: src, Index: ahead, Scale: 1}, next)
+	TESTQ(left, left)
+	JE(operand.LabelRef("rest"))
+	Label("vector")
+	PREFETCHT0(operand.Mem{Base: next})
+	move(func(m operand.Mem, v reg.VecVirtual) { VMOVUPS(m, v) }, operand.Mem{Base: from}, operand.Mem{Base: into}, true)
+	ADDQ(operand.Imm(32), from)
+	ADDQ(operand.Imm(32), next)
+	if widened {
+		ADDQ(operand.Imm(64), into)
+	} else {
+		ADDQ(operand.Imm(32), into)
+	}
+	DECQ(left)
+	JNE(operand.LabelRef("vector"))
+	Label("rest")
+	TESTQ(t.count, t.count)
+	JE(operand.LabelRef("next"))
+	PREFETCHT0(operand.Mem{Base: next})
+	if widened {
+		MOVQ(t.count, left)
+		Label("scalar")
+		x := XMM()
+		VCVTSS2SD(operand.Mem{Base: from}, x, x)
+		VMOVSD(x, operand.Mem{Base: into})
+		ADDQ(operand.Imm(4), from)
+		ADDQ(operand.Imm(8), into)
+		DECQ(left)
+		JNE(operand.LabelRef("scalar"))
+	} else {
+		move(t.load, operand.Mem{Base: from}, operand.Mem{Base: into}, false)
+	}
+	Label("next")
+	ADDQ(ss, src)
+	ADDQ(ds, dst)
+	DECQ(rows)
+	JNE(operand.LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }
