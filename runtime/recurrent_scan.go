@@ -7,13 +7,12 @@ import (
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
 
-const (
-	// stretchElements bounds the pre-activations held at once, in elements: a stretch of time steps whose projections stay in a
-	// processor's second-level cache until the scan uses them. A single step may exceed it.
-	stretchElements = 1 << 18
-	// parallelGates is the number of gates of a step from which its batch rows are spread over goroutines.
-	parallelGates = 1 << 15
-)
+// stretchElements bounds the pre-activations held at once, in elements: a stretch of time steps whose projections stay in a
+// processor's second-level cache until the scan uses them. A single step may exceed it. Only tests change it.
+var stretchElements = 1 << 18
+
+// parallelGates is the number of gates of a step from which its batch rows are spread over goroutines.
+const parallelGates = 1 << 15
 
 // cell is the recurrence of one direction. It knows neither X nor W, only pre-activations, and keeps no state.
 type cell[T floating] interface {
