@@ -22,6 +22,9 @@ type Matrix struct {
 	k          int
 	metric     *Metric   // nil for the Frobenius norm
 	root       []float32 // W·Fᵀ under a metric C = FᵀF, whose spectrum is known
+
+	momentModes []int // the modes whose moments under the metric are modeMoments
+	modeMoments [][]float64
 }
 
 // NewMatrix analyses w [rows, cols]. leading is the largest r_0·r_n that will be asked for; it matters only for matrices whose Gram

@@ -6,6 +6,7 @@ import (
 
 	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/internal/linalg"
+	"github.com/trconvert/trconvert/internal/seed"
 	"github.com/trconvert/trconvert/tensor"
 )
 
@@ -15,13 +16,20 @@ import (
 //
 // so that ‖W − Ŵ‖_C² is the mean squared error of (W−Ŵ)·x plus a small multiple of ‖W − Ŵ‖_F², which says what to do in directions
 // that the frames do not show. M is not centred: a layer's bias is not refitted.
+//
+// Where few directions hold nearly all of M, fits use M ≈ FᵀF of low rank, and λ grows by the trace that is left: all directions beyond
+// the leading ones then weigh the same. [Metric.Error] always uses M itself.
 type Metric struct {
 	n      int
 	moment []float64 // M [n, n], or nil
-	rows   []float32 // frames/√count [count, n] where moment is nil
+	frames []float32 // frames/√count [count, n] where moment is nil
 	count  int
-	lambda float64
 	trace  float64 // of M
+
+	low    []float32 // F [rank, n], or nil: fits use the moment
+	rank   int
+	narrow []float32 // the moment in float32, where fits use it
+	lambda float64
 }
 
 // DefaultRidge is the ridge that package decompose uses.
@@ -39,36 +47,104 @@ func NewMomentMetric(n int, sum []float64, frames int, ridge float64) (*Metric, 
 	for i := range n {
 		c.trace += sum[i*n+i]
 	}
-	return c, c.regularise(ridge)
+	return c, c.prepare(ridge)
 }
 
-// NewFrameMetric takes the frames themselves, x [frames, n]: the form for many columns. x is not kept. Cost of a product with a vector:
-// 4·frames·n FLOPs, against 2·n² for a moment, which is formed instead where it is smaller.
+// NewFrameMetric takes the frames themselves, x [frames, n]: the form for many columns. x is not kept.
 func NewFrameMetric(x *tensor.Dense, ridge float64) (*Metric, error) {
 	if len(x.Dims) != 2 || x.Dims[0] < 1 || x.Dims[1] < 1 || x.Validate() != nil {
 		return nil, fmt.Errorf("trals: frames %v: need [frames, columns]", x.Dims)
 	}
 	q, n := x.Dims[0], x.Dims[1]
-	if 2*q >= n {
+	if n <= momentColumns {
 		sum := make([]float64, n*n)
 		gemm.Gram(true, n, q, x.Data, n, sum, n)
 		return NewMomentMetric(n, sum, q, ridge)
 	}
-	c := &Metric{n: n, rows: make([]float32, len(x.Data)), count: q}
+	c := &Metric{n: n, frames: make([]float32, len(x.Data)), count: q}
 	scale := 1 / math.Sqrt(float64(q))
 	for i, v := range x.Data {
-		c.rows[i] = float32(float64(v) * scale)
+		c.frames[i] = float32(float64(v) * scale)
 		c.trace += float64(v) * float64(v) / float64(q)
 	}
-	return c, c.regularise(ridge)
+	return c, c.prepare(ridge)
 }
 
-func (c *Metric) regularise(ridge float64) error {
+const (
+	// momentColumns is the largest n whose moment is formed from frames.
+	momentColumns = 2048
+	// firstRank and lastRank bound the rank of F: it doubles until the trace that is left is below ridge·tr(M).
+	firstRank, lastRank = 48, 384
+)
+
+func (c *Metric) prepare(ridge float64) error {
 	if c.trace-c.trace != 0 || c.trace < 0 {
 		return fmt.Errorf("trals: frames are not finite (their mean square is %v)", c.trace)
 	}
 	c.lambda = ridge * c.trace / float64(c.n)
+	if c.Zero() {
+		return nil
+	}
+	most := c.n / 4 // above it a product with the moment costs less
+	if c.moment == nil {
+		most = min(lastRank, c.count)
+	}
+	for rank := firstRank; rank <= most; rank *= 2 {
+		left, ok := c.nystrom(rank)
+		if !ok {
+			break
+		}
+		if left <= max(ridge, 1e-6)*c.trace || c.moment == nil && 2*rank > most {
+			c.lambda += left / float64(c.n)
+			return nil
+		}
+	}
+	c.low, c.rank = nil, 0
+	if c.moment == nil { // few frames: they are F themselves
+		c.low, c.rank = c.frames, c.count
+		return nil
+	}
+	c.narrow = make([]float32, len(c.moment))
+	for i, v := range c.moment {
+		c.narrow[i] = float32(v)
+	}
 	return nil
+}
+
+// nystrom sets F to a randomised Nyström approximation of M, F = L⁻¹·(M·Ω)ᵀ with Ωᵀ·M·Ω = L·Lᵀ and Ω [n, rank] normal (Tropp,
+// Yurtsever, Udell and Cevher 2017, algorithm 3, without their truncation): M − FᵀF is positive semidefinite. It returns its trace.
+func (c *Metric) nystrom(rank int) (left float64, ok bool) {
+	n := c.n
+	omega := make([]float32, n*rank)
+	for i, v := range seed.Normal(seed.Stream(0, "trals", "nystrom"), n*rank) {
+		omega[i] = float32(v)
+	}
+	wide := make([]float64, n*rank)
+	for i, v := range omega {
+		wide[i] = float64(v)
+	}
+	y := c.exact(wide, rank) // M·Ω
+	inner := symmetric(wide, y, n, rank)
+	var shift float64
+	for i := range rank {
+		shift += 1e-10 * inner[i*rank+i] / float64(rank)
+	}
+	for i := range rank {
+		inner[i*rank+i] += shift
+	}
+	chol, ok := linalg.NewCholesky(rank, inner)
+	if !ok {
+		return 0, false
+	}
+	f := linalg.Transpose(n, rank, y)
+	chol.SolveLower(n, f)
+	c.low, c.rank = make([]float32, len(f)), rank
+	left = c.trace
+	for i, v := range f {
+		c.low[i] = float32(v)
+		left -= v * v
+	}
+	return max(0, left), true
 }
 
 // Zero reports that no frame differs from zero, so that nothing can be weighed.
@@ -77,20 +153,54 @@ func (c *Metric) Zero() bool { return !(c.trace > 0) }
 // Columns is n.
 func (c *Metric) Columns() int { return c.n }
 
-// times is C·x for x [n, cols]; without the ridge if bare.
-func (c *Metric) times(x []float64, cols int, bare bool) []float64 {
+// exact is M·x for x [n, cols].
+func (c *Metric) exact(x []float64, cols int) []float64 {
 	y := make([]float64, len(x))
 	if c.moment != nil {
 		gemm.F64(false, false, c.n, cols, c.n, 1, c.moment, c.n, x, cols, 0, y, cols)
-	} else {
-		z := make([]float64, c.count*cols)
-		gemm.Wide(false, false, c.count, cols, c.n, 1, c.rows, c.n, x, cols, 0, z, cols)
-		gemm.Wide(true, false, c.n, cols, c.count, 1, c.rows, c.n, z, cols, 0, y, cols)
+		return y
 	}
-	if !bare {
-		for i, v := range x {
-			y[i] += c.lambda * v
-		}
+	c.factored(c.frames, c.count, x, cols, y)
+	return y
+}
+
+// factored is FᵀF·x.
+func (c *Metric) factored(f []float32, rank int, x []float64, cols int, y []float64) {
+	z := make([]float64, rank*cols)
+	gemm.Wide(false, false, rank, cols, c.n, 1, f, c.n, x, cols, 0, z, cols)
+	gemm.Wide(true, false, c.n, cols, rank, 1, f, c.n, z, cols, 0, y, cols)
+}
+
+// times is C·x for x [n, cols], C as fits use it.
+func (c *Metric) times(x []float64, cols int) []float64 {
+	y := make([]float64, len(x))
+	if c.low != nil {
+		c.factored(c.low, c.rank, x, cols, y)
+	} else {
+		gemm.F64(false, false, c.n, cols, c.n, 1, c.moment, c.n, x, cols, 0, y, cols)
+	}
+	for i, v := range x {
+		y[i] += c.lambda * v
+	}
+	return y
+}
+
+// roughTimes is times in float32, for directions of descent.
+func (c *Metric) roughTimes(x []float64, cols int) []float64 {
+	x32, y32 := make([]float32, len(x)), make([]float32, len(x))
+	for i, v := range x {
+		x32[i] = float32(v)
+	}
+	if c.low != nil {
+		z := make([]float32, c.rank*cols)
+		gemm.F32(false, false, c.rank, cols, c.n, 1, c.low, c.n, x32, cols, 0, z, cols)
+		gemm.F32(true, false, c.n, cols, c.rank, 1, c.low, c.n, z, cols, 0, y32, cols)
+	} else {
+		gemm.F32(false, false, c.n, cols, c.n, 1, c.narrow, c.n, x32, cols, 0, y32, cols)
+	}
+	y := make([]float64, len(x))
+	for i, v := range y32 {
+		y[i] = float64(v) + c.lambda*x[i]
 	}
 	return y
 }
@@ -99,14 +209,14 @@ func (c *Metric) times(x []float64, cols int, bare bool) []float64 {
 // vectors span the best subspaces of outputs.
 func (c *Metric) root(w *tensor.Dense) (f []float32, k int) {
 	rows := w.Dims[0]
-	if c.moment == nil {
-		k = c.count + c.n
+	if c.low != nil {
+		k = c.rank + c.n
 		f = make([]float32, rows*k)
-		gemm.F32(false, true, rows, c.count, c.n, 1, w.Data, c.n, c.rows, c.n, 0, f, k)
+		gemm.F32(false, true, rows, c.rank, c.n, 1, w.Data, c.n, c.low, c.n, 0, f, k)
 		s := math.Sqrt(c.lambda)
 		for i := range rows {
 			for j, v := range w.Data[i*c.n : (i+1)*c.n] {
-				f[i*k+c.count+j] = float32(s * float64(v))
+				f[i*k+c.rank+j] = float32(s * float64(v))
 			}
 		}
 		return f, k
@@ -126,13 +236,17 @@ func (c *Metric) root(w *tensor.Dense) (f []float32, k int) {
 	return ch.TimesLower(rows, w.Data), c.n
 }
 
-// norm is ‖D‖_C² for D [rows, n], without the ridge if bare.
+// norm is ‖D‖_C² for D [rows, n] with C as fits use it, or ‖D‖_M².
 func (c *Metric) norm(d *tensor.Dense, bare bool) float64 {
 	rows := d.Dims[0]
 	var sum float64
-	if c.moment == nil {
-		z := make([]float64, rows*c.count)
-		gemm.Mixed(false, true, rows, c.count, c.n, 1, d.Data, c.n, c.rows, c.n, 0, z, c.count)
+	f, rank := c.low, c.rank
+	if bare {
+		f, rank = c.frames, c.count
+	}
+	if f != nil {
+		z := make([]float64, rows*rank)
+		gemm.Mixed(false, true, rows, rank, c.n, 1, d.Data, c.n, f, c.n, 0, z, rank)
 		sum = dot(z, z)
 	} else {
 		z := make([]float64, rows*c.n)
@@ -164,42 +278,41 @@ func (c *Metric) Error(w *tensor.Dense, f *tensor.Factor) float64 {
 	return math.Sqrt(e / all)
 }
 
-// modeMoments are the mean-free shapes of C on each mode of the columns: C_k[j, j'] = Σ C[(i, j, l), (i, j', l)] over the other
-// indices, [n_k, n_k]. Columns beyond n, which are padding, weigh nothing.
+// modeMoments are what C comes to on each mode of the columns: C_k[j, j'] = Σ C[(i, j, l), (i, j', l)] over the other indices, [n_k,
+// n_k]. Columns beyond n, which are padding, weigh nothing.
 func (c *Metric) modeMoments(modes []int) [][]float64 {
 	out := make([][]float64, len(modes))
 	inner := product(modes)
+	padded := inner
 	for k, n := range modes {
 		inner /= n
 		g := make([]float64, n*n)
-		for i := range c.n { // i = (before, j, after)
-			j := i / inner % n
-			for other := range n {
-				at := i + (other-j)*inner
-				if at < 0 || at >= c.n {
-					continue
-				}
-				if c.moment != nil {
-					g[j*n+other] += c.moment[i*c.n+at]
+		switch {
+		case c.low != nil:
+			x := make([]float32, c.rank*padded)
+			for s := range c.rank {
+				copy(x[s*padded:], c.low[s*c.n:(s+1)*c.n])
+			}
+			part := make([]float64, n*n)
+			for at := 0; at < len(x); at += n * inner {
+				gemm.Gram(false, n, inner, x[at:at+n*inner], inner, part, n)
+				for i, v := range part {
+					g[i] += v
 				}
 			}
-			g[j*n+j] += c.lambda
+		default:
+			for i := range c.n { // i = (before, j, after)
+				j := i / inner % n
+				for other := range n {
+					if at := i + (other-j)*inner; at < c.n {
+						g[j*n+other] += c.moment[i*c.n+at]
+					}
+				}
+			}
 		}
-		if c.moment == nil {
-			for s := range c.count {
-				row := c.rows[s*c.n : (s+1)*c.n]
-				for i, v := range row {
-					if v == 0 {
-						continue
-					}
-					j := i / inner % n
-					for other := range n {
-						if at := i + (other-j)*inner; at < c.n {
-							g[j*n+other] += float64(v) * float64(row[at])
-						}
-					}
-				}
-			}
+		for i := range c.n {
+			j := i / inner % n
+			g[j*n+j] += c.lambda
 		}
 		out[k] = g
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/internal/linalg"
@@ -64,10 +65,10 @@ func (m *Matrix) weightedSweep(s split, r ring) float64 {
 	left := r.out.merge(true)
 	gram := make([]float64, ab*ab)
 	gemm.Gram64(true, ab, m.rows, left, ab, gram, ab)
-	r.in.updateWeighted(m.metric, m.metric.times(m.timesT(left, ab), ab, false), gram)
+	r.in.updateWeighted(m.metric, m.onMode(s.in), m.metric.times(m.timesT(left, ab), ab), gram)
 
 	right := r.in.merge(false)[:m.cols*ab]
-	cr := m.metric.times(right, ab, false)
+	cr := m.metric.times(right, ab)
 	gram = symmetric(right, cr, m.cols, ab)
 	t := m.times(cr, ab)
 	r.out.update(permute4(t, [4]int{1, m.rows, a, b}, [4]int{0, 1, 3, 2}), permute4(gram, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}))
@@ -106,11 +107,9 @@ const (
 // Hessian Jᵀ(C ⊗ M)J. It is never formed: conjugate gradients start at the present core and every step lowers f. They are
 // preconditioned by the Kronecker product of what C and M come to on the core's three axes. Cost of a step: 2·n·a·b·(n + a·b +
 // p + q) FLOPs for a moment. Padded rows of S weigh nothing.
-func (c chain) updateWeighted(metric *Metric, t, m []float64) {
+func (c chain) updateWeighted(metric *Metric, onMode [][]float64, t, m []float64) {
 	a, b := c.ends()
 	c.rightCanonical()
-	modes := c.modes()
-	onMode := metric.modeMoments(modes)
 	traceA, traceB := partialTraces(m, a, b)
 
 	after := make([][]float64, len(c)) // cores after k, [q, N after, b]
@@ -210,7 +209,7 @@ func (p *coreProblem) hessian(g []float64) []float64 {
 	s := p.expand(g)
 	x := make([]float64, len(s))
 	gemm.F64(false, false, p.metric.n, ab, ab, 1, s, ab, p.m, ab, 0, x, ab)
-	return p.collect(p.metric.times(x, ab, false))
+	return p.collect(p.metric.roughTimes(x, ab))
 }
 
 // precondition factors the three axes' matrices: M and C with all other indices traced out.
@@ -325,4 +324,12 @@ func (m *Matrix) strength(left []float64, j, k int) float64 {
 		s += left[i*k+j] * left[i*k+j]
 	}
 	return s
+}
+
+// onMode keeps the metric's moments on the modes last asked for.
+func (m *Matrix) onMode(modes []int) [][]float64 {
+	if !slices.Equal(m.momentModes, modes) {
+		m.momentModes, m.modeMoments = slices.Clone(modes), m.metric.modeMoments(modes)
+	}
+	return m.modeMoments
 }

@@ -17,3 +17,18 @@ func (c *Cholesky) TimesLower(rows int, a []float32) []float32 {
 	}
 	return out
 }
+
+// SolveLower overwrites b [n, cols] with L⁻¹·b.
+func (c *Cholesky) SolveLower(cols int, b []float64) {
+	n, l := c.n, c.l
+	for j := 0; j < n; j += choleskyBlock {
+		w := min(choleskyBlock, n-j)
+		gemm.F64(false, false, w, cols, j, -1, l[j*n:], n, b, cols, 1, b[j*cols:], cols)
+		for i := j; i < j+w; i++ {
+			for k := j; k < i; k++ {
+				axpy(-l[i*n+k], b[k*cols:(k+1)*cols], b[i*cols:(i+1)*cols])
+			}
+			scaleRow(1/l[i*n+i], b[i*cols:(i+1)*cols])
+		}
+	}
+}
