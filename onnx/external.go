@@ -246,6 +246,16 @@ func compareInt64(a, b int64) int {
 	return 0
 }
 
+// DataFiles lists the paths of the external data files that the model was opened with; models patched from it keep the list,
+// also where they need the data no more.
+func (m *Model) DataFiles() []string {
+	files := make([]string, len(m.origin.data))
+	for i, location := range m.origin.data {
+		files[i] = filepath.Join(m.origin.folder(), filepath.FromSlash(location))
+	}
+	return files
+}
+
 // FileBytes is the size of the file as opened plus the external data it refers to, each range counted once.
 func (m *Model) FileBytes() int64 {
 	total := m.origin.bytes

@@ -23,6 +23,7 @@ type origin struct {
 	name  string // stands for the file in errors
 	bytes int64
 	opts  OpenOptions
+	data  []string // locations of the data files of the model as opened, each once
 
 	mapped mmap.MMap // nil where the bytes are held in memory
 	refs   atomic.Int32

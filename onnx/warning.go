@@ -26,9 +26,14 @@ func (m *Model) warn(code, path, text string) {
 	}
 }
 
-// inspect collects the warnings about external data.
+// inspect notes the data files and collects the warnings about them.
 func (m *Model) inspect() {
 	ranges := m.dataRanges()
+	for _, r := range ranges {
+		if o := m.origin; len(o.data) == 0 || o.data[len(o.data)-1] != r.location {
+			o.data = append(o.data, r.location)
+		}
+	}
 	for i := 1; i < len(ranges); i++ {
 		a, b := ranges[i-1], ranges[i] // a is the one before b that reaches furthest
 		if a.location == b.location && b.start < a.end && b.start < b.end {

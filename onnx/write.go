@@ -101,14 +101,8 @@ func (m *Model) mayReplace(target string, force bool) error {
 		if in, err := os.Stat(m.origin.path); err == nil && os.SameFile(in, info) {
 			return fmt.Errorf("%s is the model's own input (choose another name)", name)
 		}
-		location := ""
-		for _, r := range m.dataRanges() {
-			if r.location == location {
-				continue
-			}
-			location = r.location
-			in, err := os.Stat(filepath.Join(m.origin.folder(), filepath.FromSlash(location)))
-			if err == nil && os.SameFile(in, info) {
+		for _, file := range m.DataFiles() {
+			if in, err := os.Stat(file); err == nil && os.SameFile(in, info) {
 				return fmt.Errorf("%s holds the weights of the model's input (choose another name)", name)
 			}
 		}

@@ -201,6 +201,21 @@ func TestWriteFileRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.path, err, c.what)
 		}
 	}
+	// A model that no longer needs the data file leaves it alone all the same.
+	inside, err := NewFloat32s([]int{10}, halves(10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := NewPatch(m)
+	p.ReplaceInitializer(m.Graph.Initializers[0], inside)
+	patched, err := p.Apply(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer patched.Close()
+	if err := patched.WriteFile(ctx, data, WriteOptions{Force: true}); err == nil || !strings.Contains(err.Error(), "weights of the model's input") {
+		t.Errorf("a patched model wrote over the data file: %v", err)
+	}
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	out := filepath.Join(dir, "out.onnx")
@@ -208,7 +223,7 @@ func TestWriteFileRefuses(t *testing.T) {
 		t.Errorf("cancelled before: %v", err)
 	}
 	cancelled, cancel = context.WithCancel(ctx)
-	err := m.WriteFile(cancelled, out, WriteOptions{Check: func(string) error { cancel(); return nil }})
+	err = m.WriteFile(cancelled, out, WriteOptions{Check: func(string) error { cancel(); return nil }})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled while checking: %v", err)
 	}
