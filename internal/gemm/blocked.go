@@ -24,6 +24,7 @@ type product[A, B, C float] struct {
 	b       view[B]
 	c       []C
 	ldc     int
+	serial  bool
 	add     int // 0 if C is to be overwritten (only the kernels of a tier do)
 }
 

@@ -40,7 +40,7 @@ func (p *product[A, B, C]) dotRowsOf(t *tier[C], a, b []C) {
 		}
 		a = s.data
 	}
-	parallel(ceil(p.n, dotCols), p.m*p.n*p.k/4, func() (func(int), func()) {
+	parallel(ceil(p.n, dotCols), p.m*p.n*p.k/vectorWork, func() (func(int), func()) {
 		return func(job int) {
 			j, last := job*dotCols, min(job*dotCols+dotCols, p.n)
 			for j < last {
@@ -67,7 +67,7 @@ func (p *product[A, B, C]) dotRowsOf(t *tier[C], a, b []C) {
 }
 
 func (p *product[A, B, C]) axpyRowsOf(t *tier[C], a, b []C) {
-	parallel(ceil(p.n, axpyCols), p.m*p.n*p.k/4, func() (func(int), func()) {
+	parallel(ceil(p.n, axpyCols), p.m*p.n*p.k/vectorWork, func() (func(int), func()) {
 		return func(job int) {
 			j := job * axpyCols
 			n := min(axpyCols, p.n-j)

@@ -25,7 +25,7 @@ func inner[T float](t *tier[T], a, b []T) float64 {
 		return innerOf(t, a, b)
 	}
 	sums := make([]float64, ceil(len(a), innerBlock))
-	parallel(len(sums), len(a)/4, func() (func(int), func()) {
+	parallel(len(sums), len(a), func() (func(int), func()) {
 		return func(i int) {
 			at, end := i*innerBlock, min((i+1)*innerBlock, len(a))
 			sums[i] = innerOf(t, a[at:end], b[at:end])

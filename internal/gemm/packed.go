@@ -5,7 +5,6 @@ package gemm
 type Packed struct {
 	n, k   int
 	tier   *tier[float32]
-	steps  tiling
 	panels packed[float32]
 	plain  []float32 // op(B) row after row, where there is no tier
 }
@@ -33,9 +32,9 @@ func PackB(tb bool, n, k int, b []float32, ldb int) *Packed {
 		return p
 	}
 	width := ceil(n, p.tier.lanes) * p.tier.lanes
-	p.steps = p.tier.tiling(n, k)
-	p.panels = packed[float32]{data: make([]float32, k*width), width: width, depth: p.steps.depth, panel: p.steps.panel}
-	packPanels(p.tier, &p.panels, v, 0, k, 0, n)
+	p.panels = p.tier.layout(n, k)
+	p.panels.data, p.panels.width = make([]float32, k*width), width
+	packPanels(p.tier, &p.panels, v, 0, k, 0, n, k*n)
 	return p
 }
 
@@ -67,5 +66,5 @@ func F32Packed(ta bool, m int, alpha float32, a []float32, lda int, b *Packed, b
 		scale(m, b.n, beta, c, ldc)
 		p.add = 1
 	}
-	p.tiledRange(b.tier, b.steps, &b.panels, 0, b.k, 0, b.n, false)
+	p.tiledRange(b.tier, &b.panels, 0, b.k, 0, b.n, false)
 }

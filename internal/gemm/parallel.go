@@ -20,8 +20,12 @@ func Threads() int {
 	return runtime.GOMAXPROCS(0)
 }
 
-// serialWork is the number of multiplications below which starting goroutines costs more than it gains.
-const serialWork = 1 << 18
+// serialWork is the number of multiplications below which starting goroutines costs more than it gains; vector kernels do vectorWork of them
+// in the time of one.
+const (
+	serialWork = 1 << 18
+	vectorWork = 16
+)
 
 // parallel runs jobs 0…n−1 of the first function that start returns; each goroutine calls start once, so it can own scratch memory, and
 // the second function when it is done.
@@ -36,16 +40,18 @@ func parallel(n, work int, start func() (run func(int), done func())) {
 		return
 	}
 	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range threads {
-		wg.Go(func() {
-			run, done := start()
-			defer done()
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				run(i)
-			}
-		})
+	worker := func() {
+		run, done := start()
+		defer done()
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			run(i)
+		}
 	}
+	var wg sync.WaitGroup
+	for range threads - 1 {
+		wg.Go(worker)
+	}
+	worker()
 	wg.Wait()
 }
 

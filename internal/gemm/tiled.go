@@ -1,5 +1,7 @@
 package gemm
 
+import "unsafe"
+
 // microKernel adds to (add ≠ 0) or overwrites a block of C: alpha times the product of a block of A, whose element (i, x) is rs·i + ks·x behind
 // a, and of k rows of B, bs apart. Distances are in elements, k ≥ 1. Of the last vector of columns only the first tail lanes are read and
 // written.
@@ -33,45 +35,38 @@ type tier[C float] struct {
 	transpose    func(k int, src *C, ss int, dst *C, ds int) // square rows of k elements, k a positive multiple of square
 }
 
-// Cache blocking, in elements. A panel of B of stepDepth rows stays in the first-level cache, a block of A in the second.
+// Cache blocking. A panel of B of stepDepth rows stays in the first-level cache, a block of A in the second. Jobs are as large as that allows,
+// but smaller where there would be too few of them to share.
 const (
-	stepDepth  = 256
-	blockElems = 96 << 10 // a block of A
-	packElems  = 4 << 20  // all of the packed B that is held at once
-	groupCols  = 512      // columns of C computed by one job
+	stepDepth  = 256       // elements of k
+	blockBytes = 384 << 10 // a block of A
+	packElems  = 4 << 20   // elements of packed B that are held at once
+	groupCols  = 512       // columns of C that one job computes
+	fewestJobs = 6
+	fewestRows = 96  // of a job that is made smaller
+	fewestCols = 128 // likewise
 )
-
-// tiling says how a product is cut. It depends on the shape of op(B) alone.
-type tiling struct {
-	panel int // columns of a panel of B
-	depth int // k of one step
-	rows  int // rows of C of one job
-	cols  int // columns of C of one job
-}
-
-func (t *tier[C]) tiling(n, k int) tiling {
-	vectors := ceil(n, t.lanes)
-	g := tiling{panel: t.panel * t.lanes, depth: stepDepth}
-	if vectors <= len(t.blocks) {
-		g.panel = vectors * t.lanes
-		g.depth = 2 * stepDepth
-	}
-	g.depth = ceil(k, ceil(k, g.depth))
-	g.cols = max(groupCols/g.panel, 1) * g.panel
-	tall := t.blocks[min(vectors, t.panel)-1][0].rows
-	g.rows = max(blockElems/g.depth/tall, 1) * tall
-	return g
-}
 
 // packed is op(B), or a range of it, cut into steps of k and panels of columns: each panel of a step is contiguous, its rows as long as the
 // panel is wide.
 type packed[C float] struct {
 	data  []C
-	width int // columns, a whole number of vectors
-	k0    int // the range of k held
-	depth int
-	panel int
+	width int  // columns, a whole number of vectors
+	k0    int  // first row held
+	depth int  // rows of a step
+	panel int  // columns of a panel
 	in    bool // data are a matrix in place with rows width apart
+}
+
+// layout chooses the panels and steps for a shape of op(B).
+func (t *tier[C]) layout(n, k int) packed[C] {
+	b := packed[C]{panel: t.panel * t.lanes, depth: stepDepth}
+	if vectors := ceil(n, t.lanes); vectors <= len(t.blocks) {
+		b.panel = vectors * t.lanes
+		b.depth = 2 * stepDepth // C is narrow: fewer passes over it
+	}
+	b.depth = ceil(k, ceil(k, b.depth))
+	return b
 }
 
 // at is the start of the panel at column j of the step at k0 and the distance between its rows.
@@ -85,31 +80,79 @@ func (b *packed[C]) at(k0, k, j int) (*C, int) {
 // tiled computes C = alpha·A·B + C (or without C if add is 0) with the kernels of a tier; lower leaves most of what is above the diagonal
 // undone.
 func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
-	g := t.tiling(p.n, p.k)
-	if b, ok := any(p.b.data).([]C); ok && p.b.col == 1 && p.m <= 2*t.blocks[0][0].rows {
-		p.tiledRange(t, g, &packed[C]{data: b, width: p.b.row, depth: g.depth, panel: g.panel, in: true}, 0, p.k, 0, p.n, lower)
+	if p.k >= 2*splitDepth && p.m*p.n <= pieceElems {
+		p.tiledPieces(t)
+		return
+	}
+	b := t.layout(p.n, p.k)
+	if data, ok := any(p.b.data).([]C); ok && p.b.col == 1 && p.m <= 2*t.blocks[0][0].rows {
+		b.data, b.width, b.in = data, p.b.row, true
+		p.tiledRange(t, &b, 0, p.k, 0, p.n, lower)
 		return
 	}
 	for j0 := 0; j0 < p.n; {
 		cols := min(p.n-j0, 8*groupCols)
-		width := ceil(cols, t.lanes) * t.lanes
-		span := max(packElems/width/g.depth, 1) * g.depth
-		for k0 := 0; k0 < p.k; k0 += span {
-			k1 := min(k0+span, p.k)
-			s := borrow[C]((k1 - k0) * width)
-			b := &packed[C]{data: s.data, width: width, k0: k0, depth: g.depth, panel: g.panel}
-			packPanels(t, b, p.b, k0, k1, j0, cols)
-			p.tiledRange(t, g, b, k0, k1, j0, cols, lower)
+		b.width = ceil(cols, t.lanes) * t.lanes
+		span := max(packElems/b.width/b.depth, 1) * b.depth
+		for b.k0 = 0; b.k0 < p.k; b.k0 += span {
+			k1 := min(b.k0+span, p.k)
+			s := borrow[C]((k1 - b.k0) * b.width)
+			b.data = s.data
+			packPanels(t, &b, p.b, b.k0, k1, j0, cols, p.work())
+			p.tiledRange(t, &b, b.k0, k1, j0, cols, lower)
 			s.release()
 		}
 		j0 += cols
 	}
 }
 
+// work is what parallel weighs, 0 where the caller runs on many goroutines already.
+func (p *product[A, B, C]) work() int {
+	if p.serial {
+		return 0
+	}
+	return p.m * p.n * p.k / vectorWork
+}
+
+// pieceElems is the size of C up to which deep products are cut along k.
+const pieceElems = 1 << 14
+
+// tiledPieces cuts k into fixed pieces, computes each into its own buffer and adds them in order.
+func (p *product[A, B, C]) tiledPieces(t *tier[C]) {
+	pieces, size := ceil(p.k, splitDepth), p.m*p.n
+	s := borrow[C](pieces * size)
+	defer s.release()
+	parallel(pieces, p.work(), func() (func(int), func()) {
+		return func(i int) {
+			q := *p
+			k0 := i * splitDepth
+			q.k = min(splitDepth, p.k-k0)
+			q.a.data, q.b.data = p.a.data[k0*p.a.col:], p.b.data[k0*p.b.row:]
+			q.c, q.ldc, q.add, q.serial = s.data[i*size:], p.n, 0, true
+			q.tiled(t, false)
+		}, nothing
+	})
+	first := 0
+	if p.add == 0 {
+		for i := range p.m {
+			copy(p.c[i*p.ldc:i*p.ldc+p.n], s.data[i*p.n:])
+		}
+		first = 1
+	}
+	for piece := first; piece < pieces; piece++ {
+		for i := range p.m {
+			row, part := p.c[i*p.ldc:i*p.ldc+p.n], s.data[piece*size+i*p.n:]
+			for j := range row {
+				row[j] += part[j]
+			}
+		}
+	}
+}
+
 // packPanels fills b with columns j0…j0+cols of rows k0…k1 of op(B).
-func packPanels[B, C float](t *tier[C], b *packed[C], from view[B], k0, k1, j0, cols int) {
+func packPanels[B, C float](t *tier[C], b *packed[C], from view[B], k0, k1, j0, cols, work int) {
 	across := ceil(cols, b.panel)
-	parallel(ceil(k1-k0, b.depth)*across, (k1-k0)*cols*8, func() (func(int), func()) {
+	parallel(ceil(k1-k0, b.depth)*across, min(work, (k1-k0)*cols*8), func() (func(int), func()) {
 		return func(job int) {
 			x0, j := k0+job/across*b.depth, job%across*b.panel
 			k := min(b.depth, k1-x0)
@@ -121,18 +164,27 @@ func packPanels[B, C float](t *tier[C], b *packed[C], from view[B], k0, k1, j0, 
 }
 
 // tiledRange adds the products of k0…k1 to columns j0…j0+cols of C.
-func (p *product[A, B, C]) tiledRange(t *tier[C], g tiling, b *packed[C], k0, k1, j0, cols int, lower bool) {
-	down, across := ceil(p.m, g.rows), ceil(cols, g.cols)
-	parallel(down*across, p.m*cols*(k1-k0)/4, func() (func(int), func()) {
+func (p *product[A, B, C]) tiledRange(t *tier[C], b *packed[C], k0, k1, j0, cols int, lower bool) {
+	tall := t.blocks[min(ceil(b.panel, t.lanes), len(t.blocks))-1][0].rows
+	rows := max(blockBytes/int(unsafe.Sizeof(C(0)))/b.depth, tall)
+	rows = min(rows, max(ceil(p.m, fewestJobs), fewestRows))
+	down := ceil(p.m, rows)
+	rows = ceil(ceil(p.m, down), tall) * tall
+	down = ceil(p.m, rows)
+	group := min(groupCols, max(ceil(cols, ceil(fewestJobs, down)), fewestCols))
+	group = ceil(group, b.panel) * b.panel
+	across := ceil(cols, group)
+	parallel(down*across, min(p.work(), p.m*cols*(k1-k0)/vectorWork), func() (func(int), func()) {
 		w := borrow[C](0)
 		return func(job int) {
-			i0, j := job/across*g.rows, job%across*g.cols
-			p.tiledJob(t, g, b, w, k0, k1, i0, min(i0+g.rows, p.m), j0, j, min(j+g.cols, cols), lower)
+			i0, j := job/across*rows, job%across*group
+			p.tiledJob(t, b, w, k0, k1, i0, min(i0+rows, p.m), j0, j, min(j+group, cols), lower)
 		}, w.release
 	})
 }
 
-func (p *product[A, B, C]) tiledJob(t *tier[C], g tiling, b *packed[C], w *space[C], k0, k1, i0, i1, j0, first, last int, lower bool) {
+// tiledJob adds the products of k0…k1 to rows i0…i1, columns j0+first…j0+last of C.
+func (p *product[A, B, C]) tiledJob(t *tier[C], b *packed[C], w *space[C], k0, k1, i0, i1, j0, first, last int, lower bool) {
 	if lower && j0+first >= i1 {
 		return
 	}
@@ -140,40 +192,53 @@ func (p *product[A, B, C]) tiledJob(t *tier[C], g tiling, b *packed[C], w *space
 	if k0 > 0 {
 		add = 1
 	}
-	same, ok := any(p.a.data).([]C)
-	inPlace := ok && (p.a.col == 1 && last-first <= 2*g.panel || p.a.row == 1 && p.a.col <= 64)
-	for x := k0; x < k1; x += g.depth {
-		k := min(g.depth, k1-x)
-		a, rs, ks := same, p.a.row, p.a.col
+	a, inPlace := p.aInPlace(last-first <= 2*b.panel)
+	for x := k0; x < k1; x += b.depth {
+		k := min(b.depth, k1-x)
+		block, rs, ks := a, p.a.row, p.a.col
 		switch {
 		case inPlace:
-			a = a[i0*rs+x*ks:]
+			block = a[i0*rs+x*ks:]
 		case p.a.col == 1:
 			rs, ks = k+t.lanes, 1 // rows not a power of two apart
-			a = w.grow((i1 - i0) * rs)
-			pack(t, a, rs, p.a, i0, i1-i0, x, k)
+			block = w.grow((i1 - i0) * rs)
+			pack(t, block, rs, p.a, i0, i1-i0, x, k)
 		default:
 			rs, ks = 1, i1-i0
-			a = w.grow(k * ks)
-			pack(t, a, ks, view[A]{p.a.data, p.a.col, p.a.row}, x, k, i0, i1-i0)
+			block = w.grow(k * ks)
+			pack(t, block, ks, p.a.transposed(), x, k, i0, i1-i0)
 		}
-		for j := first; j < last; j += g.panel {
+		for j := first; j < last; j += b.panel {
 			if lower && j0+j >= i1 {
 				break
 			}
-			n := min(g.panel, last-j)
+			n := min(b.panel, last-j)
 			vectors := ceil(n, t.lanes)
 			tail := n - (vectors-1)*t.lanes
 			bp, bs := b.at(x, k, j)
 			blocks := t.blocks[vectors-1]
-			for i := i0; i < i1; {
+			i := i0
+			if lower && j0+j > i0 { // blocks that end above the diagonal
+				i += (j0 + j - i0) / blocks[0].rows * blocks[0].rows
+			}
+			for i < i1 {
 				for blocks[0].rows > i1-i {
 					blocks = blocks[1:]
 				}
-				blocks[0].run(k, &a[(i-i0)*rs], rs, ks, bp, bs, &p.c[i*p.ldc+j0+j], p.ldc, p.alpha, tail, add)
+				blocks[0].run(k, &block[(i-i0)*rs], rs, ks, bp, bs, &p.c[i*p.ldc+j0+j], p.ldc, p.alpha, tail, add)
 				i += blocks[0].rows
 			}
 		}
 		add = 1
 	}
+}
+
+// aInPlace returns A if its blocks need no copy: elements of C's type, few panels to read them for or rows that do not meet in the same sets of
+// the first-level cache, and columns, if those are contiguous, close together.
+func (p *product[A, B, C]) aInPlace(fewPanels bool) ([]C, bool) {
+	a, ok := any(p.a.data).([]C)
+	if p.a.col == 1 {
+		return a, ok && (fewPanels || p.a.row*int(unsafe.Sizeof(C(0)))%4096 != 0)
+	}
+	return a, ok && p.a.row == 1 && p.a.col <= 64
 }
