@@ -87,6 +87,10 @@ func (c *conversion) open(ctx context.Context) error {
 	if c.original, err = onnx.OpenFile(ctx, c.o.Model, onnx.OpenOptions{FollowLinks: c.o.Files.FollowLinks}); err != nil {
 		return err
 	}
+	// A broken model is told before the fit, not when the patch finds out.
+	if err := onnx.Check(c.original); err != nil {
+		return err
+	}
 	c.report.Input = FileStat{File: c.o.Model, Bytes: c.original.FileBytes(), Parameters: c.original.Parameters()}
 	c.dense, err = export.Expand(ctx, c.original)
 	return err
