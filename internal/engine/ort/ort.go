@@ -1,6 +1,9 @@
 // Package ort runs models in ONNX Runtime, an engine that is not ours, to check what we write. The library is opened at run time
 // (no cgo, nothing is needed to build); on systems for which that is not done, [Open] says so.
 //
+// On Linux this ties the program to the system's loader (glibc), also with CGO_ENABLED=0; the build tag noort leaves the engine out and gives
+// a static program.
+//
 // Only functions of the first version of ONNX Runtime's C interface are called, at the places of the table that
 // onnxruntime_c_api.h fixes for all later versions. An [Engine] stays open for the life of the process.
 package ort

@@ -1,4 +1,4 @@
-//go:build !((darwin || freebsd || linux || windows) && (amd64 || arm64))
+//go:build !((darwin || freebsd || linux || windows) && (amd64 || arm64)) || noort
 
 package ort
 
@@ -9,24 +9,24 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// Engine is not available on this system.
+// Engine is not available on this system, or in a build with the tag noort.
 type Engine struct{}
 
-// Open always fails on this system.
+// Open always fails here.
 func Open(Options) (*Engine, error) {
-	return nil, &LibraryError{"", "shared libraries are not opened on " + goruntime.GOOS + "/" + goruntime.GOARCH + " (use another engine)"}
+	return nil, &LibraryError{"", "this build for " + goruntime.GOOS + "/" + goruntime.GOARCH + " opens no shared libraries (use another engine)"}
 }
 
 // Version is empty.
 func (e *Engine) Version() string { return "" }
 
-// Run always fails on this system.
+// Run always fails here.
 func (e *Engine) Run(context.Context, string, map[string]*onnx.Array) (map[string]*onnx.Array, error) {
 	_, err := Open(Options{})
 	return nil, err
 }
 
-// Load always fails on this system.
+// Load always fails here.
 func (e *Engine) Load(context.Context, string) (*Session, error) {
 	_, err := Open(Options{})
 	return nil, err
@@ -41,7 +41,7 @@ func (s *Session) Inputs() []string { return nil }
 // Outputs is empty.
 func (s *Session) Outputs() []string { return nil }
 
-// Run always fails on this system.
+// Run always fails here.
 func (s *Session) Run(context.Context, map[string]*onnx.Array) (map[string]*onnx.Array, error) {
 	_, err := Open(Options{})
 	return nil, err
