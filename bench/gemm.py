@@ -18,12 +18,13 @@ ap.add_argument("--kernel", default="", help="default: the best the processor ha
 ap.add_argument("--threads", default="1,2")
 ap.add_argument("--shape", default="")
 ap.add_argument("--seconds", type=float, default=0.1, help="of each round")
+ap.add_argument("--core", default="", help="OPENBLAS_CORETYPE; default: SkylakeX with AVX-512, else Haswell")
 ap.add_argument("--clock", choices=("wall", "cpu"), default="wall")
 args = ap.parse_args()
 
 with open("/proc/cpuinfo") as f:
     cpuinfo = f.read()
-os.environ["OPENBLAS_CORETYPE"] = "SkylakeX" if "avx512f" in cpuinfo else "Haswell"
+os.environ["OPENBLAS_CORETYPE"] = args.core or ("SkylakeX" if "avx512f" in cpuinfo else "Haswell")
 os.environ.pop("OPENBLAS_L2_SIZE", None)  # shrinks its blocks
 import numpy as np  # noqa: E402 (OpenBLAS reads the variables when it is loaded)
 

@@ -1794,23 +1794,73 @@ TEXT ·f32AVX512R2V3(SB), NOSPLIT, $0-88
 	VPXORQ     Z3, Z3, Z3
 	VPXORQ     Z4, Z4, Z4
 	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	SUBQ       $0x02, AX
+	JL         rest
 
 loop:
-	VMOVUPS      (CX), Z6
-	VMOVUPS      64(CX), Z7
-	VMOVUPS.Z    128(CX), K1, Z8
-	VBROADCASTSS (DI), Z9
-	VFMADD231PS  Z6, Z9, Z0
-	VFMADD231PS  Z7, Z9, Z1
-	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (DI)(SI*1), Z9
-	VFMADD231PS  Z6, Z9, Z3
-	VFMADD231PS  Z7, Z9, Z4
-	VFMADD231PS  Z8, Z9, Z5
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VMOVUPS.Z    128(CX), K1, Z14
+	VBROADCASTSS (DI), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (DI)(SI*1), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	ADDQ         BX, DI
+	ADDQ         DX, CX
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VMOVUPS.Z    128(CX), K1, Z14
+	VBROADCASTSS (DI), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS (DI)(SI*1), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         BX, DI
+	ADDQ         DX, CX
+	SUBQ         $0x02, AX
+	JGE          loop
+
+rest:
+	ADDQ $0x02, AX
+	JE   finish
+
+single:
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VMOVUPS.Z    128(CX), K1, Z14
+	VBROADCASTSS (DI), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (DI)(SI*1), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
 	ADDQ         BX, DI
 	ADDQ         DX, CX
 	DECQ         AX
-	JNE          loop
+	JNE          single
+
+finish:
+	VADDPS       Z6, Z0, Z0
+	VADDPS       Z7, Z1, Z1
+	VADDPS       Z8, Z2, Z2
+	VADDPS       Z9, Z3, Z3
+	VADDPS       Z10, Z4, Z4
+	VADDPS       Z11, Z5, Z5
 	VBROADCASTSS alpha+64(FP), Z6
 	MOVQ         cs+56(FP), AX
 	SHLQ         $0x02, AX
@@ -1881,49 +1931,79 @@ TEXT ·f32AVX512R1V3(SB), NOSPLIT, $0-88
 	VPXORQ     Z3, Z3, Z3
 	VPXORQ     Z4, Z4, Z4
 	VPXORQ     Z5, Z5, Z5
-	SUBQ       $0x02, AX
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	SUBQ       $0x04, AX
 	JL         rest
 
 loop:
-	VMOVUPS      (CX), Z6
-	VMOVUPS      64(CX), Z7
-	VMOVUPS.Z    128(CX), K1, Z8
-	VBROADCASTSS (SI), Z9
-	VFMADD231PS  Z6, Z9, Z0
-	VFMADD231PS  Z7, Z9, Z1
-	VFMADD231PS  Z8, Z9, Z2
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VMOVUPS.Z    128(CX), K1, Z14
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
 	ADDQ         BX, SI
 	ADDQ         DX, CX
-	VMOVUPS      (CX), Z6
-	VMOVUPS      64(CX), Z7
-	VMOVUPS.Z    128(CX), K1, Z8
-	VBROADCASTSS (SI), Z9
-	VFMADD231PS  Z6, Z9, Z3
-	VFMADD231PS  Z7, Z9, Z4
-	VFMADD231PS  Z8, Z9, Z5
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VMOVUPS.Z    128(CX), K1, Z14
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
 	ADDQ         BX, SI
 	ADDQ         DX, CX
-	SUBQ         $0x02, AX
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VMOVUPS.Z    128(CX), K1, Z14
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	ADDQ         BX, SI
+	ADDQ         DX, CX
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VMOVUPS.Z    128(CX), K1, Z14
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         BX, SI
+	ADDQ         DX, CX
+	SUBQ         $0x04, AX
 	JGE          loop
 
 rest:
-	ADDQ $0x02, AX
+	ADDQ $0x04, AX
 	JE   finish
 
 single:
-	VMOVUPS      (CX), Z6
-	VMOVUPS      64(CX), Z7
-	VMOVUPS.Z    128(CX), K1, Z8
-	VBROADCASTSS (SI), Z9
-	VFMADD231PS  Z6, Z9, Z0
-	VFMADD231PS  Z7, Z9, Z1
-	VFMADD231PS  Z8, Z9, Z2
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VMOVUPS.Z    128(CX), K1, Z14
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
 	ADDQ         BX, SI
 	ADDQ         DX, CX
 	DECQ         AX
 	JNE          single
 
 finish:
+	VADDPS       Z6, Z0, Z0
+	VADDPS       Z7, Z1, Z1
+	VADDPS       Z8, Z2, Z2
+	VADDPS       Z9, Z3, Z3
+	VADDPS       Z10, Z4, Z4
+	VADDPS       Z11, Z5, Z5
 	VADDPS       Z3, Z0, Z0
 	VADDPS       Z4, Z1, Z1
 	VADDPS       Z5, Z2, Z2
@@ -3596,25 +3676,146 @@ TEXT ·f32AVX2R6V1(SB), NOSPLIT, $0-88
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
 	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	CMPQ       AX, $0x08
+	JNE        masked
+	SUBQ       $0x02, CX
+	JL         rest
 
 loop:
-	VMASKMOVPS   (DX), Y0, Y7
-	VBROADCASTSS (R10), Y8
-	VFMADD231PS  Y7, Y8, Y1
-	VBROADCASTSS (R10)(DI*1), Y8
-	VFMADD231PS  Y7, Y8, Y2
-	VBROADCASTSS (R10)(DI*2), Y8
-	VFMADD231PS  Y7, Y8, Y3
-	VBROADCASTSS (R10)(R8*1), Y8
-	VFMADD231PS  Y7, Y8, Y4
-	VBROADCASTSS (R10)(DI*4), Y8
-	VFMADD231PS  Y7, Y8, Y5
-	VBROADCASTSS (R10)(R9*1), Y8
-	VFMADD231PS  Y7, Y8, Y6
+	VMOVUPS      (DX), Y13
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (R10)(DI*1), Y14
+	VFMADD231PS  Y13, Y14, Y2
+	VBROADCASTSS (R10)(DI*2), Y14
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R10)(R8*1), Y14
+	VFMADD231PS  Y13, Y14, Y4
+	VBROADCASTSS (R10)(DI*4), Y14
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R10)(R9*1), Y14
+	VFMADD231PS  Y13, Y14, Y6
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y13
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R10)(DI*1), Y14
+	VFMADD231PS  Y13, Y14, Y8
+	VBROADCASTSS (R10)(DI*2), Y14
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R10)(R8*1), Y14
+	VFMADD231PS  Y13, Y14, Y10
+	VBROADCASTSS (R10)(DI*4), Y14
+	VFMADD231PS  Y13, Y14, Y11
+	VBROADCASTSS (R10)(R9*1), Y14
+	VFMADD231PS  Y13, Y14, Y12
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	SUBQ         $0x02, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x02, CX
+	JE   finish
+
+single:
+	VMOVUPS      (DX), Y13
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (R10)(DI*1), Y14
+	VFMADD231PS  Y13, Y14, Y2
+	VBROADCASTSS (R10)(DI*2), Y14
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R10)(R8*1), Y14
+	VFMADD231PS  Y13, Y14, Y4
+	VBROADCASTSS (R10)(DI*4), Y14
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R10)(R9*1), Y14
+	VFMADD231PS  Y13, Y14, Y6
 	ADDQ         SI, R10
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          loop
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x02, CX
+	JL   restMasked
+
+loopMasked:
+	VMASKMOVPS   (DX), Y0, Y13
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (R10)(DI*1), Y14
+	VFMADD231PS  Y13, Y14, Y2
+	VBROADCASTSS (R10)(DI*2), Y14
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R10)(R8*1), Y14
+	VFMADD231PS  Y13, Y14, Y4
+	VBROADCASTSS (R10)(DI*4), Y14
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R10)(R9*1), Y14
+	VFMADD231PS  Y13, Y14, Y6
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	VMASKMOVPS   (DX), Y0, Y13
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R10)(DI*1), Y14
+	VFMADD231PS  Y13, Y14, Y8
+	VBROADCASTSS (R10)(DI*2), Y14
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R10)(R8*1), Y14
+	VFMADD231PS  Y13, Y14, Y10
+	VBROADCASTSS (R10)(DI*4), Y14
+	VFMADD231PS  Y13, Y14, Y11
+	VBROADCASTSS (R10)(R9*1), Y14
+	VFMADD231PS  Y13, Y14, Y12
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	SUBQ         $0x02, CX
+	JGE          loopMasked
+
+restMasked:
+	ADDQ $0x02, CX
+	JE   finishMasked
+
+singleMasked:
+	VMASKMOVPS   (DX), Y0, Y13
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (R10)(DI*1), Y14
+	VFMADD231PS  Y13, Y14, Y2
+	VBROADCASTSS (R10)(DI*2), Y14
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R10)(R8*1), Y14
+	VFMADD231PS  Y13, Y14, Y4
+	VBROADCASTSS (R10)(DI*4), Y14
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R10)(R9*1), Y14
+	VFMADD231PS  Y13, Y14, Y6
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          singleMasked
+
+finishMasked:
+sum:
+	VADDPS       Y7, Y1, Y1
+	VADDPS       Y8, Y2, Y2
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y11, Y5, Y5
+	VADDPS       Y12, Y6, Y6
 	VBROADCASTSS alpha+64(FP), Y7
 	MOVQ         cs+56(FP), CX
 	SHLQ         $0x02, CX
@@ -3791,10 +3992,64 @@ TEXT ·f32AVX2R4V1(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x08
+	JNE        masked
 	SUBQ       $0x02, CX
 	JL         rest
 
 loop:
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R9)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y2
+	VBROADCASTSS (R9)(DI*2), Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R9)(R8*1), Y10
+	VFMADD231PS  Y9, Y10, Y4
+	ADDQ         SI, R9
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R9)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y6
+	VBROADCASTSS (R9)(DI*2), Y10
+	VFMADD231PS  Y9, Y10, Y7
+	VBROADCASTSS (R9)(R8*1), Y10
+	VFMADD231PS  Y9, Y10, Y8
+	ADDQ         SI, R9
+	ADDQ         BX, DX
+	SUBQ         $0x02, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x02, CX
+	JE   finish
+
+single:
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R9)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y2
+	VBROADCASTSS (R9)(DI*2), Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R9)(R8*1), Y10
+	VFMADD231PS  Y9, Y10, Y4
+	ADDQ         SI, R9
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x02, CX
+	JL   restMasked
+
+loopMasked:
 	VMASKMOVPS   (DX), Y0, Y9
 	VBROADCASTSS (R9), Y10
 	VFMADD231PS  Y9, Y10, Y1
@@ -3818,13 +4073,13 @@ loop:
 	ADDQ         SI, R9
 	ADDQ         BX, DX
 	SUBQ         $0x02, CX
-	JGE          loop
+	JGE          loopMasked
 
-rest:
+restMasked:
 	ADDQ $0x02, CX
-	JE   finish
+	JE   finishMasked
 
-single:
+singleMasked:
 	VMASKMOVPS   (DX), Y0, Y9
 	VBROADCASTSS (R9), Y10
 	VFMADD231PS  Y9, Y10, Y1
@@ -3837,9 +4092,10 @@ single:
 	ADDQ         SI, R9
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          single
+	JNE          singleMasked
 
-finish:
+finishMasked:
+sum:
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
 	VADDPS       Y7, Y3, Y3
@@ -3973,10 +4229,66 @@ TEXT ·f32AVX2R2V1(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x08
+	JNE        masked
 	SUBQ       $0x04, CX
 	JL         rest
 
 loop:
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (R8), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R8)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y2
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (R8), Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R8)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y4
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (R8), Y10
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R8)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y6
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (R8), Y10
+	VFMADD231PS  Y9, Y10, Y7
+	VBROADCASTSS (R8)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y8
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	SUBQ         $0x04, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x04, CX
+	JE   finish
+
+single:
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (R8), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R8)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y2
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x04, CX
+	JL   restMasked
+
+loopMasked:
 	VMASKMOVPS   (DX), Y0, Y9
 	VBROADCASTSS (R8), Y10
 	VFMADD231PS  Y9, Y10, Y1
@@ -4006,13 +4318,13 @@ loop:
 	ADDQ         SI, R8
 	ADDQ         BX, DX
 	SUBQ         $0x04, CX
-	JGE          loop
+	JGE          loopMasked
 
-rest:
+restMasked:
 	ADDQ $0x04, CX
-	JE   finish
+	JE   finishMasked
 
-single:
+singleMasked:
 	VMASKMOVPS   (DX), Y0, Y9
 	VBROADCASTSS (R8), Y10
 	VFMADD231PS  Y9, Y10, Y1
@@ -4021,9 +4333,10 @@ single:
 	ADDQ         SI, R8
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          single
+	JNE          singleMasked
 
-finish:
+finishMasked:
+sum:
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
 	VADDPS       Y7, Y3, Y3
@@ -4115,10 +4428,76 @@ TEXT ·f32AVX2R1V1(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x08
+	JNE        masked
 	SUBQ       $0x08, CX
 	JL         rest
 
 loop:
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y9, Y10, Y2
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y9, Y10, Y3
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y9, Y10, Y4
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y9, Y10, Y5
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y9, Y10, Y6
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y9, Y10, Y8
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	SUBQ         $0x08, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x08, CX
+	JE   finish
+
+single:
+	VMOVUPS      (DX), Y9
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x08, CX
+	JL   restMasked
+
+loopMasked:
 	VMASKMOVPS   (DX), Y0, Y9
 	VBROADCASTSS (DI), Y10
 	VFMADD231PS  Y9, Y10, Y1
@@ -4160,22 +4539,23 @@ loop:
 	ADDQ         SI, DI
 	ADDQ         BX, DX
 	SUBQ         $0x08, CX
-	JGE          loop
+	JGE          loopMasked
 
-rest:
+restMasked:
 	ADDQ $0x08, CX
-	JE   finish
+	JE   finishMasked
 
-single:
+singleMasked:
 	VMASKMOVPS   (DX), Y0, Y9
 	VBROADCASTSS (DI), Y10
 	VFMADD231PS  Y9, Y10, Y1
 	ADDQ         SI, DI
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          single
+	JNE          singleMasked
 
-finish:
+finishMasked:
+sum:
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
 	VADDPS       Y7, Y3, Y3
@@ -4260,8 +4640,38 @@ TEXT ·f32AVX2R6V2(SB), NOSPLIT, $0-88
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
 	VXORPS     Y12, Y12, Y12
+	CMPQ       AX, $0x08
+	JNE        masked
 
 loop:
+	VMOVUPS      (DX), Y13
+	VMOVUPS      32(DX), Y14
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (R10)(DI*1), Y15
+	VFMADD231PS  Y13, Y15, Y3
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (R10)(DI*2), Y15
+	VFMADD231PS  Y13, Y15, Y5
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (R10)(R8*1), Y15
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R10)(DI*4), Y15
+	VFMADD231PS  Y13, Y15, Y9
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS (R10)(R9*1), Y15
+	VFMADD231PS  Y13, Y15, Y11
+	VFMADD231PS  Y14, Y15, Y12
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          loop
+	JMP          sum
+
+masked:
+loopMasked:
 	VMOVUPS      (DX), Y13
 	VMASKMOVPS   32(DX), Y0, Y14
 	VBROADCASTSS (R10), Y15
@@ -4285,7 +4695,9 @@ loop:
 	ADDQ         SI, R10
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          loop
+	JNE          loopMasked
+
+sum:
 	VBROADCASTSS alpha+64(FP), Y13
 	MOVQ         cs+56(FP), CX
 	SHLQ         $0x02, CX
@@ -4486,8 +4898,32 @@ TEXT ·f32AVX2R4V2(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x08
+	JNE        masked
 
 loop:
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	VBROADCASTSS (R9), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y2
+	VBROADCASTSS (R9)(DI*1), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y4
+	VBROADCASTSS (R9)(DI*2), Y11
+	VFMADD231PS  Y9, Y11, Y5
+	VFMADD231PS  Y10, Y11, Y6
+	VBROADCASTSS (R9)(R8*1), Y11
+	VFMADD231PS  Y9, Y11, Y7
+	VFMADD231PS  Y10, Y11, Y8
+	ADDQ         SI, R9
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          loop
+	JMP          sum
+
+masked:
+loopMasked:
 	VMOVUPS      (DX), Y9
 	VMASKMOVPS   32(DX), Y0, Y10
 	VBROADCASTSS (R9), Y11
@@ -4505,7 +4941,9 @@ loop:
 	ADDQ         SI, R9
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          loop
+	JNE          loopMasked
+
+sum:
 	VBROADCASTSS alpha+64(FP), Y9
 	MOVQ         cs+56(FP), CX
 	SHLQ         $0x02, CX
@@ -4651,10 +5089,61 @@ TEXT ·f32AVX2R2V2(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x08
+	JNE        masked
 	SUBQ       $0x02, CX
 	JL         rest
 
 loop:
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	VBROADCASTSS (R8), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y2
+	VBROADCASTSS (R8)(DI*1), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y4
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	VBROADCASTSS (R8), Y11
+	VFMADD231PS  Y9, Y11, Y5
+	VFMADD231PS  Y10, Y11, Y6
+	VBROADCASTSS (R8)(DI*1), Y11
+	VFMADD231PS  Y9, Y11, Y7
+	VFMADD231PS  Y10, Y11, Y8
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	SUBQ         $0x02, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x02, CX
+	JE   finish
+
+single:
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	VBROADCASTSS (R8), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y2
+	VBROADCASTSS (R8)(DI*1), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y4
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x02, CX
+	JL   restMasked
+
+loopMasked:
 	VMOVUPS      (DX), Y9
 	VMASKMOVPS   32(DX), Y0, Y10
 	VBROADCASTSS (R8), Y11
@@ -4676,13 +5165,13 @@ loop:
 	ADDQ         SI, R8
 	ADDQ         BX, DX
 	SUBQ         $0x02, CX
-	JGE          loop
+	JGE          loopMasked
 
-rest:
+restMasked:
 	ADDQ $0x02, CX
-	JE   finish
+	JE   finishMasked
 
-single:
+singleMasked:
 	VMOVUPS      (DX), Y9
 	VMASKMOVPS   32(DX), Y0, Y10
 	VBROADCASTSS (R8), Y11
@@ -4694,9 +5183,10 @@ single:
 	ADDQ         SI, R8
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          single
+	JNE          singleMasked
 
-finish:
+finishMasked:
+sum:
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
 	VADDPS       Y7, Y3, Y3
@@ -4794,10 +5284,66 @@ TEXT ·f32AVX2R1V2(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x08
+	JNE        masked
 	SUBQ       $0x04, CX
 	JL         rest
 
 loop:
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y2
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y4
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y9, Y11, Y5
+	VFMADD231PS  Y10, Y11, Y6
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y9, Y11, Y7
+	VFMADD231PS  Y10, Y11, Y8
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	SUBQ         $0x04, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x04, CX
+	JE   finish
+
+single:
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	VBROADCASTSS (DI), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y2
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x04, CX
+	JL   restMasked
+
+loopMasked:
 	VMOVUPS      (DX), Y9
 	VMASKMOVPS   32(DX), Y0, Y10
 	VBROADCASTSS (DI), Y11
@@ -4827,13 +5373,13 @@ loop:
 	ADDQ         SI, DI
 	ADDQ         BX, DX
 	SUBQ         $0x04, CX
-	JGE          loop
+	JGE          loopMasked
 
-rest:
+restMasked:
 	ADDQ $0x04, CX
-	JE   finish
+	JE   finishMasked
 
-single:
+singleMasked:
 	VMOVUPS      (DX), Y9
 	VMASKMOVPS   32(DX), Y0, Y10
 	VBROADCASTSS (DI), Y11
@@ -4842,9 +5388,10 @@ single:
 	ADDQ         SI, DI
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          single
+	JNE          singleMasked
 
-finish:
+finishMasked:
+sum:
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
 	VADDPS       Y7, Y3, Y3
@@ -7357,23 +7904,73 @@ TEXT ·f64AVX512R2V3(SB), NOSPLIT, $0-88
 	VPXORQ     Z3, Z3, Z3
 	VPXORQ     Z4, Z4, Z4
 	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	SUBQ       $0x02, AX
+	JL         rest
 
 loop:
-	VMOVUPD      (CX), Z6
-	VMOVUPD      64(CX), Z7
-	VMOVUPD.Z    128(CX), K1, Z8
-	VBROADCASTSD (DI), Z9
-	VFMADD231PD  Z6, Z9, Z0
-	VFMADD231PD  Z7, Z9, Z1
-	VFMADD231PD  Z8, Z9, Z2
-	VBROADCASTSD (DI)(SI*1), Z9
-	VFMADD231PD  Z6, Z9, Z3
-	VFMADD231PD  Z7, Z9, Z4
-	VFMADD231PD  Z8, Z9, Z5
+	VMOVUPD      (CX), Z12
+	VMOVUPD      64(CX), Z13
+	VMOVUPD.Z    128(CX), K1, Z14
+	VBROADCASTSD (DI), Z15
+	VFMADD231PD  Z12, Z15, Z0
+	VFMADD231PD  Z13, Z15, Z1
+	VFMADD231PD  Z14, Z15, Z2
+	VBROADCASTSD (DI)(SI*1), Z15
+	VFMADD231PD  Z12, Z15, Z3
+	VFMADD231PD  Z13, Z15, Z4
+	VFMADD231PD  Z14, Z15, Z5
+	ADDQ         BX, DI
+	ADDQ         DX, CX
+	VMOVUPD      (CX), Z12
+	VMOVUPD      64(CX), Z13
+	VMOVUPD.Z    128(CX), K1, Z14
+	VBROADCASTSD (DI), Z15
+	VFMADD231PD  Z12, Z15, Z6
+	VFMADD231PD  Z13, Z15, Z7
+	VFMADD231PD  Z14, Z15, Z8
+	VBROADCASTSD (DI)(SI*1), Z15
+	VFMADD231PD  Z12, Z15, Z9
+	VFMADD231PD  Z13, Z15, Z10
+	VFMADD231PD  Z14, Z15, Z11
+	ADDQ         BX, DI
+	ADDQ         DX, CX
+	SUBQ         $0x02, AX
+	JGE          loop
+
+rest:
+	ADDQ $0x02, AX
+	JE   finish
+
+single:
+	VMOVUPD      (CX), Z12
+	VMOVUPD      64(CX), Z13
+	VMOVUPD.Z    128(CX), K1, Z14
+	VBROADCASTSD (DI), Z15
+	VFMADD231PD  Z12, Z15, Z0
+	VFMADD231PD  Z13, Z15, Z1
+	VFMADD231PD  Z14, Z15, Z2
+	VBROADCASTSD (DI)(SI*1), Z15
+	VFMADD231PD  Z12, Z15, Z3
+	VFMADD231PD  Z13, Z15, Z4
+	VFMADD231PD  Z14, Z15, Z5
 	ADDQ         BX, DI
 	ADDQ         DX, CX
 	DECQ         AX
-	JNE          loop
+	JNE          single
+
+finish:
+	VADDPD       Z6, Z0, Z0
+	VADDPD       Z7, Z1, Z1
+	VADDPD       Z8, Z2, Z2
+	VADDPD       Z9, Z3, Z3
+	VADDPD       Z10, Z4, Z4
+	VADDPD       Z11, Z5, Z5
 	VBROADCASTSD alpha+64(FP), Z6
 	MOVQ         cs+56(FP), AX
 	SHLQ         $0x03, AX
@@ -7444,49 +8041,79 @@ TEXT ·f64AVX512R1V3(SB), NOSPLIT, $0-88
 	VPXORQ     Z3, Z3, Z3
 	VPXORQ     Z4, Z4, Z4
 	VPXORQ     Z5, Z5, Z5
-	SUBQ       $0x02, AX
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	SUBQ       $0x04, AX
 	JL         rest
 
 loop:
-	VMOVUPD      (CX), Z6
-	VMOVUPD      64(CX), Z7
-	VMOVUPD.Z    128(CX), K1, Z8
-	VBROADCASTSD (SI), Z9
-	VFMADD231PD  Z6, Z9, Z0
-	VFMADD231PD  Z7, Z9, Z1
-	VFMADD231PD  Z8, Z9, Z2
+	VMOVUPD      (CX), Z12
+	VMOVUPD      64(CX), Z13
+	VMOVUPD.Z    128(CX), K1, Z14
+	VBROADCASTSD (SI), Z15
+	VFMADD231PD  Z12, Z15, Z0
+	VFMADD231PD  Z13, Z15, Z1
+	VFMADD231PD  Z14, Z15, Z2
 	ADDQ         BX, SI
 	ADDQ         DX, CX
-	VMOVUPD      (CX), Z6
-	VMOVUPD      64(CX), Z7
-	VMOVUPD.Z    128(CX), K1, Z8
-	VBROADCASTSD (SI), Z9
-	VFMADD231PD  Z6, Z9, Z3
-	VFMADD231PD  Z7, Z9, Z4
-	VFMADD231PD  Z8, Z9, Z5
+	VMOVUPD      (CX), Z12
+	VMOVUPD      64(CX), Z13
+	VMOVUPD.Z    128(CX), K1, Z14
+	VBROADCASTSD (SI), Z15
+	VFMADD231PD  Z12, Z15, Z3
+	VFMADD231PD  Z13, Z15, Z4
+	VFMADD231PD  Z14, Z15, Z5
 	ADDQ         BX, SI
 	ADDQ         DX, CX
-	SUBQ         $0x02, AX
+	VMOVUPD      (CX), Z12
+	VMOVUPD      64(CX), Z13
+	VMOVUPD.Z    128(CX), K1, Z14
+	VBROADCASTSD (SI), Z15
+	VFMADD231PD  Z12, Z15, Z6
+	VFMADD231PD  Z13, Z15, Z7
+	VFMADD231PD  Z14, Z15, Z8
+	ADDQ         BX, SI
+	ADDQ         DX, CX
+	VMOVUPD      (CX), Z12
+	VMOVUPD      64(CX), Z13
+	VMOVUPD.Z    128(CX), K1, Z14
+	VBROADCASTSD (SI), Z15
+	VFMADD231PD  Z12, Z15, Z9
+	VFMADD231PD  Z13, Z15, Z10
+	VFMADD231PD  Z14, Z15, Z11
+	ADDQ         BX, SI
+	ADDQ         DX, CX
+	SUBQ         $0x04, AX
 	JGE          loop
 
 rest:
-	ADDQ $0x02, AX
+	ADDQ $0x04, AX
 	JE   finish
 
 single:
-	VMOVUPD      (CX), Z6
-	VMOVUPD      64(CX), Z7
-	VMOVUPD.Z    128(CX), K1, Z8
-	VBROADCASTSD (SI), Z9
-	VFMADD231PD  Z6, Z9, Z0
-	VFMADD231PD  Z7, Z9, Z1
-	VFMADD231PD  Z8, Z9, Z2
+	VMOVUPD      (CX), Z12
+	VMOVUPD      64(CX), Z13
+	VMOVUPD.Z    128(CX), K1, Z14
+	VBROADCASTSD (SI), Z15
+	VFMADD231PD  Z12, Z15, Z0
+	VFMADD231PD  Z13, Z15, Z1
+	VFMADD231PD  Z14, Z15, Z2
 	ADDQ         BX, SI
 	ADDQ         DX, CX
 	DECQ         AX
 	JNE          single
 
 finish:
+	VADDPD       Z6, Z0, Z0
+	VADDPD       Z7, Z1, Z1
+	VADDPD       Z8, Z2, Z2
+	VADDPD       Z9, Z3, Z3
+	VADDPD       Z10, Z4, Z4
+	VADDPD       Z11, Z5, Z5
 	VADDPD       Z3, Z0, Z0
 	VADDPD       Z4, Z1, Z1
 	VADDPD       Z5, Z2, Z2
@@ -9162,25 +9789,146 @@ TEXT ·f64AVX2R6V1(SB), NOSPLIT, $0-88
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
 	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	CMPQ       AX, $0x04
+	JNE        masked
+	SUBQ       $0x02, CX
+	JL         rest
 
 loop:
-	VMASKMOVPD   (DX), Y0, Y7
-	VBROADCASTSD (R10), Y8
-	VFMADD231PD  Y7, Y8, Y1
-	VBROADCASTSD (R10)(DI*1), Y8
-	VFMADD231PD  Y7, Y8, Y2
-	VBROADCASTSD (R10)(DI*2), Y8
-	VFMADD231PD  Y7, Y8, Y3
-	VBROADCASTSD (R10)(R8*1), Y8
-	VFMADD231PD  Y7, Y8, Y4
-	VBROADCASTSD (R10)(DI*4), Y8
-	VFMADD231PD  Y7, Y8, Y5
-	VBROADCASTSD (R10)(R9*1), Y8
-	VFMADD231PD  Y7, Y8, Y6
+	VMOVUPD      (DX), Y13
+	VBROADCASTSD (R10), Y14
+	VFMADD231PD  Y13, Y14, Y1
+	VBROADCASTSD (R10)(DI*1), Y14
+	VFMADD231PD  Y13, Y14, Y2
+	VBROADCASTSD (R10)(DI*2), Y14
+	VFMADD231PD  Y13, Y14, Y3
+	VBROADCASTSD (R10)(R8*1), Y14
+	VFMADD231PD  Y13, Y14, Y4
+	VBROADCASTSD (R10)(DI*4), Y14
+	VFMADD231PD  Y13, Y14, Y5
+	VBROADCASTSD (R10)(R9*1), Y14
+	VFMADD231PD  Y13, Y14, Y6
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y13
+	VBROADCASTSD (R10), Y14
+	VFMADD231PD  Y13, Y14, Y7
+	VBROADCASTSD (R10)(DI*1), Y14
+	VFMADD231PD  Y13, Y14, Y8
+	VBROADCASTSD (R10)(DI*2), Y14
+	VFMADD231PD  Y13, Y14, Y9
+	VBROADCASTSD (R10)(R8*1), Y14
+	VFMADD231PD  Y13, Y14, Y10
+	VBROADCASTSD (R10)(DI*4), Y14
+	VFMADD231PD  Y13, Y14, Y11
+	VBROADCASTSD (R10)(R9*1), Y14
+	VFMADD231PD  Y13, Y14, Y12
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	SUBQ         $0x02, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x02, CX
+	JE   finish
+
+single:
+	VMOVUPD      (DX), Y13
+	VBROADCASTSD (R10), Y14
+	VFMADD231PD  Y13, Y14, Y1
+	VBROADCASTSD (R10)(DI*1), Y14
+	VFMADD231PD  Y13, Y14, Y2
+	VBROADCASTSD (R10)(DI*2), Y14
+	VFMADD231PD  Y13, Y14, Y3
+	VBROADCASTSD (R10)(R8*1), Y14
+	VFMADD231PD  Y13, Y14, Y4
+	VBROADCASTSD (R10)(DI*4), Y14
+	VFMADD231PD  Y13, Y14, Y5
+	VBROADCASTSD (R10)(R9*1), Y14
+	VFMADD231PD  Y13, Y14, Y6
 	ADDQ         SI, R10
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          loop
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x02, CX
+	JL   restMasked
+
+loopMasked:
+	VMASKMOVPD   (DX), Y0, Y13
+	VBROADCASTSD (R10), Y14
+	VFMADD231PD  Y13, Y14, Y1
+	VBROADCASTSD (R10)(DI*1), Y14
+	VFMADD231PD  Y13, Y14, Y2
+	VBROADCASTSD (R10)(DI*2), Y14
+	VFMADD231PD  Y13, Y14, Y3
+	VBROADCASTSD (R10)(R8*1), Y14
+	VFMADD231PD  Y13, Y14, Y4
+	VBROADCASTSD (R10)(DI*4), Y14
+	VFMADD231PD  Y13, Y14, Y5
+	VBROADCASTSD (R10)(R9*1), Y14
+	VFMADD231PD  Y13, Y14, Y6
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	VMASKMOVPD   (DX), Y0, Y13
+	VBROADCASTSD (R10), Y14
+	VFMADD231PD  Y13, Y14, Y7
+	VBROADCASTSD (R10)(DI*1), Y14
+	VFMADD231PD  Y13, Y14, Y8
+	VBROADCASTSD (R10)(DI*2), Y14
+	VFMADD231PD  Y13, Y14, Y9
+	VBROADCASTSD (R10)(R8*1), Y14
+	VFMADD231PD  Y13, Y14, Y10
+	VBROADCASTSD (R10)(DI*4), Y14
+	VFMADD231PD  Y13, Y14, Y11
+	VBROADCASTSD (R10)(R9*1), Y14
+	VFMADD231PD  Y13, Y14, Y12
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	SUBQ         $0x02, CX
+	JGE          loopMasked
+
+restMasked:
+	ADDQ $0x02, CX
+	JE   finishMasked
+
+singleMasked:
+	VMASKMOVPD   (DX), Y0, Y13
+	VBROADCASTSD (R10), Y14
+	VFMADD231PD  Y13, Y14, Y1
+	VBROADCASTSD (R10)(DI*1), Y14
+	VFMADD231PD  Y13, Y14, Y2
+	VBROADCASTSD (R10)(DI*2), Y14
+	VFMADD231PD  Y13, Y14, Y3
+	VBROADCASTSD (R10)(R8*1), Y14
+	VFMADD231PD  Y13, Y14, Y4
+	VBROADCASTSD (R10)(DI*4), Y14
+	VFMADD231PD  Y13, Y14, Y5
+	VBROADCASTSD (R10)(R9*1), Y14
+	VFMADD231PD  Y13, Y14, Y6
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          singleMasked
+
+finishMasked:
+sum:
+	VADDPD       Y7, Y1, Y1
+	VADDPD       Y8, Y2, Y2
+	VADDPD       Y9, Y3, Y3
+	VADDPD       Y10, Y4, Y4
+	VADDPD       Y11, Y5, Y5
+	VADDPD       Y12, Y6, Y6
 	VBROADCASTSD alpha+64(FP), Y7
 	MOVQ         cs+56(FP), CX
 	SHLQ         $0x03, CX
@@ -9357,10 +10105,64 @@ TEXT ·f64AVX2R4V1(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x04
+	JNE        masked
 	SUBQ       $0x02, CX
 	JL         rest
 
 loop:
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (R9), Y10
+	VFMADD231PD  Y9, Y10, Y1
+	VBROADCASTSD (R9)(DI*1), Y10
+	VFMADD231PD  Y9, Y10, Y2
+	VBROADCASTSD (R9)(DI*2), Y10
+	VFMADD231PD  Y9, Y10, Y3
+	VBROADCASTSD (R9)(R8*1), Y10
+	VFMADD231PD  Y9, Y10, Y4
+	ADDQ         SI, R9
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (R9), Y10
+	VFMADD231PD  Y9, Y10, Y5
+	VBROADCASTSD (R9)(DI*1), Y10
+	VFMADD231PD  Y9, Y10, Y6
+	VBROADCASTSD (R9)(DI*2), Y10
+	VFMADD231PD  Y9, Y10, Y7
+	VBROADCASTSD (R9)(R8*1), Y10
+	VFMADD231PD  Y9, Y10, Y8
+	ADDQ         SI, R9
+	ADDQ         BX, DX
+	SUBQ         $0x02, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x02, CX
+	JE   finish
+
+single:
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (R9), Y10
+	VFMADD231PD  Y9, Y10, Y1
+	VBROADCASTSD (R9)(DI*1), Y10
+	VFMADD231PD  Y9, Y10, Y2
+	VBROADCASTSD (R9)(DI*2), Y10
+	VFMADD231PD  Y9, Y10, Y3
+	VBROADCASTSD (R9)(R8*1), Y10
+	VFMADD231PD  Y9, Y10, Y4
+	ADDQ         SI, R9
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x02, CX
+	JL   restMasked
+
+loopMasked:
 	VMASKMOVPD   (DX), Y0, Y9
 	VBROADCASTSD (R9), Y10
 	VFMADD231PD  Y9, Y10, Y1
@@ -9384,13 +10186,13 @@ loop:
 	ADDQ         SI, R9
 	ADDQ         BX, DX
 	SUBQ         $0x02, CX
-	JGE          loop
+	JGE          loopMasked
 
-rest:
+restMasked:
 	ADDQ $0x02, CX
-	JE   finish
+	JE   finishMasked
 
-single:
+singleMasked:
 	VMASKMOVPD   (DX), Y0, Y9
 	VBROADCASTSD (R9), Y10
 	VFMADD231PD  Y9, Y10, Y1
@@ -9403,9 +10205,10 @@ single:
 	ADDQ         SI, R9
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          single
+	JNE          singleMasked
 
-finish:
+finishMasked:
+sum:
 	VADDPD       Y5, Y1, Y1
 	VADDPD       Y6, Y2, Y2
 	VADDPD       Y7, Y3, Y3
@@ -9539,10 +10342,66 @@ TEXT ·f64AVX2R2V1(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x04
+	JNE        masked
 	SUBQ       $0x04, CX
 	JL         rest
 
 loop:
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (R8), Y10
+	VFMADD231PD  Y9, Y10, Y1
+	VBROADCASTSD (R8)(DI*1), Y10
+	VFMADD231PD  Y9, Y10, Y2
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (R8), Y10
+	VFMADD231PD  Y9, Y10, Y3
+	VBROADCASTSD (R8)(DI*1), Y10
+	VFMADD231PD  Y9, Y10, Y4
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (R8), Y10
+	VFMADD231PD  Y9, Y10, Y5
+	VBROADCASTSD (R8)(DI*1), Y10
+	VFMADD231PD  Y9, Y10, Y6
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (R8), Y10
+	VFMADD231PD  Y9, Y10, Y7
+	VBROADCASTSD (R8)(DI*1), Y10
+	VFMADD231PD  Y9, Y10, Y8
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	SUBQ         $0x04, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x04, CX
+	JE   finish
+
+single:
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (R8), Y10
+	VFMADD231PD  Y9, Y10, Y1
+	VBROADCASTSD (R8)(DI*1), Y10
+	VFMADD231PD  Y9, Y10, Y2
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x04, CX
+	JL   restMasked
+
+loopMasked:
 	VMASKMOVPD   (DX), Y0, Y9
 	VBROADCASTSD (R8), Y10
 	VFMADD231PD  Y9, Y10, Y1
@@ -9572,13 +10431,13 @@ loop:
 	ADDQ         SI, R8
 	ADDQ         BX, DX
 	SUBQ         $0x04, CX
-	JGE          loop
+	JGE          loopMasked
 
-rest:
+restMasked:
 	ADDQ $0x04, CX
-	JE   finish
+	JE   finishMasked
 
-single:
+singleMasked:
 	VMASKMOVPD   (DX), Y0, Y9
 	VBROADCASTSD (R8), Y10
 	VFMADD231PD  Y9, Y10, Y1
@@ -9587,9 +10446,10 @@ single:
 	ADDQ         SI, R8
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          single
+	JNE          singleMasked
 
-finish:
+finishMasked:
+sum:
 	VADDPD       Y5, Y1, Y1
 	VADDPD       Y6, Y2, Y2
 	VADDPD       Y7, Y3, Y3
@@ -9681,10 +10541,76 @@ TEXT ·f64AVX2R1V1(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x04
+	JNE        masked
 	SUBQ       $0x08, CX
 	JL         rest
 
 loop:
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (DI), Y10
+	VFMADD231PD  Y9, Y10, Y1
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (DI), Y10
+	VFMADD231PD  Y9, Y10, Y2
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (DI), Y10
+	VFMADD231PD  Y9, Y10, Y3
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (DI), Y10
+	VFMADD231PD  Y9, Y10, Y4
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (DI), Y10
+	VFMADD231PD  Y9, Y10, Y5
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (DI), Y10
+	VFMADD231PD  Y9, Y10, Y6
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (DI), Y10
+	VFMADD231PD  Y9, Y10, Y7
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (DI), Y10
+	VFMADD231PD  Y9, Y10, Y8
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	SUBQ         $0x08, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x08, CX
+	JE   finish
+
+single:
+	VMOVUPD      (DX), Y9
+	VBROADCASTSD (DI), Y10
+	VFMADD231PD  Y9, Y10, Y1
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x08, CX
+	JL   restMasked
+
+loopMasked:
 	VMASKMOVPD   (DX), Y0, Y9
 	VBROADCASTSD (DI), Y10
 	VFMADD231PD  Y9, Y10, Y1
@@ -9726,22 +10652,23 @@ loop:
 	ADDQ         SI, DI
 	ADDQ         BX, DX
 	SUBQ         $0x08, CX
-	JGE          loop
+	JGE          loopMasked
 
-rest:
+restMasked:
 	ADDQ $0x08, CX
-	JE   finish
+	JE   finishMasked
 
-single:
+singleMasked:
 	VMASKMOVPD   (DX), Y0, Y9
 	VBROADCASTSD (DI), Y10
 	VFMADD231PD  Y9, Y10, Y1
 	ADDQ         SI, DI
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          single
+	JNE          singleMasked
 
-finish:
+finishMasked:
+sum:
 	VADDPD       Y5, Y1, Y1
 	VADDPD       Y6, Y2, Y2
 	VADDPD       Y7, Y3, Y3
@@ -9826,8 +10753,38 @@ TEXT ·f64AVX2R6V2(SB), NOSPLIT, $0-88
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
 	VXORPS     Y12, Y12, Y12
+	CMPQ       AX, $0x04
+	JNE        masked
 
 loop:
+	VMOVUPD      (DX), Y13
+	VMOVUPD      32(DX), Y14
+	VBROADCASTSD (R10), Y15
+	VFMADD231PD  Y13, Y15, Y1
+	VFMADD231PD  Y14, Y15, Y2
+	VBROADCASTSD (R10)(DI*1), Y15
+	VFMADD231PD  Y13, Y15, Y3
+	VFMADD231PD  Y14, Y15, Y4
+	VBROADCASTSD (R10)(DI*2), Y15
+	VFMADD231PD  Y13, Y15, Y5
+	VFMADD231PD  Y14, Y15, Y6
+	VBROADCASTSD (R10)(R8*1), Y15
+	VFMADD231PD  Y13, Y15, Y7
+	VFMADD231PD  Y14, Y15, Y8
+	VBROADCASTSD (R10)(DI*4), Y15
+	VFMADD231PD  Y13, Y15, Y9
+	VFMADD231PD  Y14, Y15, Y10
+	VBROADCASTSD (R10)(R9*1), Y15
+	VFMADD231PD  Y13, Y15, Y11
+	VFMADD231PD  Y14, Y15, Y12
+	ADDQ         SI, R10
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          loop
+	JMP          sum
+
+masked:
+loopMasked:
 	VMOVUPD      (DX), Y13
 	VMASKMOVPD   32(DX), Y0, Y14
 	VBROADCASTSD (R10), Y15
@@ -9851,7 +10808,9 @@ loop:
 	ADDQ         SI, R10
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          loop
+	JNE          loopMasked
+
+sum:
 	VBROADCASTSD alpha+64(FP), Y13
 	MOVQ         cs+56(FP), CX
 	SHLQ         $0x03, CX
@@ -10052,8 +11011,32 @@ TEXT ·f64AVX2R4V2(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x04
+	JNE        masked
 
 loop:
+	VMOVUPD      (DX), Y9
+	VMOVUPD      32(DX), Y10
+	VBROADCASTSD (R9), Y11
+	VFMADD231PD  Y9, Y11, Y1
+	VFMADD231PD  Y10, Y11, Y2
+	VBROADCASTSD (R9)(DI*1), Y11
+	VFMADD231PD  Y9, Y11, Y3
+	VFMADD231PD  Y10, Y11, Y4
+	VBROADCASTSD (R9)(DI*2), Y11
+	VFMADD231PD  Y9, Y11, Y5
+	VFMADD231PD  Y10, Y11, Y6
+	VBROADCASTSD (R9)(R8*1), Y11
+	VFMADD231PD  Y9, Y11, Y7
+	VFMADD231PD  Y10, Y11, Y8
+	ADDQ         SI, R9
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          loop
+	JMP          sum
+
+masked:
+loopMasked:
 	VMOVUPD      (DX), Y9
 	VMASKMOVPD   32(DX), Y0, Y10
 	VBROADCASTSD (R9), Y11
@@ -10071,7 +11054,9 @@ loop:
 	ADDQ         SI, R9
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          loop
+	JNE          loopMasked
+
+sum:
 	VBROADCASTSD alpha+64(FP), Y9
 	MOVQ         cs+56(FP), CX
 	SHLQ         $0x03, CX
@@ -10217,10 +11202,61 @@ TEXT ·f64AVX2R2V2(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x04
+	JNE        masked
 	SUBQ       $0x02, CX
 	JL         rest
 
 loop:
+	VMOVUPD      (DX), Y9
+	VMOVUPD      32(DX), Y10
+	VBROADCASTSD (R8), Y11
+	VFMADD231PD  Y9, Y11, Y1
+	VFMADD231PD  Y10, Y11, Y2
+	VBROADCASTSD (R8)(DI*1), Y11
+	VFMADD231PD  Y9, Y11, Y3
+	VFMADD231PD  Y10, Y11, Y4
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VMOVUPD      32(DX), Y10
+	VBROADCASTSD (R8), Y11
+	VFMADD231PD  Y9, Y11, Y5
+	VFMADD231PD  Y10, Y11, Y6
+	VBROADCASTSD (R8)(DI*1), Y11
+	VFMADD231PD  Y9, Y11, Y7
+	VFMADD231PD  Y10, Y11, Y8
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	SUBQ         $0x02, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x02, CX
+	JE   finish
+
+single:
+	VMOVUPD      (DX), Y9
+	VMOVUPD      32(DX), Y10
+	VBROADCASTSD (R8), Y11
+	VFMADD231PD  Y9, Y11, Y1
+	VFMADD231PD  Y10, Y11, Y2
+	VBROADCASTSD (R8)(DI*1), Y11
+	VFMADD231PD  Y9, Y11, Y3
+	VFMADD231PD  Y10, Y11, Y4
+	ADDQ         SI, R8
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x02, CX
+	JL   restMasked
+
+loopMasked:
 	VMOVUPD      (DX), Y9
 	VMASKMOVPD   32(DX), Y0, Y10
 	VBROADCASTSD (R8), Y11
@@ -10242,13 +11278,13 @@ loop:
 	ADDQ         SI, R8
 	ADDQ         BX, DX
 	SUBQ         $0x02, CX
-	JGE          loop
+	JGE          loopMasked
 
-rest:
+restMasked:
 	ADDQ $0x02, CX
-	JE   finish
+	JE   finishMasked
 
-single:
+singleMasked:
 	VMOVUPD      (DX), Y9
 	VMASKMOVPD   32(DX), Y0, Y10
 	VBROADCASTSD (R8), Y11
@@ -10260,9 +11296,10 @@ single:
 	ADDQ         SI, R8
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          single
+	JNE          singleMasked
 
-finish:
+finishMasked:
+sum:
 	VADDPD       Y5, Y1, Y1
 	VADDPD       Y6, Y2, Y2
 	VADDPD       Y7, Y3, Y3
@@ -10360,10 +11397,66 @@ TEXT ·f64AVX2R1V2(SB), NOSPLIT, $0-88
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
+	CMPQ       AX, $0x04
+	JNE        masked
 	SUBQ       $0x04, CX
 	JL         rest
 
 loop:
+	VMOVUPD      (DX), Y9
+	VMOVUPD      32(DX), Y10
+	VBROADCASTSD (DI), Y11
+	VFMADD231PD  Y9, Y11, Y1
+	VFMADD231PD  Y10, Y11, Y2
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VMOVUPD      32(DX), Y10
+	VBROADCASTSD (DI), Y11
+	VFMADD231PD  Y9, Y11, Y3
+	VFMADD231PD  Y10, Y11, Y4
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VMOVUPD      32(DX), Y10
+	VBROADCASTSD (DI), Y11
+	VFMADD231PD  Y9, Y11, Y5
+	VFMADD231PD  Y10, Y11, Y6
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	VMOVUPD      (DX), Y9
+	VMOVUPD      32(DX), Y10
+	VBROADCASTSD (DI), Y11
+	VFMADD231PD  Y9, Y11, Y7
+	VFMADD231PD  Y10, Y11, Y8
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	SUBQ         $0x04, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x04, CX
+	JE   finish
+
+single:
+	VMOVUPD      (DX), Y9
+	VMOVUPD      32(DX), Y10
+	VBROADCASTSD (DI), Y11
+	VFMADD231PD  Y9, Y11, Y1
+	VFMADD231PD  Y10, Y11, Y2
+	ADDQ         SI, DI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNE          single
+
+finish:
+	JMP sum
+
+masked:
+	SUBQ $0x04, CX
+	JL   restMasked
+
+loopMasked:
 	VMOVUPD      (DX), Y9
 	VMASKMOVPD   32(DX), Y0, Y10
 	VBROADCASTSD (DI), Y11
@@ -10393,13 +11486,13 @@ loop:
 	ADDQ         SI, DI
 	ADDQ         BX, DX
 	SUBQ         $0x04, CX
-	JGE          loop
+	JGE          loopMasked
 
-rest:
+restMasked:
 	ADDQ $0x04, CX
-	JE   finish
+	JE   finishMasked
 
-single:
+singleMasked:
 	VMOVUPD      (DX), Y9
 	VMASKMOVPD   32(DX), Y0, Y10
 	VBROADCASTSD (DI), Y11
@@ -10408,9 +11501,10 @@ single:
 	ADDQ         SI, DI
 	ADDQ         BX, DX
 	DECQ         CX
-	JNE          single
+	JNE          singleMasked
 
-finish:
+finishMasked:
+sum:
 	VADDPD       Y5, Y1, Y1
 	VADDPD       Y6, Y2, Y2
 	VADDPD       Y7, Y3, Y3

@@ -165,7 +165,7 @@ func packPanels[B, C float](t *tier[C], b *packed[C], from view[B], k0, k1, j0, 
 
 // tiledRange adds the products of k0…k1 to columns j0…j0+cols of C.
 func (p *product[A, B, C]) tiledRange(t *tier[C], b *packed[C], k0, k1, j0, cols int, lower bool) {
-	tall := t.blocks[min(ceil(b.panel, t.lanes), len(t.blocks))-1][0].rows
+	tall := t.tall(b)
 	rows := max(blockBytes/int(unsafe.Sizeof(C(0)))/b.depth, tall)
 	rows = min(rows, max(ceil(p.m, fewestJobs), fewestRows))
 	down := ceil(p.m, rows)
@@ -192,7 +192,7 @@ func (p *product[A, B, C]) tiledJob(t *tier[C], b *packed[C], w *space[C], k0, k
 	if k0 > 0 {
 		add = 1
 	}
-	a, inPlace := p.aInPlace(last-first <= 2*b.panel)
+	a, inPlace := p.aInPlace(t, b, last-first)
 	for x := k0; x < k1; x += b.depth {
 		k := min(b.depth, k1-x)
 		block, rs, ks := a, p.a.row, p.a.col
@@ -233,12 +233,16 @@ func (p *product[A, B, C]) tiledJob(t *tier[C], b *packed[C], w *space[C], k0, k
 	}
 }
 
-// aInPlace returns A if its blocks need no copy: elements of C's type, few panels to read them for or rows that do not meet in the same sets of
-// the first-level cache, and columns, if those are contiguous, close together.
-func (p *product[A, B, C]) aInPlace(fewPanels bool) ([]C, bool) {
+// aInPlace returns A if its blocks need no copy for cols columns of C: elements of C's type, rows that do not meet in the same sets of the
+// first-level cache (or too few of them to matter), and columns, if those are contiguous, close together.
+func (p *product[A, B, C]) aInPlace(t *tier[C], b *packed[C], cols int) ([]C, bool) {
 	a, ok := any(p.a.data).([]C)
 	if p.a.col == 1 {
-		return a, ok && (fewPanels || p.a.row*int(unsafe.Sizeof(C(0)))%4096 != 0)
+		aliased := p.a.row*int(unsafe.Sizeof(C(0)))%4096 == 0
+		return a, ok && (!aliased || ceil(cols, b.panel)*t.tall(b) <= 24)
 	}
 	return a, ok && p.a.row == 1 && p.a.col <= 64
 }
+
+// tall is the number of rows of the largest kernel for b's panels.
+func (t *tier[C]) tall(b *packed[C]) int { return t.blocks[b.panel/t.lanes-1][0].rows }

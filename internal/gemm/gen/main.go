@@ -257,12 +257,18 @@ func (r rowAddress) at(base reg.Register, row int) operand.Mem {
 	return m
 }
 
+// latency is the number of multiply-adds in flight that keep two units of four cycles busy.
+const latency = 8
+
 const group = 6 // rows addressed from one pointer
 
 // micro writes a kernel of rows × vectors accumulators. Blocks too small to hide the latency of a multiply-add run several k at a time
 // into accumulators of their own, added at the end.
 func (m machine) micro(rows, vectors int) {
-	split := max(1, 8/(rows*vectors))
+	split := 1
+	for split*rows*vectors < latency {
+		split *= 2
+	}
 	e := m.element()
 	m.begin(fmt.Sprintf("R%dV%d", rows, vectors), fmt.Sprintf("k int, a *%s, rs, ks int, b *%s, bs int, c *%s, cs int, alpha %s, tail, add int", e, e, e, e),
 		fmt.Sprintf("computes %d rows of %d vectors of C.", rows, vectors))
@@ -284,12 +290,12 @@ func (m machine) micro(rows, vectors int) {
 		}
 	}
 	bytes := m.lanes() * m.size()
-	step := func(acc [][]reg.VecVirtual) {
+	step := func(acc [][]reg.VecVirtual, masked bool) {
 		bv := make([]reg.VecVirtual, vectors)
 		for v := range bv {
 			bv[v] = m.vector()
 			from := operand.Mem{Base: b, Disp: v * bytes}
-			if v == vectors-1 {
+			if masked && v == vectors-1 {
 				t.load(from, bv[v])
 			} else {
 				m.move(from, bv[v])
@@ -312,37 +318,25 @@ func (m machine) micro(rows, vectors int) {
 		}
 		ADDQ(bs, b)
 	}
-	if split > 1 {
-		SUBQ(operand.Imm(uint64(split)), k)
-		JL(operand.LabelRef("rest"))
-		Label("loop")
-		for s := range split {
-			step(acc[s])
-		}
-		SUBQ(operand.Imm(uint64(split)), k)
-		JGE(operand.LabelRef("loop"))
-		Label("rest")
-		ADDQ(operand.Imm(uint64(split)), k)
-		JE(operand.LabelRef("finish"))
-		Label("single")
-		step(acc[0])
-		DECQ(k)
-		JNE(operand.LabelRef("single"))
-		Label("finish")
-		for width := split / 2; width >= 1; width /= 2 {
-			for s := range width {
-				for r := range rows {
-					for v := range vectors {
-						m.add(acc[s+width][r][v], acc[s][r][v], acc[s][r][v])
-					}
+	if m.wide {
+		m.multiply(k, acc, "", func(acc [][]reg.VecVirtual) { step(acc, true) })
+	} else { // masked loads are slower than others
+		CMPQ(t.count, operand.Imm(uint64(m.lanes())))
+		JNE(operand.LabelRef("masked"))
+		m.multiply(k, acc, "", func(acc [][]reg.VecVirtual) { step(acc, false) })
+		JMP(operand.LabelRef("sum"))
+		Label("masked")
+		m.multiply(k, acc, "Masked", func(acc [][]reg.VecVirtual) { step(acc, true) })
+		Label("sum")
+	}
+	for width := split / 2; width >= 1; width /= 2 {
+		for s := range width {
+			for r := range rows {
+				for v := range vectors {
+					m.add(acc[s+width][r][v], acc[s][r][v], acc[s][r][v])
 				}
 			}
 		}
-	} else {
-		Label("loop")
-		step(acc[0])
-		DECQ(k)
-		JNE(operand.LabelRef("loop"))
 	}
 	alpha := m.vector()
 	m.broadcast(param("alpha"), alpha)
@@ -357,6 +351,34 @@ func (m machine) micro(rows, vectors int) {
 	Label("overwrite")
 	m.finish(acc[0], alpha, c, address, t, false, "o")
 	m.done()
+}
+
+// multiply loops over k, as many steps at a time as there are sets of accumulators.
+func (m machine) multiply(k reg.GPVirtual, acc [][][]reg.VecVirtual, label string, step func(acc [][]reg.VecVirtual)) {
+	split := operand.Imm(uint64(len(acc)))
+	if len(acc) > 1 {
+		SUBQ(split, k)
+		JL(operand.LabelRef("rest" + label))
+	}
+	Label("loop" + label)
+	for _, set := range acc {
+		step(set)
+	}
+	if len(acc) == 1 {
+		DECQ(k)
+		JNE(operand.LabelRef("loop" + label))
+		return
+	}
+	SUBQ(split, k)
+	JGE(operand.LabelRef("loop" + label))
+	Label("rest" + label)
+	ADDQ(split, k)
+	JE(operand.LabelRef("finish" + label))
+	Label("single" + label)
+	step(acc[0])
+	DECQ(k)
+	JNE(operand.LabelRef("single" + label))
+	Label("finish" + label)
 }
 
 // prefetchC fetches the block of C, which is needed at the end.
