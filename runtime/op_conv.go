@@ -18,12 +18,13 @@ func buildConv(n *nodeInfo) (operator, error) {
 		return nil, err
 	}
 	group := n.int("group", 1)
+	kept := newKeptConv(n, group)
 	return widened(func(c *call, in []*Tensor) ([]*Tensor, error) {
 		switch in[0].Type {
 		case onnx.Float:
-			return one(conv[float32](c, w, group, in))
+			return one(convWith[float32](c, w, group, in, kept))
 		case onnx.Double:
-			return one(conv[float64](c, w, group, in))
+			return one(convWith[float64](c, w, group, in, kept))
 		}
 		return nil, unsupportedType(in[0].Type)
 	}), nil
@@ -32,8 +33,14 @@ func buildConv(n *nodeInfo) (operator, error) {
 // patchElements bounds the patch matrix of a convolution: output positions are taken in blocks of this many elements.
 const patchElements = 1 << 19
 
-// conv computes Y[n, m] = B[m] + Σ W[m]·patches(X[n]), the patches of a block of output positions laid out as a matrix at a time.
+// conv computes Y[n, m] = B[m] + Σ W[m]·patches(X[n]).
 func conv[T floating](c *call, w window, group int64, in []*Tensor) (*Tensor, error) {
+	return convWith[T](c, w, group, in, nil)
+}
+
+// convWith is conv with what a node of constant weights keeps. The patches of a block of output positions are laid out as a matrix at a
+// time.
+func convWith[T floating](c *call, w window, group int64, in []*Tensor, kept *keptConv) (*Tensor, error) {
 	x, k, b, err := convOperands[T](in)
 	if err != nil {
 		return nil, err
@@ -50,10 +57,11 @@ func conv[T floating](c *call, w window, group int64, in []*Tensor) (*Tensor, er
 		return nil, fmt.Errorf("kernel_shape %v differs from weights %v", w.kernel, kd)
 	}
 	w.kernel = kd[2:]
-	w, outSpace, err := w.fit(space)
+	geometry, err := kept.fit(w, space)
 	if err != nil {
 		return nil, err
 	}
+	p, outSpace := geometry.patches, geometry.out
 	groups, mg, cg := int(group), kd[0]/int(group), kd[1]
 	dims := append([]int{xd[0], kd[0]}, outSpace...)
 	y, err := alloc[T](dims)
@@ -69,10 +77,10 @@ func conv[T floating](c *call, w window, group int64, in []*Tensor) (*Tensor, er
 		addBias(y, b, positions)
 		return newTensor(in[0].Type, dims, y), nil
 	}
-	p := newPatches(w, space, outSpace)
+	few := kept.suits(positions, mg, k)
 	block := min(positions, max(patchElements/depth, 64))
 	var cols, part []T
-	if !p.whole {
+	if !p.whole && !few {
 		cols = make([]T, depth*block)
 	}
 	for n := range xd[0] {
@@ -80,6 +88,10 @@ func conv[T floating](c *call, w window, group int64, in []*Tensor) (*Tensor, er
 			src := x[(n*groups+g)*cg*area:][:cg*area]
 			weights := k[g*mg*depth:][:mg*depth]
 			dst := y[(n*groups+g)*mg*positions:][:mg*positions]
+			if few {
+				kept.few(p, g, any(src).([]float32), any(weights).([]float32), cg, mg, depth, positions, any(dst).([]float32))
+				continue
+			}
 			if p.whole { // 1×1 kernel: the input is its own patch matrix
 				matMulInto(mg, positions, depth, weights, src, dst)
 				continue

@@ -13,18 +13,19 @@ func buildMatMul(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 2); err != nil {
 		return nil, err
 	}
+	kept := newPackedMatrix(n, 1)
 	return widened(func(c *call, in []*Tensor) ([]*Tensor, error) {
-		return one(matMul(c, in[0], in[1]))
+		return one(matMul(c, in[0], in[1], kept))
 	}), nil
 }
 
-func matMul(c *call, a, b *Tensor) (*Tensor, error) {
+func matMul(c *call, a, b *Tensor, kept *packedMatrix) (*Tensor, error) {
 	if err := sameType(a, b); err != nil {
 		return nil, err
 	}
 	switch a.Type {
 	case onnx.Float:
-		return matMulOf[float32](c, a, b)
+		return matMulWith[float32](c, a, b, kept)
 	case onnx.Double:
 		return matMulOf[float64](c, a, b)
 	case onnx.Int32:
@@ -40,6 +41,11 @@ func matMul(c *call, a, b *Tensor) (*Tensor, error) {
 }
 
 func matMulOf[T numeric](c *call, a, b *Tensor) (*Tensor, error) {
+	return matMulWith[T](c, a, b, nil)
+}
+
+// matMulWith is matMulOf with a right operand that kept may lay out once.
+func matMulWith[T numeric](c *call, a, b *Tensor, kept *packedMatrix) (*Tensor, error) {
 	x, okA := a.Data.([]T)
 	y, okB := b.Data.([]T)
 	if !okA || !okB {
@@ -64,7 +70,7 @@ func matMulOf[T numeric](c *call, a, b *Tensor) (*Tensor, error) {
 	}
 	if elements(batchB) == 1 && len(batchB) <= len(batchA) {
 		// One matrix on the right: all rows of the left meet it at once.
-		matMulInto(elements(batchA)*m, n, k, x, y, out)
+		gemmWith(kept, false, false, elements(batchA)*m, n, k, 1, x, y, 0, out)
 		return newTensor(a.Type, dims, out), nil
 	}
 	batch, err := shape.Broadcast(batchA, batchB)
@@ -154,6 +160,7 @@ func buildGemm(n *nodeInfo) (operator, error) {
 	g := gemmOp{
 		alpha: n.float("alpha", 1), beta: n.float("beta", 1),
 		ta: n.bool("transA", false), tb: n.bool("transB", false),
+		kept: newPackedMatrix(n, 1),
 	}
 	return widened(g.run), nil
 }
@@ -161,6 +168,7 @@ func buildGemm(n *nodeInfo) (operator, error) {
 type gemmOp struct {
 	alpha, beta float32
 	ta, tb      bool
+	kept        *packedMatrix
 }
 
 func (g gemmOp) run(_ *call, in []*Tensor) ([]*Tensor, error) {
@@ -225,6 +233,6 @@ func gemmOf[T numeric](g gemmOp, in []*Tensor) (*Tensor, error) {
 	if !isFloating[T]() && (g.alpha != float32(T(g.alpha)) || g.beta != float32(T(g.beta))) {
 		return nil, unsupportedf("alpha %v and beta %v with integers", g.alpha, g.beta)
 	}
-	gemmInto(g.ta, g.tb, m, n, k, T(g.alpha), x, y, T(g.beta), out)
+	gemmWith(g.kept, g.ta, g.tb, m, n, k, T(g.alpha), x, y, T(g.beta), out)
 	return newTensor(a.Type, dims, out), nil
 }

@@ -107,7 +107,7 @@ func (n *nodeInfo) outputs() int { return len(n.node.Outputs) }
 func (n *nodeInfo) has(k int) bool { return k < len(n.given) && n.given[k] }
 
 // constant says whether input k is the same in every run: a constant of the program, or absent.
-func (n *nodeInfo) constant(k int) bool { return !n.has(k) || n.fixed[k] }
+func (n *nodeInfo) constant(k int) bool { return !n.has(k) || k < len(n.fixed) && n.fixed[k] }
 
 // wants says whether somebody reads output k.
 func (n *nodeInfo) wants(k int) bool { return k < len(n.read) && n.read[k] }

@@ -89,6 +89,7 @@ func tryOperator(t *rapid.T, name string) {
 		} else {
 			in[k] = g.value(t)
 		}
+		i.fixed = append(i.fixed, rapid.Bool().Draw(t, "constant"))
 	}
 	op, err := c.buildKnown(i)
 	if err != nil || i.err != nil {
