@@ -286,6 +286,7 @@ func TestReadNPZRefuses(t *testing.T) {
 	one := string(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }\n", []byte{0, 0, 128, 63}))
 	zeros := 20 << 20
 	bomb := string(npy(fmt.Sprintf("{'descr': '|u1', 'fortran_order': False, 'shape': (%d,), }\n", zeros), make([]byte, zeros)))
+	half := string(npy(fmt.Sprintf("{'descr': '|u1', 'fortran_order': False, 'shape': (%d,), }\n", zeros/2), make([]byte, zeros/2)))
 	// directory edits the 32-bit field at an offset of the first central directory record (APPNOTE.TXT 4.3.12).
 	directory := func(offset int, value uint32) func([]byte) {
 		return func(b []byte) {
@@ -296,6 +297,7 @@ func TestReadNPZRefuses(t *testing.T) {
 		path, want string
 	}{
 		"bomb":            {zipOf(t, zip.Deflate, [][2]string{{"x.npy", bomb}}, nil), "zip bomb"},
+		"many small":      {zipOf(t, zip.Deflate, [][2]string{{"x.npy", half}, {"y.npy", half}}, nil), "zip bomb"},
 		"path up":         {zipOf(t, zip.Store, [][2]string{{"../x.npy", one}}, nil), "leads out"},
 		"path inside":     {zipOf(t, zip.Store, [][2]string{{"a/../../x.npy", one}}, nil), "leads out"},
 		"absolute":        {zipOf(t, zip.Store, [][2]string{{"/etc/x.npy", one}}, nil), "absolute"},

@@ -13,8 +13,9 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// Limits of .npz files. A deflated member may unfold to maxNPZRatio times its stored bytes, or to freeNPZBytes where that is more (small
-// arrays of zeros shrink a thousandfold and harm nobody); all members that are read together to maxNPZTotal.
+// Limits of .npz files. A deflated member may unfold to maxNPZRatio times its stored bytes, and all that are read to as many times the file's,
+// or to freeNPZBytes where that is more (small arrays of zeros shrink a thousandfold and harm nobody); all members that are read together
+// to maxNPZTotal.
 const (
 	maxNPZRatio  = 200
 	freeNPZBytes = 16 << 20
@@ -115,8 +116,12 @@ func (z *npz) read(ctx context.Context, names []string) (map[string]*onnx.Array,
 		if m == nil {
 			return nil, fmt.Errorf("dataset: %s: no array %s (there are %s)", quote(z.file), quote(name), quoteAll(z.names))
 		}
-		if total += m.UncompressedSize64; total > maxNPZTotal {
+		total += m.UncompressedSize64
+		switch {
+		case total > maxNPZTotal:
 			return nil, fmt.Errorf("dataset: %s: the arrays take more than the limit of %d bytes", quote(z.file), int64(maxNPZTotal))
+		case total > freeNPZBytes && total/maxNPZRatio > uint64(z.size):
+			return nil, fmt.Errorf("dataset: %s: a file of %d bytes unfolds to %d, more than %d times as many: a zip bomb", quote(z.file), z.size, total, maxNPZRatio)
 		}
 	}
 	out := make(map[string]*onnx.Array, len(names))
