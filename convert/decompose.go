@@ -35,7 +35,7 @@ func Decompose(ctx context.Context, o Options) (*Report, error) {
 	if err := guardOutput(o.Output, o.Files.Force, o.Model); err != nil {
 		return nil, err
 	}
-	c := &conversion{o: o, report: &Report{Schema: ReportSchema, Form: o.Export.Form, Sites: []SiteReport{}, Warnings: []Warning{}}}
+	c := newConversion(o)
 	defer c.close()
 	for _, step := range []func(context.Context) error{c.open, c.choose, c.fit, c.write} {
 		if err := step(ctx); err != nil {
@@ -50,16 +50,22 @@ func Decompose(ctx context.Context, o Options) (*Report, error) {
 	return c.report, nil
 }
 
-// conversion is one call of Decompose at work.
+// conversion is one call of Decompose or MakePlan at work.
 type conversion struct {
-	o      Options
-	report *Report
+	o       Options
+	planned bool // fronts are wanted
+	report  *Report
 
 	original *onnx.Model // as opened
 	dense    *onnx.Model // original without rings
 	dropped  []*recurrent.Site
 	groups   []*group
-	results  []decompose.Result // of groups
+	results  []decompose.Result  // of groups
+	fronts   [][]decompose.Point // of groups, where planned
+}
+
+func newConversion(o Options) *conversion {
+	return &conversion{o: o, report: &Report{Schema: ReportSchema, Form: o.Export.Form, Sites: []SiteReport{}, Warnings: []Warning{}}}
 }
 
 func (c *conversion) close() {
@@ -133,6 +139,10 @@ func (c *conversion) fit(ctx context.Context) error {
 	if o.Sweeps == 0 {
 		o.Sweeps = defaultSweeps
 	}
+	metrics, err := c.calibrate(ctx)
+	if err != nil {
+		return err
+	}
 	place := make(map[string]int)
 	var ms []decompose.Matrix
 	for i, g := range c.groups {
@@ -140,7 +150,7 @@ func (c *conversion) fit(ctx context.Context) error {
 		place[s.Name] = i
 		ms = append(ms, decompose.Matrix{
 			Name: s.Name, Directions: s.Direction.Count(), Gates: s.Op.Gates(), Hidden: s.Hidden, In: s.Input,
-			Load: s.Weight,
+			Load: s.Weight, Metric: metrics[i],
 		})
 	}
 	observer := o.OnSweep
@@ -150,9 +160,16 @@ func (c *conversion) fit(ctx context.Context) error {
 			observer(matrix, s)
 		}
 	}
+	o.OnTrial = func(t decompose.Trial) {
+		c.progress(Progress{Stage: StageSearch, Site: t.Matrix, Format: t.Format, Matrix: place[t.Matrix], Matrices: len(ms), Sweep: t.Done, Sweeps: t.Most, RelativeError: t.Error})
+	}
 	c.progress(Progress{Stage: StageDecompose, Site: ms[0].Name, Matrices: len(ms), Sweeps: o.Sweeps})
-	var err error
-	if c.results, err = decompose.Run(ctx, ms, c.o.Budget, o); err != nil {
+	if c.planned {
+		c.results, c.fronts, err = decompose.Plan(ctx, ms, c.o.Budget, o)
+	} else {
+		c.results, err = decompose.Run(ctx, ms, c.o.Budget, o)
+	}
+	if err != nil {
 		return err
 	}
 	if len(c.results) != len(ms) {
@@ -197,7 +214,7 @@ func (c *conversion) record() {
 		n := s.WParameters()
 		c.report.Sites = append(c.report.Sites, SiteReport{
 			Name: s.Name, Op: string(s.Op), Format: "dense", InModes: []int{}, OutModes: []int{}, Ranks: []int{},
-			WBefore: n, WAfter: n, KeptDense: true, Reason: s.Reason,
+			WBefore: n, WAfter: n, KeptDense: true, Reason: s.Reason, DataError: Number(math.NaN()),
 		})
 	}
 }
@@ -206,7 +223,7 @@ func siteReport(s *recurrent.Site, r decompose.Result) SiteReport {
 	n := s.WParameters()
 	sr := SiteReport{
 		Name: s.Name, Op: string(s.Op), Format: "dense", InModes: []int{}, OutModes: []int{}, Ranks: []int{},
-		WBefore: n, WAfter: n, KeptDense: r.KeptDense, Reason: r.Reason,
+		WBefore: n, WAfter: n, KeptDense: r.KeptDense, Reason: r.Reason, DataError: Number(math.NaN()),
 	}
 	if r.KeptDense {
 		return sr
@@ -214,6 +231,7 @@ func siteReport(s *recurrent.Site, r decompose.Result) SiteReport {
 	f := r.Factor
 	sr.Format, sr.InModes, sr.OutModes, sr.Ranks = f.Format, f.InModes, f.OutModes, f.Ranks()
 	sr.WAfter = int64(f.Params())
+	sr.DataError = Number(r.DataError)
 	sr.RelativeError, sr.LowerBound = Number(r.RelativeError), Number(r.LowerBound)
 	if !math.IsNaN(r.SVDSameSize) {
 		v := r.SVDSameSize
@@ -223,10 +241,8 @@ func siteReport(s *recurrent.Site, r decompose.Result) SiteReport {
 	return sr
 }
 
-// write lowers the factors, writes the file and has it checked before it gets its name.
-func (c *conversion) write(ctx context.Context) error {
-	c.progress(Progress{Stage: StageWrite})
-	var rs []export.Replacement
+// lower puts the factors into the model in memory. The caller closes the compact model.
+func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, rs []export.Replacement, err error) {
 	for i, r := range c.results {
 		if !r.KeptDense {
 			rs = append(rs, export.Replacement{Sites: c.groups[i].sites, Factor: r.Factor})
@@ -237,19 +253,29 @@ func (c *conversion) write(ctx context.Context) error {
 	}
 	patch, err := export.Lower(ctx, c.dense, rs, c.o.Export)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	compact, err := patch.Apply(ctx)
-	if err != nil {
-		return err
+	if compact, err = patch.Apply(ctx); err != nil {
+		return nil, nil, err
 	}
-	defer compact.Close()
 	if before, after := c.report.Input.Bytes, compact.Size(); after >= before && c.o.Export.Form != export.Dense {
-		return &GateError{Gate: "nothing gets smaller", Got: fmt.Sprintf("the file would have %d bytes, the input has %d (%s)", after, before, c.whyNotSmaller())}
+		compact.Close()
+		return nil, nil, &GateError{Gate: "nothing gets smaller", Got: fmt.Sprintf("the file would have %d bytes, the input has %d (%s)", after, before, c.whyNotSmaller())}
 	}
 	if c.o.Export.MergeOutput {
 		c.countMerged()
 	}
+	return compact, rs, nil
+}
+
+// write writes the file and has it checked before it gets its name.
+func (c *conversion) write(ctx context.Context) error {
+	c.progress(Progress{Stage: StageWrite})
+	compact, rs, err := c.lower(ctx)
+	if err != nil {
+		return err
+	}
+	defer compact.Close()
 	return compact.WriteFile(ctx, c.o.Output, onnx.WriteOptions{
 		Force: c.o.Files.Force,
 		Check: func(path string) error { return c.check(ctx, path, rs) },

@@ -19,7 +19,7 @@ type (
 
 // The values that options take; the first of each list is the default.
 var (
-	Formats = []string{"tr", "tt", "svd"}
+	Formats = []string{"tr", "tt", "svd", "auto"}
 	Methods = []string{"als", "svd"}
 	Inits   = []string{"svd", "random"}
 	Forms   = []string{string(export.Bottleneck), string(export.Cores), string(export.Dense)}
@@ -34,14 +34,16 @@ type Files struct {
 
 // Options of [Decompose]. Only Model is needed.
 type Options struct {
-	Model   string
-	Output  string   // "": DefaultOutput(Model)
-	Sites   []string // names or globs (*, ?, […]) of the sites to decompose; none: all
-	Budget  Budget   // the zero value asks for Ratio 10
-	Fit     FitOptions
-	Export  ExportOptions
-	Files   Files
-	Threads int // of the verification; 0: GOMAXPROCS
+	Model  string
+	Output string   // "": DefaultOutput(Model)
+	Sites  []string // names or globs (*, ?, […]) of the sites to decompose; none: all
+	Budget Budget   // the zero value asks for Ratio 10
+	Fit    FitOptions
+	// Calibration, where it names data, makes the fit minimise the error on the frames that reach each layer.
+	Calibration Calibration
+	Export      ExportOptions
+	Files       Files
+	Threads     int // of the verification; 0: GOMAXPROCS
 
 	Progress func(Progress) // may be nil; called from the calling goroutine's work, one call at a time
 }
@@ -52,6 +54,8 @@ type Stage string
 // The stages of [Decompose], in order.
 const (
 	StageRead      Stage = "read"
+	StageCalibrate Stage = "calibrate" // with Options.Calibration
+	StageSearch    Stage = "search"    // of modes and ranks, before and between fits
 	StageDecompose Stage = "decompose"
 	StageWrite     Stage = "write"
 	StageVerify    Stage = "verify"
@@ -60,12 +64,15 @@ const (
 // Progress tells an observer how far a job is.
 type Progress struct {
 	Stage         Stage
-	Site          string  // decompose: the matrix at work
-	Matrix        int     // decompose: its place among Matrices, from 0
-	Matrices      int     // decompose
-	Sweep         int     // decompose: sweeps done on it
-	Sweeps        int     // decompose: the most there can be
-	RelativeError float64 // decompose: after the sweep
+	Site          string  // search, decompose: the matrix at work
+	Format        string  // search: the format that is tried
+	Matrix        int     // search, decompose: its place among Matrices, from 0
+	Matrices      int     // search, decompose
+	Sweep         int     // decompose: sweeps done on it; search: trials made
+	Sweeps        int     // decompose, search: the most there can be
+	RelativeError float64 // decompose: after the sweep; on the calibration frames if there are any
+	Sample        int     // calibrate: samples run
+	Samples       int     // calibrate
 }
 
 // DefaultOutput is where a compact model goes if nothing else is said: model.onnx becomes model.tr.onnx beside it.
@@ -94,6 +101,9 @@ func (o *Options) validate() error {
 	}
 	if o.Model == "" {
 		return &OptionError{Option: "MODEL", What: "no model is named"}
+	}
+	if o.Calibration.Data == "" && (len(o.Calibration.Reading.States) > 0 || len(o.Calibration.Reading.BatchAxis) > 0) {
+		return &OptionError{Option: "--calibration", What: "--state and --batch-axis say how data is read, but no --calibration is given"}
 	}
 	if o.Export.MergeOutput && o.Export.Form == export.Dense {
 		return &OptionError{Option: "--merge-output", What: "the dense form has no output cores to merge; use --form bottleneck or cores"}

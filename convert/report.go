@@ -74,6 +74,7 @@ type SiteReport struct {
 	WBefore       int64    `json:"w_parameters_before"`
 	WAfter        int64    `json:"w_parameters_after"`
 	RelativeError Number   `json:"relative_error"` // ‖W−Ŵ‖_F/‖W‖_F
+	DataError     Number   `json:"data_error"`     // ‖(W−Ŵ)·X‖_F/‖W·X‖_F on the calibration frames X, null without
 	LowerBound    Number   `json:"lower_bound"`    // no factor with these modes and ranks does better
 	SVDSameSize   *float64 `json:"svd_same_size_error"`
 	Sweeps        int      `json:"sweeps"`

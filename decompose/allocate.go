@@ -168,11 +168,7 @@ func runMaxError(ctx context.Context, jobs []*job, limit float64) error {
 		}
 	}
 	if dense == len(jobs) && dense > 0 {
-		best := "no saving at all"
-		if !math.IsInf(closest, 0) {
-			best = fmt.Sprintf("%.4g with any saving", closest)
-		}
-		return &BudgetError{Asked: fmt.Sprintf("relative error %.4g", limit), Best: best}
+		return unreached(limit, closest)
 	}
 	return nil
 }

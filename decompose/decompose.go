@@ -21,6 +21,8 @@ type Matrix struct {
 	Directions, Gates, Hidden int
 	In                        int
 	Load                      func(ctx context.Context) (*tensor.Dense, error) // called once, when Run starts
+	// Metric, where there is one, says what inputs the matrix meets: the fit then minimises the error on them instead of that of W.
+	Metric *trals.Metric
 }
 
 // Out is the number of rows.
@@ -50,6 +52,14 @@ type Options struct {
 	Seed              uint64
 
 	OnSweep func(matrix string, s trals.Sweep) // may be nil; sweeps of the search are not reported
+	OnTrial func(Trial)                        // may be nil; trials of the search
+}
+
+// Trial tells an observer how far the search for one matrix's modes and ranks is.
+type Trial struct {
+	Matrix, Format string
+	Done, Most     int     // trials made, and the most there can be, at one size
+	Error          float64 // of this trial, on data where there are some
 }
 
 // Result is one matrix's outcome.
@@ -59,6 +69,7 @@ type Result struct {
 	KeptDense     bool
 	Reason        string  // why it was kept dense
 	RelativeError float64 // ‖W−Ŵ‖_F/‖W‖_F of the float32 cores, float64 sums
+	DataError     float64 // ‖(W−Ŵ)·X‖_F/‖W·X‖_F on the frames of Matrix.Metric, NaN without
 	LowerBound    float64 // no ring with these ranks and modes can do better (Eckart–Young over the cheap bonds)
 	// SVDSameSize is the error of the truncated SVD with at most as many numbers, NaN where not even rank 1 fits.
 	SVDSameSize float64
@@ -96,6 +107,22 @@ func (e *OptionError) Error() string {
 // it and the first index. A cancelled ctx gives its error. All matrices are held in memory at once, each with at most its own size of
 // working memory.
 func Run(ctx context.Context, ms []Matrix, b Budget, o Options) ([]Result, error) {
+	jobs, err := run(ctx, ms, b, o)
+	if err != nil {
+		return nil, err
+	}
+	return resultsOf(jobs), nil
+}
+
+func resultsOf(jobs []*job) []Result {
+	results := make([]Result, len(jobs))
+	for i, j := range jobs {
+		results[i] = j.result
+	}
+	return results
+}
+
+func run(ctx context.Context, ms []Matrix, b Budget, o Options) ([]*job, error) {
 	b, o, err := checkOptions(ms, b, o)
 	if err != nil {
 		return nil, err
@@ -106,16 +133,22 @@ func Run(ctx context.Context, ms []Matrix, b Budget, o Options) ([]Result, error
 			return nil, err
 		}
 	}
+	spend := runParams
+	if o.Format == auto {
+		spend = runAutoParams
+	}
 	switch {
 	case b.Rank > 0 || len(b.Ranks) > 0:
 		err = runRanks(ctx, jobs, b)
+	case b.MaxError > 0 && o.Format == auto:
+		err = runAutoMaxError(ctx, jobs, b.MaxError)
 	case b.MaxError > 0:
 		err = runMaxError(ctx, jobs, b.MaxError)
 	case b.MaxParams > 0:
-		err = runParams(ctx, jobs, b.MaxParams, fmt.Sprintf("at most %d numbers", b.MaxParams), func(n int) string { return fmt.Sprintf("%d numbers", n) })
+		err = spend(ctx, jobs, b.MaxParams, fmt.Sprintf("at most %d numbers", b.MaxParams), func(n int) string { return fmt.Sprintf("%d numbers", n) })
 	default:
 		all := total(ms)
-		err = runParams(ctx, jobs, int(math.Floor(float64(all)/b.Ratio)), fmt.Sprintf("ratio %.4g", b.Ratio), func(n int) string {
+		err = spend(ctx, jobs, int(math.Floor(float64(all)/b.Ratio)), fmt.Sprintf("ratio %.4g", b.Ratio), func(n int) string {
 			reached := math.Floor(100*float64(all)/float64(n)) / 100 // rounded down, so that asking for it succeeds
 			return fmt.Sprintf("ratio %s (%d numbers of %d)", strconv.FormatFloat(reached, 'f', -1, 64), n, all)
 		})
@@ -126,11 +159,7 @@ func Run(ctx context.Context, ms []Matrix, b Budget, o Options) ([]Result, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	results := make([]Result, len(jobs))
-	for i, j := range jobs {
-		results[i] = j.result
-	}
-	return results, nil
+	return jobs, nil
 }
 
 func total(ms []Matrix) int {

@@ -15,7 +15,8 @@ type job struct {
 	Matrix
 	o        Options
 	w        *tensor.Dense
-	m        *trals.Matrix
+	m        *trals.Matrix // weighted by Metric if there is one
+	plain    *trals.Matrix // without weights
 	warnings []string
 	tails    map[tailKey][][]float64 // predictions of the search, by side, modes and bonds
 	result   Result
@@ -39,6 +40,9 @@ func newJob(ctx context.Context, m Matrix, b Budget, o Options, all int) (*job, 
 		return nil, fail(err)
 	}
 	j.warnings = numericWarnings(w)
+	if err := j.weigh(ctx, j.leading(b, all)); err != nil {
+		return nil, fail(err)
+	}
 	j.m.Prepare(j.leading(b, all))
 	return j, nil
 }
@@ -107,7 +111,8 @@ type candidate struct {
 	square float64 // predicted squared relative error
 	cores  []tensor.Core
 	err    float64
-	sweeps int // behind cores
+	sweeps int  // behind cores
+	ended  bool // further sweeps would not help
 }
 
 func paramsOf(modes, ranks []int) int {
@@ -128,6 +133,9 @@ func (j *job) finish(ctx context.Context, c candidate) error {
 		return err
 	}
 	res.Sweeps += c.sweeps
+	if res, err = j.better(ctx, c, res); err != nil {
+		return err
+	}
 	j.record(&tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: c.in, OutModes: c.out, Cores: res.Cores}, res)
 	return nil
 }
@@ -170,11 +178,14 @@ func (j *job) finishSVD(k int) error {
 
 func (j *job) record(f *tensor.Factor, res *trals.Result) {
 	j.result = Result{
-		Matrix: j.Name, Factor: f, RelativeError: res.RelativeError, LowerBound: res.LowerBound, SVDSameSize: math.NaN(),
+		Matrix: j.Name, Factor: f, RelativeError: res.RelativeError, DataError: j.dataError(f), LowerBound: res.LowerBound, SVDSameSize: math.NaN(),
 		Sweeps: res.Sweeps, Status: res.Status, Warnings: j.warnings,
 	}
-	if k := f.Params() / (j.Out() + j.In); k >= 1 && min(k, j.Out(), j.In) <= j.m.Known() {
-		j.result.SVDSameSize = j.m.SVDError(min(k, j.Out(), j.In))
+	if j.aware() {
+		j.result.LowerBound = min(j.plain.CutBound(f.Cut()), res.RelativeError)
+	}
+	if k := f.Params() / (j.Out() + j.In); k >= 1 && min(k, j.Out(), j.In) <= j.plain.Known() {
+		j.result.SVDSameSize = j.plain.SVDError(min(k, j.Out(), j.In))
 	}
 	if cut := f.Cut(); cut >= min(j.Out(), j.In) {
 		j.result.Warnings = append(slices.Clip(j.warnings), fmt.Sprintf("r_0·r_n = %d is not below min(%d columns, %d rows): no multiplications are saved", cut, j.In, j.Out()))

@@ -128,8 +128,8 @@ func defaultShape(m Matrix, o Options, count int) (s shape, ok bool) {
 // except a single mode on both for a ring: whatever its ranks, that is a truncated SVD.
 func searchShapes(m Matrix, o Options) []shape {
 	var shapes []shape
-	for _, in := range sideChoices(o.InModes, defaultCount(m.In)+1, func(c int) []int { return inputModes(m.In, c) }) {
-		for _, out := range sideChoices(o.OutModes, defaultCount(m.Out())+1, func(c int) []int { return outputModes(m.Directions*m.Gates, m.Hidden, c) }) {
+	for _, in := range searchChoices(o.InModes, defaultCount(m.In)+1, func(c int) []int { return inputModes(m.In, c) }) {
+		for _, out := range searchChoices(o.OutModes, defaultCount(m.Out())+1, func(c int) []int { return outputModes(m.Directions*m.Gates, m.Hidden, c) }) {
 			if len(in)+len(out) > 2 || o.Format != "tr" {
 				shapes = append(shapes, shape{in, out})
 			}
@@ -146,6 +146,14 @@ func searchShapes(m Matrix, o Options) []shape {
 		shapes = []shape{{in, out}}
 	}
 	return shapes
+}
+
+// searchChoices is sideChoices with long given modes split, too.
+func searchChoices(given []int, most int, split func(count int) []int) [][]int {
+	if given != nil {
+		return axisChoices(given)
+	}
+	return sideChoices(nil, most, split)
 }
 
 // sideChoices is the user's choice, or one choice for each number of modes up to most that splits.

@@ -55,7 +55,7 @@ func checkOptions(ms []Matrix, b Budget, o Options) (Budget, Options, error) {
 		value  *string
 		known  []string // the first is the default
 	}{
-		{"format", &o.Format, []string{"tr", "tt", "svd"}},
+		{"format", &o.Format, []string{"tr", "tt", "svd", auto}},
 		{"method", &o.Method, []string{"als", "svd"}},
 		{"init", &o.Init, []string{"svd", "random"}},
 	} {
@@ -69,6 +69,9 @@ func checkOptions(ms []Matrix, b Budget, o Options) (Budget, Options, error) {
 		if !known {
 			return fail(c.option, "%q is unknown (%s)", *c.value, strings.Join(c.known, ", "))
 		}
+	}
+	if o.Format == auto && (b.Rank > 0 || len(b.Ranks) > 0) {
+		o.Format = "tr" // given ranks are those of a ring
 	}
 	if o.Method == "svd" && o.Init == "random" {
 		return fail("method", "svd with init random would leave the random start (use method als)")

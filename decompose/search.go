@@ -123,7 +123,7 @@ func (j *job) search(ctx context.Context, n int) ([]candidate, error) {
 func (j *job) lastBonds(s shape, r0, n int) []int {
 	var rs []int
 	most := min(j.In*j.Out()/(j.In+j.Out()), j.m.Known()) / r0 // a wider cut takes more multiplications than the matrix
-	for most > 0 && j.least(s, r0, most) > n { // the largest that fits, from above: least grows with r
+	for most > 0 && j.least(s, r0, most) > n {                 // the largest that fits, from above: least grows with r
 		most--
 	}
 	step := 5 // quarters
@@ -207,6 +207,8 @@ const (
 	maxUnknowns = 1400
 	trials      = 16 // candidates that are tried
 	trialSweeps = 4  // of the first round
+	// hopeless is how much worse than the best a candidate may be after the second round and stay.
+	hopeless = 1.03
 )
 
 // best searches, tries the most promising candidates with a few sweeps, drops the worse half, doubles the sweeps, and so on; it returns
@@ -222,24 +224,41 @@ func (j *job) best(ctx context.Context, n int) (candidate, error) {
 	}
 	stand := j.m.Compressed(min(j.m.Known(), 2*widestCut(found)+16))
 	found = pickTrials(found)
+	done, most := 0, 2*len(found)
 	for sweeps := trialSweeps; ; sweeps *= 2 {
 		for i, c := range found {
+			if c.ended {
+				continue
+			}
 			res, err := j.fit(ctx, stand, c, sweeps, 0, false)
 			if err != nil {
 				return candidate{}, err
 			}
-			c.cores, c.err, c.sweeps = res.Cores, res.RelativeError, c.sweeps+res.Sweeps
+			c.cores, c.err, c.sweeps = res.Cores, res.WeightedError, c.sweeps+res.Sweeps
+			c.ended = res.Status != trals.SweepLimit
 			c.ranks = ranksOf(c)
 			found[i] = c
+			done++
+			j.tried(done, most, c.err)
 		}
 		slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(a.err, b.err) })
 		if len(found) == 1 || j.o.Method == "svd" {
 			return found[0], nil
 		}
 		found = found[:(len(found)+1)/2]
+		for sweeps > trialSweeps && found[len(found)-1].err > hopeless*found[0].err {
+			found = found[:len(found)-1]
+		}
 		if len(found) == 1 {
 			return found[0], nil
 		}
+	}
+}
+
+// tried reports a trial.
+func (j *job) tried(done, most int, err float64) {
+	if j.o.OnTrial != nil {
+		j.o.OnTrial(Trial{j.Name, j.o.Format, done, most, err})
 	}
 }
 

@@ -109,11 +109,15 @@ func (v *verb) arrange(rest []string) ([]string, error) {
 }
 
 func (v *verb) checkCount(args []string) error {
+	needed, most := len(v.args), len(v.args)
+	if needed > 0 && v.args[needed-1].many {
+		needed, most = needed-1, len(args)
+	}
 	switch {
-	case len(args) < len(v.args):
+	case len(args) < needed:
 		return usagef(v.name, "%s is missing: trconvert %s", v.args[len(args)].name, v.usage())
-	case len(args) > len(v.args):
-		return usagef(v.name, "unexpected argument %q: trconvert %s", args[len(v.args)], v.usage())
+	case len(args) > most:
+		return usagef(v.name, "unexpected argument %q: trconvert %s", args[most], v.usage())
 	}
 	return nil
 }

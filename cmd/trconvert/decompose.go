@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/trconvert/trconvert/convert"
@@ -47,6 +48,10 @@ func (d *drawer) show(p convert.Progress) {
 	switch p.Stage {
 	case convert.StageRead:
 		d.bar.Show(0, 1, "reading")
+	case convert.StageCalibrate:
+		d.bar.Show(p.Sample, p.Samples, "collecting inputs")
+	case convert.StageSearch:
+		d.bar.Show(min(p.Sweep, p.Sweeps), p.Sweeps+1, fmt.Sprintf("searching %s, %s, error %s", p.Site, p.Format, term.Error(p.RelativeError)))
 	case convert.StageDecompose:
 		d.sweeps = p.Matrices * p.Sweeps
 		text := "fitting " + p.Site
@@ -85,13 +90,13 @@ func reportText(r *convert.Report) string {
 		rows = append(rows, []string{
 			s.Name, s.Format, modes(s.InModes, s.OutModes), numbers(s.Ranks, " "),
 			term.Count(s.WBefore), term.Count(s.WAfter), term.Times(s.WBefore, s.WAfter),
-			term.Error(float64(s.RelativeError)), term.Error(float64(s.LowerBound)), svd, status(s),
+			term.Error(float64(s.RelativeError)), dataError(s), term.Error(float64(s.LowerBound)), svd, status(s),
 		})
 	}
 	b.WriteString(term.Table([]term.Column{
 		{Title: "site", Wrap: 48}, {Title: "format"}, {Title: "modes in | out"}, {Title: "ranks"},
 		{Title: "W before", Figure: true}, {Title: "after", Figure: true}, {Title: "smaller", Figure: true},
-		{Title: "error", Figure: true}, {Title: "bound", Figure: true}, {Title: "SVD of same size", Figure: true}, {Title: "status"},
+		{Title: "error", Figure: true}, {Title: "on data", Figure: true}, {Title: "bound", Figure: true}, {Title: "SVD of same size", Figure: true}, {Title: "status"},
 	}, rows))
 	for _, k := range kept {
 		fmt.Fprintf(&b, "\n%s\n", term.Escape(k))
@@ -125,6 +130,14 @@ const largeLoss = 0.05
 
 func checkRow(what string, c convert.Comparison) []string {
 	return []string{what, term.Error(float64(c.Relative)), term.Error(float64(c.MaxAbs)), fmt.Sprint(c.Inputs), c.Engine}
+}
+
+// dataError is the error on the calibration frames, a dash without any.
+func dataError(s convert.SiteReport) string {
+	if math.IsNaN(float64(s.DataError)) {
+		return "–"
+	}
+	return term.Error(float64(s.DataError))
 }
 
 func status(s convert.SiteReport) string {

@@ -197,6 +197,10 @@ func parseDecompose(c *cli.Context) (command, error) {
 			Restarts: r.integer("restarts", 0),
 			Seed:     r.seed("seed"),
 		},
+		Calibration: convert.Calibration{
+			Data:    r.text("calibration"),
+			Reading: convert.DataOptions{BatchAxis: r.axes("batch-axis"), States: r.pairs("state", "OUT=IN")},
+		},
 		Export: convert.ExportOptions{
 			Form:        convert.Form(r.word("form", convert.Forms)),
 			MergeOutput: c.Bool("merge-output"),

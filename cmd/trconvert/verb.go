@@ -23,6 +23,7 @@ type argument struct {
 	name  string
 	kind  fileKind
 	words []string // all valid values, where they can be listed
+	many  bool     // may be left out or repeated; only the last argument
 }
 
 // flag is one option.
@@ -56,6 +57,10 @@ func (f *flag) dashed() string {
 func (v *verb) usage() string {
 	words := []string{v.name}
 	for _, a := range v.args {
+		if a.many {
+			words = append(words, "["+a.name+" …]")
+			continue
+		}
 		words = append(words, a.name)
 	}
 	if len(v.flags) > 0 {

@@ -6,7 +6,7 @@ import (
 
 // verbs is the command table.
 func verbs() []*verb {
-	return []*verb{inspectVerb(), decomposeVerb(), verifyVerb(), runVerb(), completionVerb(), versionVerb()}
+	return []*verb{inspectVerb(), planVerb(), decomposeVerb(), verifyVerb(), runVerb(), benchVerb(), completionVerb(), versionVerb()}
 }
 
 func modelArgument(name string) argument { return argument{name: name, kind: modelFile} }
@@ -63,6 +63,10 @@ func decomposeVerb() *verb {
 			{name: "restarts", value: "N", group: groupFit, usage: "further random starts; the best result is kept"},
 			{name: "seed", value: "S", group: groupFit, usage: "of everything random (default 0); same seed, same bytes"},
 
+			{name: "calibration", value: "DATA", group: groupData, kind: anyFile, usage: "real inputs (.npz, .npy, .csv or a folder in the ONNX test_data_set layout): the error on what reaches each layer is minimised in place of the error of W"},
+			{name: "batch-axis", value: "NAME=K", group: groupData, many: true, usage: "the samples of input NAME lie along axis K"},
+			{name: "state", value: "OUT=IN", group: groupData, many: true, usage: "the model is one step of a stream: arrays carry sample and step axes, IN starts at zero and takes OUT of the step before"},
+
 			flagJSON, flagQuiet, flagForce, flagFollow, flagThreads,
 		},
 		text: `
@@ -79,6 +83,7 @@ A model that is compact already is multiplied out in memory and decomposed anew.
 			"decompose model.onnx -o small.onnx --ratio 25",
 			"decompose model.onnx --max-error 0.2 --format tt --form cores",
 			"decompose model.onnx --site 'encoder/*' --rank 8 --json",
+			"decompose model.onnx --ratio 10 --calibration train.npz",
 		},
 		parse: parseDecompose,
 	}

@@ -1,0 +1,301 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/trconvert/trconvert/internal/gemm"
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+	"github.com/trconvert/trconvert/runtime"
+	"github.com/trconvert/trconvert/runtime/dataset"
+	"github.com/trconvert/trconvert/tensor"
+	"github.com/trconvert/trconvert/trals"
+)
+
+// Calibration is real data for the fit: the layers' inputs are collected by running the original model on it, and the error on them is
+// minimised in place of the error of W.
+type Calibration struct {
+	Data    string // file or folder of inputs; "": none
+	Reading DataOptions
+}
+
+// Limits of the collection. A layer with at most momentWidth columns keeps the second moment of its frames, a wider one a sample of
+// frames, both within 256 MB a layer.
+const (
+	momentWidth  = 2048
+	sampleFrames = 2048
+	sampleBytes  = 256 << 20
+	// enoughFrames is how many frames of the busiest layer are collected; a longer data set is thinned evenly over its samples, and
+	// single streams that are longer are cut.
+	enoughFrames = 20000
+)
+
+// frames gathers what arrives at the sites of one group.
+type frames struct {
+	group *group
+	width int
+	count int // frames that count
+
+	moment []float64   // Σ x·xᵀ, for narrow layers
+	batch  []float32   // frames not yet in moment
+	sample [][]float32 // every stride-th frame, for wide layers
+	stride int
+}
+
+// add takes one run of a node: X [T, B, I] (or [B, T, I]) and the lengths of its rows, nil if all are full.
+func (f *frames) add(x []float32, steps, batch int, batchFirst bool, lens []int) {
+	for t := range steps {
+		for b := range batch {
+			if lens != nil && t >= lens[b] {
+				continue
+			}
+			at := t*batch + b
+			if batchFirst {
+				at = b*steps + t
+			}
+			f.frame(x[at*f.width : (at+1)*f.width])
+		}
+	}
+}
+
+func (f *frames) frame(x []float32) {
+	if f.width <= momentWidth {
+		f.batch = append(f.batch, x...)
+		f.count++
+		if len(f.batch) >= 512*f.width {
+			f.flush()
+		}
+		return
+	}
+	if f.stride == 0 {
+		f.stride = 1
+	}
+	if f.count%f.stride == 0 {
+		f.sample = append(f.sample, slices.Clone(x))
+		if len(f.sample) == min(2*sampleFrames, sampleBytes/(4*f.width)) { // every second one, from now on at twice the stride
+			for i := range len(f.sample) / 2 {
+				f.sample[i] = f.sample[2*i]
+			}
+			f.sample = f.sample[:len(f.sample)/2]
+			f.stride *= 2
+		}
+	}
+	f.count++
+}
+
+// flush adds the waiting frames to the moment.
+func (f *frames) flush() {
+	if len(f.batch) == 0 {
+		return
+	}
+	n := f.width
+	if f.moment == nil {
+		f.moment = make([]float64, n*n)
+	}
+	g := make([]float64, n*n)
+	gemm.Gram(true, n, len(f.batch)/n, f.batch, n, g, n)
+	for i, v := range g {
+		f.moment[i] += v
+	}
+	f.batch = f.batch[:0]
+}
+
+// metric is what the frames come to; nil if there are none.
+func (f *frames) metric() (*trals.Metric, error) {
+	if f.count == 0 {
+		return nil, nil
+	}
+	if f.width <= momentWidth {
+		f.flush()
+		return trals.NewMomentMetric(f.width, f.moment, f.count, trals.DefaultRidge)
+	}
+	x := tensor.NewDense(len(f.sample), f.width)
+	for i, row := range f.sample {
+		copy(x.Data[i*f.width:], row)
+	}
+	return trals.NewFrameMetric(x, trals.DefaultRidge)
+}
+
+// calibrate runs the original model over the calibration data and returns one metric for each group, nil where no frame arrived.
+func (c *conversion) calibrate(ctx context.Context) ([]*trals.Metric, error) {
+	metrics := make([]*trals.Metric, len(c.groups))
+	if c.o.Calibration.Data == "" {
+		return metrics, nil
+	}
+	col := &collector{of: make(map[*onnx.Node]*frames), site: make(map[*onnx.Node]*recurrent.Site), waiting: make(map[*onnx.Node]*onnx.Array)}
+	all := make([]*frames, len(c.groups))
+	var observe []runtime.Observed
+	for i, g := range c.groups {
+		all[i] = &frames{group: g, width: g.lead().Input}
+		for _, s := range g.sites {
+			col.of[s.Node], col.site[s.Node] = all[i], s
+			observe = append(observe, runtime.Observed{Node: s.Node, Slot: recurrent.SlotX})
+			if s.HasSequenceLens {
+				observe = append(observe, runtime.Observed{Node: s.Node, Slot: recurrent.SlotSequenceLens})
+			}
+		}
+	}
+	p, err := runtime.Compile(ctx, c.dense, runtime.Options{Threads: c.o.Threads, Observe: observe})
+	if err != nil {
+		return nil, err
+	}
+	d, err := dataset.Open(ctx, c.o.Calibration.Data, c.dense, c.o.Calibration.Reading)
+	if err != nil {
+		return nil, err
+	}
+	if d.Len() == 0 || d.Steps() == 0 {
+		return nil, fmt.Errorf("convert: calibration data %q: %d samples of %d steps, nothing can be collected", c.o.Calibration.Data, d.Len(), d.Steps())
+	}
+	if err := c.collect(ctx, p, d, col); err != nil {
+		return nil, err
+	}
+	for i, f := range all {
+		if metrics[i], err = f.metric(); err != nil {
+			return nil, fmt.Errorf("convert: calibration: site %q: %w", f.group.lead().Name, err)
+		}
+		switch {
+		case f.count == 0:
+			c.warn("no-frames", f.group.lead().Name, "no calibration frame reached this layer: it is fitted to its weights alone")
+		case f.count < f.width:
+			c.warn("few-frames", f.group.lead().Name, "only %d calibration frames for %d inputs: more of them would make a better fit", f.count, f.width)
+		}
+	}
+	return metrics, nil
+}
+
+// collect runs samples, evenly spread, until the busiest layer has enough frames.
+func (c *conversion) collect(ctx context.Context, p *runtime.Program, d *dataset.Dataset, col *collector) error {
+	states := c.o.Calibration.Reading.States
+	s := &subject{model: c.dense, inputs: p.Inputs()}
+	s.run = func(ctx context.Context, feeds map[string]*onnx.Array) (map[string]*onnx.Array, error) {
+		return p.RunWith(ctx, feeds, col.observe)
+	}
+	const batch = 32
+	size := max(1, min(batch, d.MaxBatch()))
+	from, stride := 0, size
+	for first := true; from < d.Len(); from += stride {
+		to := min(from+size, d.Len())
+		if err := s.reset(states, to-from); err != nil {
+			return err
+		}
+		for step := range d.Steps() {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if step > 0 && col.most() >= enoughFrames {
+				break
+			}
+			feeds, err := d.Feeds(from, to, step)
+			if err != nil {
+				return err
+			}
+			if err := finiteFeeds(feeds); err != nil {
+				return fmt.Errorf("convert: calibration data %q: sample %d, step %d: %w", c.o.Calibration.Data, from, step, err)
+			}
+			if _, err = s.step(ctx, feeds, states); err == nil {
+				err = col.err
+			}
+			if err != nil {
+				return fmt.Errorf("convert: calibration data %q: sample %d, step %d: %w", c.o.Calibration.Data, from, step, err)
+			}
+		}
+		if first { // a batch tells how many frames the whole set holds
+			first = false
+			batches := (d.Len() + size - 1) / size
+			if every := math.Ceil(float64(col.most()) * float64(batches) / enoughFrames); every > 1 {
+				size = max(1, size/int(every)) // more, smaller batches cover the set more evenly
+				stride = size * int(every)
+			}
+		}
+		c.progress(Progress{Stage: StageCalibrate, Sample: to, Samples: d.Len()})
+	}
+	return nil
+}
+
+func finiteFeeds(feeds map[string]*onnx.Array) error {
+	for _, name := range sortedNames(feeds) {
+		a := feeds[name]
+		if !isFloating(a.Type) {
+			continue
+		}
+		v, err := recurrent.Floats(a)
+		if err != nil {
+			return err
+		}
+		for i, x := range v {
+			if x-x != 0 {
+				return fmt.Errorf("input %q is %v at element %d (only finite numbers can be used)", name, x, i)
+			}
+		}
+	}
+	return nil
+}
+
+// collector is the observer of a calibration run.
+type collector struct {
+	of      map[*onnx.Node]*frames
+	site    map[*onnx.Node]*recurrent.Site
+	waiting map[*onnx.Node]*onnx.Array // X whose sequence_lens come next
+	err     error                      // the first
+}
+
+// most is the number of frames of the busiest layer.
+func (c *collector) most() int {
+	n := 0
+	for _, f := range c.of {
+		n = max(n, f.count)
+	}
+	return n
+}
+
+func (c *collector) observe(o runtime.Observed, t *onnx.Array) {
+	if c.err != nil {
+		return
+	}
+	s := c.site[o.Node]
+	if o.Slot == recurrent.SlotX && s.HasSequenceLens {
+		c.waiting[o.Node] = t
+		return
+	}
+	x, lens := t, []int(nil)
+	if o.Slot == recurrent.SlotSequenceLens {
+		var err error
+		if lens, err = t.Ints(); err != nil {
+			c.err = fmt.Errorf("site %q: %w", s.Name, err)
+			return
+		}
+		x = c.waiting[o.Node]
+		delete(c.waiting, o.Node)
+	}
+	c.err = c.take(s, x, lens)
+}
+
+// take checks X and adds it to the site's frames.
+func (c *collector) take(s *recurrent.Site, x *onnx.Array, lens []int) error {
+	f := c.of[s.Node]
+	if x == nil || len(x.Dims) != 3 || x.Dims[2] != f.width {
+		return fmt.Errorf("site %q: X does not have the layer's %d inputs", s.Name, f.width)
+	}
+	v, err := recurrent.Floats(x)
+	if err != nil {
+		return fmt.Errorf("site %q: %w", s.Name, err)
+	}
+	for i, e := range v {
+		if e-e != 0 {
+			return fmt.Errorf("site %s: %v arrives at element %d of its X", strconv.Quote(s.Name), e, i)
+		}
+	}
+	steps, batch := x.Dims[0], x.Dims[1]
+	if s.Layout == 1 {
+		steps, batch = batch, steps
+	}
+	if lens != nil && len(lens) != batch {
+		return fmt.Errorf("site %s: %d sequence lengths for a batch of %d", strconv.Quote(s.Name), len(lens), batch)
+	}
+	f.add(v, steps, batch, s.Layout == 1, lens)
+	return nil
+}
