@@ -103,10 +103,15 @@ func TestSpecialValues(t *testing.T) {
 	})
 }
 
+// Elements around a slice that nothing may write.
+const (
+	margin = 20
+	canary = 12345.678
+)
+
 // TestLengths runs every length around the vector widths at every offset from alignment, in place and not: the neighbours stay untouched and
 // the bits are those of the element alone.
 func TestLengths(t *testing.T) {
-	const canary = 12345.678
 	r := rand.New(rand.NewPCG(1, 1))
 	forKernels(t, func(t *testing.T) {
 		for _, f := range functions {
@@ -155,9 +160,13 @@ func TestCells(t *testing.T) {
 	}
 	forKernels(t, func(t *testing.T) {
 		for n := range 40 {
-			var x [7][]float32
+			var x, around [7][]float32
 			for k := range x {
-				x[k] = make([]float32, n)
+				around[k] = make([]float32, n+2*margin)
+				for i := range around[k] {
+					around[k][i] = canary
+				}
+				x[k] = around[k][margin : margin+n : margin+n]
 				for i := range x[k] {
 					x[k][i] = float32(r.NormFloat64())
 				}
@@ -194,6 +203,13 @@ func TestCells(t *testing.T) {
 				z, g := float64(in[0][i]), math.Tanh(float64(in[3][i])+float64(in[1][i])*float64(in[2][i]))
 				near(t, "h̃", n, i, x[3][i], g)
 				near(t, "h", n, i, x[4][i], (1-z)*g+z*float64(in[4][i]))
+			}
+			for k := range around {
+				for i, v := range around[k] {
+					if (i < margin || i >= margin+n) && v != canary {
+						t.Fatalf("n=%d: array %d was written at %d", n, k, i-margin)
+					}
+				}
 			}
 		}
 	})
