@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs models in our runtime and in ONNX Runtime in turn, in one process and on one thread each, and prints medians, minima and ratios.
+# Runs models in our runtime and in ONNX Runtime in turn, in one process and on one thread each, and prints medians and ratios of the clock's time
+# and of the time that the thread had a processor, which other work on the machine does not blur.
 #
 #   bench/runtime.sh LIBRARY [MODEL:INPUT=D0xD1x…,… …]
 #
@@ -8,7 +9,7 @@
 # they are. COUNT (default 3) is how often, TIME (default 3s) how long each case runs.
 set -euo pipefail
 if (($# < 1)); then
-  sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 fi
 TRCONVERT_ORT_LIBRARY=$(realpath "$1")
