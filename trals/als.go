@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/tensor"
 )
 
@@ -107,12 +106,13 @@ func (m *Matrix) fit(ctx context.Context, s split, r ring, restart int, o Option
 	a, b := r.cut()
 	bound := m.CutBound(a * b)
 	slow := 0
+	w := newSweeper(m, s, r)
 	for n := 1; n <= o.sweeps(); n++ {
 		if ctx.Err() != nil {
 			best.status = Cancelled
 			return best
 		}
-		e := m.sweep(s, r)
+		e := w.sweep(best.err)
 		if math.IsNaN(e) || math.IsInf(e, 0) {
 			best.status = Diverged
 			return best
@@ -124,6 +124,10 @@ func (m *Matrix) fit(ctx context.Context, s split, r ring, restart int, o Option
 		best.sweeps = n
 		if o.OnSweep != nil {
 			o.OnSweep(Sweep{restart, n, best.err})
+		}
+		if w.fast != nil && !(before-e > o.tol()*before) && n > 1 {
+			w.slow = true // float32 has no say in when to end
+			continue
 		}
 		switch {
 		case e <= roundingLevel || e <= bound*(1+1e-6):
@@ -145,36 +149,6 @@ func (m *Matrix) fit(ctx context.Context, s split, r ring, restart int, o Option
 		}
 	}
 	return best
-}
-
-// sweep updates every core once and returns the relative error of the ring that results.
-func (m *Matrix) sweep(s split, r ring) float64 {
-	if m.metric != nil {
-		return m.weightedSweep(s, r)
-	}
-	a, b := r.cut()
-	ab := a * b
-	left := r.out.merge(true) // [rows, a·b]
-	gram := make([]float64, ab*ab)
-	gemm.Gram64(true, ab, m.rows, left, ab, gram, ab)
-	t := m.timesT(left, ab)
-	if padded := product(s.in); padded > m.cols {
-		// The padding takes the ring's present values, right·leftᵀ, whose product with left is right·gram.
-		right := r.in.merge(false)
-		t = append(t, make([]float64, (padded-m.cols)*ab)...)
-		gemm.F64(false, false, padded-m.cols, ab, ab, 1, right[m.cols*ab:], ab, gram, ab, 0, t[m.cols*ab:], ab)
-	}
-	r.in.update(t, gram)
-
-	right := r.in.merge(false)[:m.cols*ab]
-	gemm.Gram64(true, ab, m.cols, right, ab, gram, ab)
-	t = m.times(right, ab) // [rows, a·b]
-	r.out.update(permute4(t, [4]int{1, m.rows, a, b}, [4]int{0, 1, 3, 2}), permute4(gram, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}))
-
-	left = r.out.merge(true)
-	outer := make([]float64, ab*ab)
-	gemm.Gram64(true, ab, m.rows, left, ab, outer, ab)
-	return m.relative(m.energy - 2*dot(t, left) + dot(outer, gram))
 }
 
 // dot is Σ x·y, summed in blocks.

@@ -251,7 +251,7 @@ func TestUpdateMinimises(t *testing.T) {
 				t.Errorf("ends %v modes %v: objective rose from %v to %v", ends, modes, before, after)
 			}
 			updated := len(c) - 1
-			if ends[0] < ends[1] {
+			if ends[1]*ends[1] > reversePays*ends[0]*ends[0] {
 				updated = 0 // the chain was read from its end
 			}
 			g := c[updated]

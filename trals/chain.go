@@ -134,35 +134,3 @@ func widenBond(rows, cols, have, want int, u, vt []float64) (u2, vt2 []float64) 
 	}
 	return u2, vt2
 }
-
-// permute4 returns x [dims] with its axes in the order perm.
-func permute4(x []float64, dims, perm [4]int) []float64 {
-	if perm == [4]int{0, 1, 2, 3} {
-		return x
-	}
-	stride := [4]int{dims[1] * dims[2] * dims[3], dims[2] * dims[3], dims[3], 1}
-	var n, s [4]int
-	for k, p := range perm {
-		n[k], s[k] = dims[p], stride[p]
-	}
-	out := make([]float64, len(x))
-	at := 0
-	for a := range n[0] {
-		for b := range n[1] {
-			for c := range n[2] {
-				from := a*s[0] + b*s[1] + c*s[2]
-				if s[3] == 1 {
-					copy(out[at:at+n[3]], x[from:])
-					at += n[3]
-					continue
-				}
-				for range n[3] {
-					out[at] = x[from]
-					at++
-					from += s[3]
-				}
-			}
-		}
-	}
-	return out
-}

@@ -97,27 +97,35 @@ func (m *Matrix) Compressed(k int) *Matrix {
 // times is W·x for x [cols, n].
 func (m *Matrix) times(x []float64, n int) []float64 {
 	y := make([]float64, m.rows*n)
+	m.timesInto(x, n, y)
+	return y
+}
+
+func (m *Matrix) timesInto(x []float64, n int, y []float64) {
 	if m.w != nil {
 		gemm.Wide(false, false, m.rows, n, m.cols, 1, m.w.Data, m.cols, x, n, 0, y, n)
-		return y
+		return
 	}
 	z := make([]float64, m.k*n)
 	gemm.F64(true, false, m.k, n, m.cols, 1, m.v, m.k, x, n, 0, z, n)
 	gemm.F64(false, false, m.rows, n, m.k, 1, m.u, m.k, z, n, 0, y, n)
-	return y
 }
 
 // timesT is Wᵀ·x for x [rows, n].
 func (m *Matrix) timesT(x []float64, n int) []float64 {
 	y := make([]float64, m.cols*n)
+	m.timesTInto(x, n, y)
+	return y
+}
+
+func (m *Matrix) timesTInto(x []float64, n int, y []float64) {
 	if m.w != nil {
 		gemm.Wide(true, false, m.cols, n, m.rows, 1, m.w.Data, m.cols, x, n, 0, y, n)
-		return y
+		return
 	}
 	z := make([]float64, m.k*n)
 	gemm.F64(true, false, m.k, n, m.rows, 1, m.u, m.k, x, n, 0, z, n)
 	gemm.F64(false, false, m.cols, n, m.k, 1, m.v, m.k, z, n, 0, y, n)
-	return y
 }
 
 // truncate is the truncated SVD of rank k ≤ known, left [rows, k], right [cols, k], σ shared evenly. The largest found so far is kept,

@@ -1,0 +1,134 @@
+package trals
+
+import "github.com/trconvert/trconvert/internal/gemm"
+
+// float is the type of what is as large as a side of the matrix.
+type float interface{ float32 | float64 }
+
+// scratch hands out memory that lasts until it is released, last first, and is used again by the next sweep. Its zero value is ready.
+type scratch[T float] struct {
+	data []T
+	used int
+	most int // that was ever in use
+}
+
+// take returns n elements that may hold anything.
+func (s *scratch[T]) take(n int) []T {
+	at := s.used
+	s.used += n
+	s.most = max(s.most, s.used)
+	if s.used > len(s.data) {
+		return make([]T, n)
+	}
+	return s.data[at:s.used:s.used]
+}
+
+func (s *scratch[T]) mark() int { return s.used }
+
+func (s *scratch[T]) release(mark int) {
+	s.used = mark
+	if mark == 0 && s.most > len(s.data) {
+		s.data = make([]T, s.most)
+	}
+}
+
+// permuted is permute4 into the scratch memory.
+func (s *scratch[T]) permuted(x []T, dims, perm [4]int) []T {
+	out := s.take(len(x))
+	permuteInto(out, x, dims, perm)
+	return out
+}
+
+// narrowed is x in type T.
+func (s *scratch[T]) narrowed(x []float64) []T {
+	if y, ok := any(x).([]T); ok {
+		return y
+	}
+	y := s.take(len(x))
+	for i, v := range x {
+		y[i] = T(v)
+	}
+	return y
+}
+
+func widenInto[T float](y []float64, x []T) {
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+}
+
+// multiply is C = op(A)·op(B) in type T.
+func multiply[T float](ta, tb bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int) {
+	switch a := any(a).(type) {
+	case []float32:
+		gemm.F32(ta, tb, m, n, k, 1, a, lda, any(b).([]float32), ldb, 0, any(c).([]float32), ldc)
+	case []float64:
+		gemm.F64(ta, tb, m, n, k, 1, a, lda, any(b).([]float64), ldb, 0, any(c).([]float64), ldc)
+	}
+}
+
+// permute4 returns x [dims] with its axes in the order perm.
+func permute4[T float](x []T, dims, perm [4]int) []T {
+	if perm == [4]int{0, 1, 2, 3} {
+		return x
+	}
+	out := make([]T, len(x))
+	permuteInto(out, x, dims, perm)
+	return out
+}
+
+// permuteInto sets out to x [dims] with its axes in the order perm.
+func permuteInto[T float](out, x []T, dims, perm [4]int) {
+	stride := [4]int{dims[1] * dims[2] * dims[3], dims[2] * dims[3], dims[3], 1}
+	var n, s [4]int
+	for k, p := range perm {
+		n[k], s[k] = dims[p], stride[p]
+	}
+	at := 0
+	for a := range n[0] {
+		for b := range n[1] {
+			from := a*s[0] + b*s[1]
+			for range n[2] {
+				row := out[at : at+n[3]]
+				if s[3] == 1 {
+					copyShort(row, x[from:from+n[3]])
+				} else {
+					for i, j := 0, from; i < len(row); i, j = i+1, j+s[3] {
+						row[i] = x[j]
+					}
+				}
+				at += n[3]
+				from += s[2]
+			}
+		}
+	}
+}
+
+// copyShort copies without a call where that costs more than the copy.
+func copyShort[T float](to, from []T) {
+	if len(to) > 24 {
+		copy(to, from)
+		return
+	}
+	from = from[:len(to)]
+	for i := range to {
+		to[i] = from[i]
+	}
+}
+
+// mergeChain sets out to the chain contracted to [∏n, a·b], or [∏n, b·a] if lastFirst.
+func mergeChain[T float](c chain, lastFirst bool, out []T, w *scratch[T]) {
+	defer w.release(w.mark())
+	a, b := c.ends()
+	x, rows := w.narrowed(c[0].v), c[0].n // [a, rows, q]
+	for _, g := range c[1:] {
+		y := w.take(a * rows * g.n * g.q)
+		multiply(false, false, a*rows, g.n*g.q, g.p, x, g.p, w.narrowed(g.v), g.n*g.q, y, g.n*g.q)
+		x, rows = y, rows*g.n
+	}
+	perm := [4]int{0, 2, 1, 3}
+	if lastFirst {
+		perm = [4]int{0, 2, 3, 1}
+	}
+	permuteInto(out, x, [4]int{1, a, rows, b}, perm)
+}

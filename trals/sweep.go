@@ -1,0 +1,142 @@
+package trals
+
+import (
+	"github.com/trconvert/trconvert/internal/gemm"
+)
+
+// fastAbove is the relative error above which a sweep's products with W are made in float32. Their rounding then enters the square of
+// the error as about 1e-9 of ‖W‖²: below, it would show.
+const fastAbove = 5e-3
+
+// sweeper makes the sweeps of one start. What it keeps from sweep to sweep is memory, and the output side as the last sweep left it.
+type sweeper struct {
+	m    *Matrix
+	s    split
+	r    ring
+	fast *side[float32]
+	full *side[float64]
+	slow bool // fast sweeps have come to their end
+}
+
+func newSweeper(m *Matrix, s split, r ring) *sweeper { return &sweeper{m: m, s: s, r: r} }
+
+// sweep updates every core once and returns the relative error of the ring that results. before is the error so far, or NaN.
+func (w *sweeper) sweep(before float64) float64 {
+	m := w.m
+	switch {
+	case m.metric != nil:
+		return m.weightedSweep(w.s, w.r)
+	case m.w != nil && !w.slow && !(before < fastAbove) && m.inRange():
+		if w.fast == nil {
+			w.fast = &side[float32]{}
+		}
+		if e := sweepIn(m, w.s, w.r, w.fast); e >= fastAbove {
+			return e
+		}
+		return m.measure(w.s, w.r)
+	}
+	if w.full == nil {
+		w.fast, w.full = nil, &side[float64]{}
+	}
+	return sweepIn(m, w.s, w.r, w.full)
+}
+
+// measure is the relative error of a ring, computed in float64.
+func (m *Matrix) measure(s split, r ring) float64 {
+	a, b := r.cut()
+	ab := a * b
+	left, right := r.out.merge(true), r.in.merge(false)[:m.cols*ab]
+	outer, inner := make([]float64, ab*ab), make([]float64, ab*ab)
+	gemm.Gram64(true, ab, m.rows, left, ab, outer, ab)
+	gemm.Gram64(true, ab, m.cols, right, ab, inner, ab)
+	return m.relative(m.energy - 2*gemm.Dot(m.times(right, ab), left) + gemm.Dot(outer, inner))
+}
+
+// inRange reports that products of W's elements with those of a side keep far from the ends of float32's range.
+func (m *Matrix) inRange() bool {
+	mean := m.energy / float64(m.rows) / float64(m.cols)
+	return mean > 1e-24 && mean < 1e24
+}
+
+// side is the memory of sweeps with products in type T.
+type side[T float] struct {
+	memory[T]
+	left  []T       // the output side merged, [rows, a·b]; nil before the first sweep
+	outer []float64 // leftᵀ·left
+	inner []float64 // rightᵀ·right
+}
+
+// sweepIn is a sweep with products in type T.
+func sweepIn[T float](m *Matrix, s split, r ring, w *side[T]) float64 {
+	a, b := r.cut()
+	ab, padded := a*b, product(s.in)
+	if w.left == nil {
+		w.left, w.outer, w.inner = make([]T, m.rows*ab), make([]float64, ab*ab), make([]float64, ab*ab)
+		mergeChain(r.out, true, w.left, &w.big)
+		gramOfColumns(m.rows, ab, w.left, w.outer)
+	}
+	defer w.big.release(w.big.mark())
+
+	t := w.big.take(padded * ab)
+	productT(m, w.left, ab, t)
+	right := w.big.take(padded * ab)
+	if padded > m.cols {
+		// The padding takes the ring's present values, right·leftᵀ, whose product with left is right·outer.
+		mergeChain(r.in, false, right, &w.big)
+		multiply(false, false, padded-m.cols, ab, ab, right[m.cols*ab:], ab, w.big.narrowed(w.outer), ab, t[m.cols*ab:], ab)
+	}
+	updateChain(r.in, t, w.outer, right, w.inner, &w.memory)
+	if padded > m.cols {
+		right = right[:m.cols*ab]
+		gramOfColumns(m.cols, ab, right, w.inner)
+	}
+	t = w.big.take(m.rows * ab) // [rows, a, b]; the output side runs from b to a
+	productW(m, right, ab, t)
+	swapped := w.big.take(m.rows * ab)
+	updateChain(r.out, w.big.permuted(t, [4]int{1, m.rows, a, b}, [4]int{0, 1, 3, 2}), permute4(w.inner, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}),
+		swapped, w.outer, &w.memory)
+	permuteInto(w.left, swapped, [4]int{1, m.rows, b, a}, [4]int{0, 1, 3, 2})
+	copy(w.outer, permute4(w.outer, [4]int{b, a, b, a}, [4]int{1, 0, 3, 2}))
+	return m.relative(m.energy - 2*innerProduct(t, w.left) + dot(w.outer, w.inner))
+}
+
+// productT sets y to Wᵀ·x for x [rows, n].
+func productT[T float](m *Matrix, x []T, n int, y []T) {
+	switch x := any(x).(type) {
+	case []float32:
+		gemm.F32(true, false, m.cols, n, m.rows, 1, m.w.Data, m.cols, x, n, 0, any(y).([]float32), n)
+	case []float64:
+		m.timesTInto(x, n, any(y).([]float64))
+	}
+}
+
+// productW sets y to W·x for x [cols, n].
+func productW[T float](m *Matrix, x []T, n int, y []T) {
+	switch x := any(x).(type) {
+	case []float32:
+		gemm.F32(false, false, m.rows, n, m.cols, 1, m.w.Data, m.cols, x, n, 0, any(y).([]float32), n)
+	case []float64:
+		m.timesInto(x, n, any(y).([]float64))
+	}
+}
+
+// gramOfColumns sets g to xᵀ·x for x [n, k], summed in float64.
+func gramOfColumns[T float](n, k int, x []T, g []float64) {
+	switch x := any(x).(type) {
+	case []float32:
+		gemm.Gram(true, k, n, x, k, g, k)
+	case []float64:
+		gemm.Gram64(true, k, n, x, k, g, k)
+	}
+}
+
+// innerProduct is Σ x·y in float64.
+func innerProduct[T float](x, y []T) float64 {
+	switch x := any(x).(type) {
+	case []float32:
+		return gemm.Dot64(x, any(y).([]float32))
+	case []float64:
+		return gemm.Dot(x, any(y).([]float64))
+	}
+	return 0
+}
