@@ -4,12 +4,13 @@
 #
 #   bench/runtime.sh LIBRARY [MODEL:INPUT=D0xD1x…,… …]
 #
-# LIBRARY is ONNX Runtime's shared library, for instance libonnxruntime.so.1 of the npm package onnxruntime-node. Without models, the
-# built-in cases alone are measured: an LSTM of 256 units over 32 steps of a batch of 64, and the streaming models of ../shared where
-# they are. COUNT (default 3) is how often, TIME (default 3s) how long each case runs.
+# LIBRARY is ONNX Runtime's shared library, for instance libonnxruntime.so.1 of the npm package onnxruntime-node. Beside the models given,
+# an LSTM of 256 units over 32 steps of a batch of 64 is measured ("lstm_…"), the models of ../shared/models/visible where they are, and a model
+# that does nothing ("glue"). COUNT (default 3) is how often, TIME (default 3s) how long each case runs, and CASES a regular expression that their
+# names must match.
 set -euo pipefail
 if (($# < 1)); then
-  sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 fi
 TRCONVERT_ORT_LIBRARY=$(realpath "$1")
@@ -20,4 +21,4 @@ for spec in "$@"; do
 done
 export TRCONVERT_ORT_LIBRARY TRCONVERT_BENCH_MODELS="${models[*]-}"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec go test ./runtime -run '^$' -bench '^BenchmarkBesideONNXRuntime$' -benchtime "${TIME:-3s}" -count "${COUNT:-3}"
+exec go test ./runtime -run '^$' -bench "^BenchmarkBesideONNXRuntime$/${CASES:-.}" -benchtime "${TIME:-3s}" -count "${COUNT:-3}"

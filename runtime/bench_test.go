@@ -3,9 +3,7 @@ package runtime
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -37,21 +35,21 @@ type benchCase struct {
 	feeds      map[string]*Tensor
 }
 
-// benchCases are a plain LSTM layer, two streaming models by others, and the files the environment names.
+// benchCases are a plain LSTM layer, models by others with their stored inputs, and the files the environment names.
 func benchCases(b *testing.B) []benchCase {
 	b.Helper()
 	cases := []benchCase{lstmCase(b, 32, 64, 256, 256)}
-	for _, name := range []string{"dtln_model_1", "silero_vad_v6"} {
-		dir := filepath.Join(sharedModels, name)
+	folders, err := os.ReadDir(sharedModels)
+	if err != nil {
+		b.Logf("no folder %s", sharedModels)
+	}
+	for _, f := range folders {
+		dir := filepath.Join(sharedModels, f.Name())
 		feeds, err := storedFeeds(filepath.Join(dir, "io"))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			b.Logf("no folder %s", dir)
-			continue
-		case err != nil:
+		if err != nil {
 			b.Fatal(err)
 		}
-		cases = append(cases, benchCase{name, filepath.Join(dir, "model.onnx"), feeds})
+		cases = append(cases, benchCase{f.Name(), filepath.Join(dir, "model.onnx"), feeds})
 	}
 	for _, spec := range strings.Fields(os.Getenv(benchModelsVariable)) {
 		file, inputs, _ := strings.Cut(spec, ":")
