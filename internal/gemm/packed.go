@@ -66,5 +66,12 @@ func F32Packed(ta bool, m int, alpha float32, a []float32, lda int, b *Packed, b
 		scale(m, b.n, beta, c, ldc)
 		p.add = 1
 	}
-	p.tiledRange(b.tier, &b.panels, 0, b.k, 0, b.n, false)
+	if p.work() < serialWork { // one job, and nothing on the heap
+		w := borrow[float32](0)
+		p.tiledJob(b.tier, &b.panels, w, 0, b.k, 0, m, 0, 0, b.n, false)
+		w.release()
+		return
+	}
+	q := p
+	q.tiledRange(b.tier, &b.panels, 0, b.k, 0, b.n, false)
 }
