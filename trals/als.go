@@ -105,7 +105,7 @@ func (m *Matrix) fit(ctx context.Context, s split, r ring, restart int, o Option
 	best := fitted{ring: r.clone(), err: math.NaN(), status: SweepLimit}
 	a, b := r.cut()
 	bound := m.CutBound(a * b)
-	slow := 0
+	slow, noise, shown := 0, 0.0, math.Inf(1)
 	w := newSweeper(m, s, r)
 	for n := 1; n <= o.sweeps(); n++ {
 		if ctx.Err() != nil {
@@ -118,22 +118,27 @@ func (m *Matrix) fit(ctx context.Context, s split, r ring, restart int, o Option
 			return best
 		}
 		before := best.err
-		if !(e > before) { // also the first
+		rose := e*e > before*before*(1+2e-6)+noise
+		if !(e > before) || noise > 0 && !rose { // also the first
 			best.ring, best.err = r.clone(), e
 		}
 		best.sweeps = n
+		shown = min(shown, e)
 		if o.OnSweep != nil {
-			o.OnSweep(Sweep{restart, n, best.err})
+			o.OnSweep(Sweep{restart, n, shown})
 		}
-		if w.fast != nil && !(before-e > o.tol()*before) && n > 1 {
-			w.slow = true // float32 has no say in when to end
-			continue
+		if noise = 0; w.fast != nil {
+			noise = fastNoise
+			if n > 1 && before-e <= o.tol()*before {
+				w.slow = true // float32 has no say in when to end
+				continue
+			}
 		}
 		switch {
 		case e <= roundingLevel || e <= bound*(1+1e-6):
 			best.status = Stalled
 			return best
-		case e > before*(1+1e-6):
+		case rose:
 			best.status = Diverged
 			return best
 		case e >= before && before < 1e-5:

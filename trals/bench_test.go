@@ -2,88 +2,113 @@ package trals
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/trconvert/trconvert/tensor"
 )
 
-// sizes are the shapes of a sweep's benchmark: the video model of Pan et al. 2019 (57600 inputs, four gates of 256 units) and smaller ones.
-var sizes = []struct {
-	in, out []int
-	rank    int
-	r0      int
+// benchCases are the shapes of a sweep's benchmark: the video model of Pan et al. 2019 (57600 inputs, four gates of 256 units) and smaller ones.
+var benchCases = []struct {
+	name     string
+	in, out  []int
+	rank, r0 int
 }{
-	{[]int{8, 8, 8}, []int{4, 4, 8, 8}, 8, 8},
-	{[]int{8, 8, 8, 8}, []int{4, 4, 8, 8}, 8, 8},
-	{[]int{8, 8, 8, 8}, []int{4, 4, 8, 8}, 16, 16},
-	{[]int{4, 2, 5, 8, 6, 5, 3, 2}, []int{4, 4, 2, 4, 8}, 5, 5},
-	{[]int{4, 2, 5, 8, 6, 5, 3, 2}, []int{4, 4, 2, 4, 8}, 5, 10},
+	{"small", []int{8, 8, 8}, []int{4, 4, 8, 8}, 8, 8},
+	{"mid8", []int{8, 8, 8, 8}, []int{4, 4, 8, 8}, 8, 8},
+	{"mid16", []int{8, 8, 8, 8}, []int{4, 4, 8, 8}, 16, 16},
+	{"paper", []int{4, 2, 5, 8, 6, 5, 3, 2}, []int{4, 4, 2, 4, 8}, 5, 5},
+	{"paper10", []int{4, 2, 5, 8, 6, 5, 3, 2}, []int{4, 4, 2, 4, 8}, 5, 10},
 }
 
 // ringMatrix is the matrix of a random ring plus relative noise.
 func ringMatrix(in, out []int, ranks []int, noise float64) *tensor.Dense {
 	cores := randomCores(3, append(slices.Clone(in), out...), ranks)
-	f := factor(product(out), product(in), in, out, cores)
-	w := f.Reconstruct()
+	w := factor(product(out), product(in), in, out, cores).Reconstruct()
 	r := rand.New(rand.NewPCG(4, 4))
-	scale := noise * w.Norm() / float64(len(w.Data))
-	scale *= float64(len(w.Data)) / sqrtInt(len(w.Data))
+	scale := noise * w.Norm() / math.Sqrt(float64(len(w.Data)))
 	for i := range w.Data {
 		w.Data[i] += float32(scale * r.NormFloat64())
 	}
 	return w
 }
 
+// BenchmarkSweep is one sweep. With TRCONVERT_RING_DATA, a folder, matrix and start are read from there (bench/ring.py writes them), float32 in
+// the order of bytes of the machine: CASE.w is W, CASE.start all cores of the start in order. The errors after the first five sweeps are reported.
 func BenchmarkSweep(b *testing.B) {
-	for _, s := range sizes {
-		shape := strings.Trim(strings.ReplaceAll(fmt.Sprint(product(s.in), product(s.out)), " ", "x"), "[]")
-		b.Run(fmt.Sprintf("shape=%s/modes=%d/rank=%d/r0=%d", shape, len(s.in)+len(s.out), s.rank, s.r0), func(b *testing.B) {
-			ranks := uniform(len(s.in)+len(s.out), s.rank)
-			ranks[0] = s.r0
-			w := ringMatrix(s.in, s.out, ranks, 0.01)
-			m := &Matrix{rows: product(s.out), cols: product(s.in), w: w, energy: w.SquaredNorm()}
-			sp := newSplit(s.in, s.out, ranks)
-			r := randomStart(sp, 1, 0)
-			sw := newSweeper(m, sp, r)
-			sw.sweep(1)
+	for _, c := range benchCases {
+		b.Run("case="+c.name, func(b *testing.B) {
+			ranks := uniform(len(c.in)+len(c.out), c.rank)
+			ranks[0] = c.r0
+			s := newSplit(c.in, c.out, ranks)
+			r := randomStart(s, 1, 0)
+			var w *tensor.Dense
+			if dir := os.Getenv("TRCONVERT_RING_DATA"); dir != "" {
+				w = &tensor.Dense{Dims: []int{product(c.out), product(c.in)}, Data: readFloats(b, filepath.Join(dir, c.name+".w"))}
+				values := readFloats(b, filepath.Join(dir, c.name+".start"))
+				for _, g := range append(slices.Clone(r.in), r.out...) {
+					widenInto(g.v, values[:len(g.v)])
+					values = values[len(g.v):]
+				}
+			} else {
+				w = ringMatrix(c.in, c.out, ranks, 0.01)
+			}
+			m := &Matrix{rows: product(c.out), cols: product(c.in), w: w, energy: w.SquaredNorm()}
+			sweeps := newSweeper(m, s, r)
+			errs := make([]float64, 5)
+			for i := range errs {
+				errs[i] = sweeps.sweep(math.NaN())
+			}
 			b.ReportAllocs()
 			start := cpuTime()
 			for b.Loop() {
-				sw.sweep(1)
+				sweeps.sweep(math.NaN())
 			}
-			b.ReportMetric(float64((cpuTime()-start).Microseconds())/1e3/float64(b.N), "cpu-ms/op")
+			b.ReportMetric(float64((cpuTime()-start).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			for i, e := range errs {
+				b.ReportMetric(e, fmt.Sprintf("error%d", i+1))
+			}
 		})
 	}
+}
+
+func readFloats(b *testing.B, path string) []float32 {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	x := make([]float32, len(raw)/4)
+	for i := range x {
+		x[i] = math.Float32frombits(binary.NativeEndian.Uint32(raw[4*i:]))
+	}
+	return x
 }
 
 // BenchmarkDecompose is the whole fit with its analysis, start and certificate.
 func BenchmarkDecompose(b *testing.B) {
-	for _, s := range sizes {
-		shape := fmt.Sprintf("%dx%d", product(s.out), product(s.in))
-		b.Run(fmt.Sprintf("shape=%s/modes=%d/rank=%d/r0=%d", shape, len(s.in)+len(s.out), s.rank, s.r0), func(b *testing.B) {
-			ranks := uniform(len(s.in)+len(s.out), s.rank)
-			ranks[0] = s.r0
-			w := ringMatrix(s.in, s.out, ranks, 0.01)
+	for _, c := range benchCases {
+		b.Run("case="+c.name, func(b *testing.B) {
+			ranks := uniform(len(c.in)+len(c.out), c.rank)
+			ranks[0] = c.r0
+			w := ringMatrix(c.in, c.out, ranks, 0.01)
+			var res *Result
 			for b.Loop() {
-				m, err := NewMatrix(context.Background(), w, s.r0*s.rank)
+				m, err := NewMatrix(context.Background(), w, c.r0*c.rank)
 				if err != nil {
 					b.Fatal(err)
 				}
-				var errs []float64
-				res, err := m.Decompose(context.Background(), s.in, s.out, Options{Ranks: ranks, OnSweep: func(s Sweep) { errs = append(errs, s.RelativeError) }})
-				if err != nil {
+				if res, err = m.Decompose(context.Background(), c.in, c.out, Options{Ranks: ranks}); err != nil {
 					b.Fatal(err)
 				}
-				b.Logf("error %.5f, bound %.5f, %v after %d sweeps: %.4f", res.RelativeError, res.LowerBound, res.Status, res.Sweeps, errs)
-				b.ReportMetric(res.RelativeError, "error")
 			}
+			b.ReportMetric(res.RelativeError, "error")
+			b.ReportMetric(float64(res.Sweeps), "sweeps")
 		})
 	}
 }
-
-func sqrtInt(n int) float64 { return math.Sqrt(float64(n)) }

@@ -4,9 +4,12 @@ import (
 	"github.com/trconvert/trconvert/internal/gemm"
 )
 
-// fastAbove is the relative error above which a sweep's products with W are made in float32. Their rounding then enters the square of
-// the error as about 1e-9 of ‖W‖²: below, it would show.
-const fastAbove = 5e-3
+const (
+	// fastAbove is the relative error above which a sweep's products with W are made in float32.
+	fastAbove = 5e-3
+	// fastNoise bounds what their rounding does to the square of the relative error.
+	fastNoise = 1e-8
+)
 
 // sweeper makes the sweeps of one start. What it keeps from sweep to sweep is memory, and the output side as the last sweep left it.
 type sweeper struct {
