@@ -97,7 +97,7 @@ func TestVisibleModels(t *testing.T) {
 	} {
 		use, format := forms, "tr"
 		if k >= 2 {
-			use, format = forms[k%2:k%2+1], Formats[1+k/2%2]
+			use, format = forms[k%2:k%2+1], Formats[2+k/2%2]
 		}
 		for _, form := range use {
 			t.Run(name+"/"+string(form), func(t *testing.T) {

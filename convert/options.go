@@ -19,7 +19,7 @@ type (
 
 // The values that options take; the first of each list is the default.
 var (
-	Formats = []string{"tr", "tt", "svd", "auto"}
+	Formats = []string{"auto", "tr", "tt", "svd"}
 	Methods = []string{"als", "svd"}
 	Inits   = []string{"svd", "random"}
 	Forms   = []string{string(export.Bottleneck), string(export.Cores), string(export.Dense)}

@@ -42,7 +42,8 @@ type Budget struct {
 
 // Options choose how a budget is spent.
 type Options struct {
-	Format            string  // "tr" (default), "tt", "svd"
+	// Format is "tr", "tt", "svd", or "auto" (default): the best of the three for each matrix, and a ring where ranks are given.
+	Format            string
 	InModes, OutModes []int   // nil: balanced modes chosen here
 	Method            string  // "als" (default), "svd": the start alone
 	Init              string  // "svd" (default), "random"

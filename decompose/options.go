@@ -55,7 +55,7 @@ func checkOptions(ms []Matrix, b Budget, o Options) (Budget, Options, error) {
 		value  *string
 		known  []string // the first is the default
 	}{
-		{"format", &o.Format, []string{"tr", "tt", "svd", auto}},
+		{"format", &o.Format, []string{auto, "tr", "tt", "svd"}},
 		{"method", &o.Method, []string{"als", "svd"}},
 		{"init", &o.Init, []string{"svd", "random"}},
 	} {

@@ -66,6 +66,19 @@ func TestParse(t *testing.T) {
 			"run", "run m.onnx --input x=a.npy --input y=b=c.npy -o out.npz",
 			runCommand{options: convert.RunOptions{Model: "m.onnx", Inputs: map[string]string{"x": "a.npy", "y": "b=c.npy"}, Output: "out.npz"}},
 		},
+		{
+			"plan takes decompose's flags", "plan m.onnx --ratio 25 --format auto --in-modes 160x120x3 --form cores",
+			planCommand{options: convert.Options{
+				Model: "m.onnx", Budget: convert.Budget{Ratio: 25}, Fit: convert.FitOptions{Format: "auto", InModes: []int{160, 120, 3}},
+				Export: convert.ExportOptions{Form: "cores"},
+			}},
+		},
+		{
+			"bench", "bench a.onnx --steps 9 b.onnx c.onnx --batch 4 --ort-library /l.so --threads 1",
+			benchCommand{common: common{threads: 1}, options: convert.BenchOptions{
+				Models: []string{"a.onnx", "b.onnx", "c.onnx"}, Batch: 4, Steps: 9, Library: "/l.so", Threads: 1,
+			}},
+		},
 		{"completion", "completion fish", completionCommand{"fish"}},
 		{"version", "version", versionCommand{}},
 		{"version as a flag", "--version", versionCommand{}},
@@ -76,7 +89,7 @@ func TestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			exported := cmp.AllowUnexported(common{}, decomposeCommand{}, inspectCommand{}, verifyCommand{}, runCommand{}, completionCommand{})
+			exported := cmp.AllowUnexported(common{}, decomposeCommand{}, inspectCommand{}, verifyCommand{}, runCommand{}, completionCommand{}, planCommand{}, benchCommand{})
 			if d := cmp.Diff(c.want, got, exported, cmpopts.EquateEmpty()); d != "" {
 				t.Errorf("%s: (-want +got)\n%s", c.argv, d)
 			}
@@ -105,7 +118,7 @@ func TestUsageErrors(t *testing.T) {
 		argv string
 		want []string // parts of the message
 	}{
-		{"decmpose m", []string{`unknown verb "decmpose"`, "did you mean decompose?", "valid: inspect, decompose"}},
+		{"decmpose m", []string{`unknown verb "decmpose"`, "did you mean decompose?", "valid: inspect, plan, decompose"}},
 		{"convert m", []string{`unknown verb "convert"`, "valid: inspect"}},
 		{"help decompse", []string{`unknown verb "decompse"`, "did you mean decompose?"}},
 		{"--json inspect m", []string{`"--json" stands where a verb is expected`}},
@@ -113,7 +126,7 @@ func TestUsageErrors(t *testing.T) {
 		{"verify a", []string{"OTHER is missing"}},
 		{"inspect a b", []string{`unexpected argument "b"`}},
 		{"decompose m --rnk 4", []string{`unknown flag "--rnk"`, "did you mean --rank?", "--ratio"}},
-		{"decompose m --calibration d", []string{`unknown flag "--calibration"`}},
+		{"plan m -o out.onnx", []string{`unknown flag "-o"`}},
 		{"decompose m --rank", []string{"--rank needs a value"}},
 		{"decompose m --rank --json", []string{"--rank needs a value"}},
 		{"decompose m --rank=", []string{`--rank "": is empty`}},
@@ -132,9 +145,8 @@ func TestUsageErrors(t *testing.T) {
 		{"decompose m --rank 4 --ratio 2", []string{"--ratio and --rank", "one budget"}},
 		{"decompose m --in-modes 4x1", []string{"1 is below 2"}},
 		{"decompose m --out-modes 4,4", []string{`"4,4" is not a whole number`}},
-		{"decompose m --format xx", []string{`--format "xx"`, "valid: tr, tt, svd"}},
+		{"decompose m --format xx", []string{`--format "xx"`, "valid: auto, tr, tt, svd"}},
 		{"decompose m --format tx", []string{"did you mean tr?"}},
-		{"decompose m --format auto", []string{"valid: tr, tt, svd"}},
 		{"decompose m --form bottlenek", []string{"did you mean bottleneck?"}},
 		{"decompose m --method rsvd", []string{"did you mean svd?", "valid: als, svd"}},
 		{"decompose m --seed -1", []string{`--seed "-1"`}},
