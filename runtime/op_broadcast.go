@@ -18,6 +18,11 @@ func zip[T, R any](a, b *Tensor, result onnx.DataType, kernel func(dst []R, a, b
 	if !okA || !okB {
 		return nil, fmt.Errorf("operands have types %v and %v, want the same", a.Type, b.Type)
 	}
+	if sameDims(a.Dims, b.Dims) {
+		dst := make([]R, len(x))
+		kernel(dst, x, y)
+		return newTensor(result, a.Dims, dst), nil
+	}
 	dims, strides, err := broadcast(a, b)
 	if err != nil {
 		return nil, err

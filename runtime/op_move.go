@@ -147,6 +147,9 @@ func buildTranspose(n *nodeInfo) (operator, error) {
 	}
 	perm := n.ints("perm", nil)
 	return opFunc(func(_ *call, in []*Tensor) ([]*Tensor, error) {
+		if dims := unitTranspose(in[0].Dims, perm); dims != nil {
+			return reshaped(in[0], dims, nil)
+		}
 		x, err := shape.Of(in[0].Data)
 		if err != nil {
 			return nil, err
@@ -154,6 +157,29 @@ func buildTranspose(n *nodeInfo) (operator, error) {
 		out, dims, err := x.Transpose(in[0].Dims, perm)
 		return moved(in[0].Type, out, dims, err)
 	}), nil
+}
+
+// unitTranspose gives the dims of a transposition that moves no element, because only axes of size 1 change their order; nil for others.
+func unitTranspose(dims []int, perm []int64) []int {
+	if len(perm) != len(dims) {
+		return nil
+	}
+	out := make([]int, len(perm))
+	seen := make([]bool, len(perm))
+	last := int64(-1)
+	for k, p := range perm {
+		if p < 0 || p >= int64(len(dims)) || seen[p] {
+			return nil
+		}
+		seen[p], out[k] = true, dims[p]
+		if dims[p] != 1 {
+			if p < last {
+				return nil
+			}
+			last = p
+		}
+	}
+	return out
 }
 
 // buildConcat: https://onnx.ai/onnx/operators/onnx__Concat.html. The axis defaults to 1 below opset 4.

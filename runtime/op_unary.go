@@ -29,6 +29,23 @@ func buildFloatMap(f func(float64) float64) builder {
 	}
 }
 
+// buildVectorMap is buildFloatMap for a function that has a kernel for float32, whose error its package states.
+func buildVectorMap(kernel func(dst, src []float32), f func(float64) float64) builder {
+	return func(n *nodeInfo) (operator, error) {
+		if err := requireInputs(n, 1, 1); err != nil {
+			return nil, err
+		}
+		n.ignore("consumed_inputs")
+		general := floatMap(f)
+		return widened(func(c *call, in []*Tensor) ([]*Tensor, error) {
+			if in[0].Type == onnx.Float {
+				return one(mapRow(in[0], onnx.Float, kernel))
+			}
+			return general.run(c, in)
+		}), nil
+	}
+}
+
 // floatMap is the operator that applies f to every element.
 func floatMap(f func(float64) float64) operator {
 	return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {

@@ -1,6 +1,10 @@
 package runtime
 
-import "math"
+import (
+	"math"
+
+	"github.com/trconvert/trconvert/internal/vec"
+)
 
 // newestOpset is the newest version of the default domain whose changes this table follows.
 const newestOpset = 27
@@ -81,21 +85,21 @@ func init() {
 		"Cos":             {{7, buildFloatMap(math.Cos)}},
 		"Cosh":            {{9, buildFloatMap(math.Cosh)}},
 		"Erf":             {{9, buildFloatMap(math.Erf)}},
-		"Exp":             {{1, buildFloatMap(math.Exp)}},
+		"Exp":             {{1, buildVectorMap(vec.Exp, math.Exp)}},
 		"Floor":           {{1, buildFloatMap(math.Floor)}},
 		"HardSwish":       {{14, buildFloatMap(hardSwish)}},
 		"Log":             {{1, buildFloatMap(math.Log)}},
 		"Mish":            {{18, buildFloatMap(mish)}},
 		"Reciprocal":      {{1, buildFloatMap(reciprocal)}},
 		"Round":           {{11, buildFloatMap(math.RoundToEven)}},
-		"Sigmoid":         {{1, buildFloatMap(sigmoid)}},
+		"Sigmoid":         {{1, buildVectorMap(vec.Sigmoid, sigmoid)}},
 		"Sin":             {{7, buildFloatMap(math.Sin)}},
 		"Sinh":            {{9, buildFloatMap(math.Sinh)}},
 		"Softplus":        {{1, buildFloatMap(softplus)}},
 		"Softsign":        {{1, buildFloatMap(softsign)}},
 		"Sqrt":            {{1, buildFloatMap(math.Sqrt)}},
 		"Tan":             {{7, buildFloatMap(math.Tan)}},
-		"Tanh":            {{1, buildFloatMap(math.Tanh)}},
+		"Tanh":            {{1, buildVectorMap(vec.Tanh, math.Tanh)}},
 		"Celu":            {{12, buildActivation(celu)}},
 		"Elu":             {{1, buildActivation(elu)}},
 		"Gelu":            {{20, buildActivation(gelu)}},

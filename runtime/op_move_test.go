@@ -1,0 +1,51 @@
+package runtime
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/trconvert/trconvert/internal/shape"
+)
+
+// TestUnitTranspose: the oracle is the definition, y[i_perm(0), i_perm(1), …] = x[i_0, i_1, …]: the elements keep their order exactly if
+// unitTranspose says so.
+func TestUnitTranspose(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dims := rapid.SliceOfN(rapid.IntRange(1, 3), 0, 4).Draw(t, "dims")
+		perm := make([]int64, len(dims))
+		for k := range perm {
+			perm[k] = int64(k)
+		}
+		perm = rapid.Permutation(perm).Draw(t, "perm")
+		strides := shape.Strides(dims)
+		var want, order []int
+		for _, p := range perm {
+			want = append(want, dims[p])
+		}
+		at := make([]int, len(dims))
+		for more := true; more; more = increment(at, want) {
+			from := 0
+			for k, p := range perm {
+				from += at[k] * strides[p]
+			}
+			order = append(order, from)
+		}
+		got := unitTranspose(dims, perm)
+		if got == nil {
+			if slices.IsSorted(order) && len(dims) > 0 {
+				t.Fatalf("%v by %v moves nothing", dims, perm)
+			}
+			return
+		}
+		if !slices.IsSorted(order) || !slices.Equal(got, want) {
+			t.Fatalf("%v by %v: dims %v, want %v, elements come from %v", dims, perm, got, want, order)
+		}
+	})
+	for _, perm := range [][]int64{{0, 0}, {0}, {0, 2}, {-1, 0}} {
+		if unitTranspose([]int{1, 1}, perm) != nil {
+			t.Errorf("permutation %v of two axes was taken", perm)
+		}
+	}
+}
