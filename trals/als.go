@@ -34,16 +34,20 @@ func (m *Matrix) Decompose(ctx context.Context, inModes, outModes []int, o Optio
 	if err != nil {
 		return nil, err
 	}
-	best := m.fit(ctx, s, first, 0, o)
+	best := m.result(inModes, outModes, m.fit(ctx, s, first, 0, o))
 	for restart := 1; restart <= o.Restarts && o.sweeps() > 0 && ctx.Err() == nil; restart++ {
-		if next := m.fit(ctx, s, randomStart(s, o.Seed, restart), restart, o); next.err < best.err || math.IsNaN(best.err) {
+		next := m.result(inModes, outModes, m.fit(ctx, s, randomStart(s, o.Seed, restart), restart, o))
+		if next.WeightedError < best.WeightedError || math.IsNaN(best.WeightedError) {
 			best = next
 		}
 	}
 	if ctx.Err() != nil {
-		best.status = Cancelled
+		best.Status = Cancelled
 	}
-	return m.result(inModes, outModes, best), nil
+	if m.w != nil && m.metric == nil {
+		best.LowerBound = min(m.bound(factor(m.rows, m.cols, inModes, outModes, best.Cores)), best.RelativeError)
+	}
+	return best, nil
 }
 
 func (m *Matrix) checkModes(in, out []int) error {
@@ -180,7 +184,6 @@ func (m *Matrix) result(inModes, outModes []int, f fitted) *Result {
 			return res
 		}
 		res.WeightedError = res.RelativeError
-		res.LowerBound = min(m.bound(fac), res.RelativeError)
 	}
 	return res
 }

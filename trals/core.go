@@ -98,24 +98,21 @@ func mergedGram[T float](left []T, a int, g core, out []float64, s *scratch[floa
 	permuteInto(out, x, [4]int{a, a, b, b}, [4]int{0, 2, 1, 3})
 }
 
-const (
-	// fullRidge and fastRidge are the proximal weight relative to the Gram's mean eigenvalue. It moves nothing that matters, and bounds what
-	// the rounding of T, in float64 and in float32, comes to in directions that the Gram hardly sees.
-	fullRidge = 1e-10
-	fastRidge = 1e-6
-	maxCond   = 1e12
-)
+// damping is the proximal weight relative to the Gram's mean eigenvalue, and the spread of pivots from which it grows. It moves nothing
+// that matters, and bounds what the rounding of T comes to in directions that the Gram hardly sees.
+type damping struct{ weight, spread float64 }
 
-func ridgeOf[T float]() float64 {
+// dampingOf is for T in float64 or float32.
+func dampingOf[T float]() damping {
 	if _, ok := any(T(0)).(float32); ok {
-		return fastRidge
+		return damping{1e-8, 1e8}
 	}
-	return fullRidge
+	return damping{1e-10, 1e12}
 }
 
 // solveCore minimises the quadratic of one core plus a proximal term λ‖G − G_old‖², which cannot raise it: (Gram + λ)·Δ = right −
-// Gram·G_old. right is [p, n, q]. λ grows until the pivots' spread is below maxCond.
-func solveCore(g *core, gram, right []float64, ridge float64, s *scratch[float64]) {
+// Gram·G_old. right is [p, n, q]. λ grows until the pivots' spread is small enough.
+func solveCore(g *core, gram, right []float64, d damping, s *scratch[float64]) {
 	defer s.release(s.mark())
 	pq := g.p * g.q
 	old := s.permuted(g.v, [4]int{1, g.p, g.n, g.q}, [4]int{0, 1, 3, 2}) // [p·q, n]
@@ -129,15 +126,15 @@ func solveCore(g *core, gram, right []float64, ridge float64, s *scratch[float64
 		return // the other cores are zero: every value of this one is as good
 	}
 	a := s.take(len(gram))
-	for weight := ridge; weight < 1e3; weight *= 30 {
+	for weight := d.weight; weight < 1e3; weight *= 30 {
 		copy(a, gram)
 		for i := range pq {
 			a[i*pq+i] += weight * mean
 		}
-		if f, ok := linalg.NewCholesky(pq, a); ok && f.Spread() <= maxCond {
+		if f, ok := linalg.NewCholesky(pq, a); ok && f.Spread() <= d.spread {
 			f.Solve(g.n, delta)
-			for i, d := range delta {
-				old[i] += d
+			for i, v := range delta {
+				old[i] += v
 			}
 			permuteInto(g.v, old, [4]int{1, g.p, g.q, g.n}, [4]int{0, 1, 3, 2})
 			return

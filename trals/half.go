@@ -74,7 +74,7 @@ func updateChain[T float](c chain, t []T, m []float64, merged []T, gram []float6
 			multiply(true, false, g.p, g.n*g.q, len(left)/g.p, left, g.p, partial[k], g.n*g.q, x, g.n*g.q)
 			widenInto(right, x)
 		}
-		solveCore(g, gramOf(*g, before, after[k], b, small), right, ridgeOf[T](), small)
+		solveCore(g, gramOf(*g, before, after[k], b, small), right, dampingOf[T](), small)
 		if k < last {
 			c.pushRight(k)
 		} else if merged == nil {
