@@ -104,28 +104,43 @@ func (f *frames) flush() {
 	f.batch = f.batch[:0]
 }
 
-// metric is what the frames come to; nil if there are none.
+// metric is what the frames come to, with an infinite ridge for now; nil if there are none.
 func (f *frames) metric() (*trals.Metric, error) {
 	if f.count == 0 {
 		return nil, nil
 	}
 	if f.width <= momentWidth {
 		f.flush()
-		return trals.NewMomentMetric(f.width, f.moment, f.count, trals.DefaultRidge)
+		return trals.NewMomentMetric(f.width, f.moment, f.count, math.Inf(1))
 	}
 	x := tensor.NewDense(len(f.sample), f.width)
 	for i, row := range f.sample {
 		copy(x.Data[i*f.width:], row)
 	}
-	return trals.NewFrameMetric(x, trals.DefaultRidge)
+	return trals.NewFrameMetric(x, math.Inf(1))
 }
 
-// calibrate runs the original model over the calibration data and returns one metric for each group, nil where no frame arrived.
-func (c *conversion) calibrate(ctx context.Context) ([]*trals.Metric, error) {
-	metrics := make([]*trals.Metric, len(c.groups))
-	if c.o.Calibration.Data == "" {
-		return metrics, nil
+// calibration is the data of a run and what they have told.
+type calibration struct {
+	data    *dataset.Dataset
+	block   int   // samples in a block
+	collect []int // first samples of the blocks whose frames make the metrics
+	choose  []int // of those that are held back to choose a ridge by
+	metrics []*trals.Metric
+}
+
+// calibrate opens the calibration data, runs the original model over a part of it and keeps one metric for each group, nil where no
+// frame arrived.
+func (c *conversion) calibrate(ctx context.Context) (*calibration, error) {
+	d, err := dataset.Open(ctx, c.o.Calibration.Data, c.dense, c.o.Calibration.Reading)
+	if err != nil {
+		return nil, err
 	}
+	if d.Len() == 0 || d.Steps() == 0 {
+		return nil, fmt.Errorf("convert: calibration data %q: %d samples of %d steps, nothing can be collected", c.o.Calibration.Data, d.Len(), d.Steps())
+	}
+	cal := &calibration{data: d, block: max(1, min(d.Len()/64, d.MaxBatch(), 32)), metrics: make([]*trals.Metric, len(c.groups))}
+	cal.split()
 	col := &collector{of: make(map[*onnx.Node]*frames), site: make(map[*onnx.Node]*recurrent.Site), waiting: make(map[*onnx.Node]*onnx.Array)}
 	all := make([]*frames, len(c.groups))
 	var observe []runtime.Observed
@@ -143,18 +158,11 @@ func (c *conversion) calibrate(ctx context.Context) ([]*trals.Metric, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := dataset.Open(ctx, c.o.Calibration.Data, c.dense, c.o.Calibration.Reading)
-	if err != nil {
-		return nil, err
-	}
-	if d.Len() == 0 || d.Steps() == 0 {
-		return nil, fmt.Errorf("convert: calibration data %q: %d samples of %d steps, nothing can be collected", c.o.Calibration.Data, d.Len(), d.Steps())
-	}
-	if err := c.collect(ctx, p, d, col); err != nil {
+	if err := c.collect(ctx, p, cal, col); err != nil {
 		return nil, err
 	}
 	for i, f := range all {
-		if metrics[i], err = f.metric(); err != nil {
+		if cal.metrics[i], err = f.metric(); err != nil {
 			return nil, fmt.Errorf("convert: calibration: site %q: %w", f.group.lead().Name, err)
 		}
 		switch {
@@ -164,54 +172,89 @@ func (c *conversion) calibrate(ctx context.Context) ([]*trals.Metric, error) {
 			c.warn("few-frames", f.group.lead().Name, "only %d calibration frames for %d inputs: more of them would make a better fit", f.count, f.width)
 		}
 	}
-	return metrics, nil
+	return cal, nil
 }
 
-// collect runs samples, evenly spread, until the busiest layer has enough frames.
-func (c *conversion) collect(ctx context.Context, p *runtime.Program, d *dataset.Dataset, col *collector) error {
-	states := c.o.Calibration.Reading.States
-	s := &subject{model: c.dense, inputs: p.Inputs()}
-	s.run = func(ctx context.Context, feeds map[string]*onnx.Array) (map[string]*onnx.Array, error) {
-		return p.RunWith(ctx, feeds, col.observe)
+// split holds every eighth block back, or the last of fewer; a single block serves for both.
+func (cal *calibration) split() {
+	blocks := (cal.data.Len() + cal.block - 1) / cal.block
+	every := min(8, blocks)
+	for k := range blocks {
+		if k%every == every-1 {
+			cal.choose = append(cal.choose, k*cal.block)
+		}
+		if k%every != every-1 || blocks == 1 {
+			cal.collect = append(cal.collect, k*cal.block)
+		}
 	}
-	const batch = 32
-	size := max(1, min(batch, d.MaxBatch()))
-	from, stride := 0, size
-	for first := true; from < d.Len(); from += stride {
-		to := min(from+size, d.Len())
-		if err := s.reset(states, to-from); err != nil {
+}
+
+// thin takes every so many blocks that what is left is not above part of them.
+func thin(blocks []int, part float64) []int {
+	every := max(1, int(math.Ceil(1/max(part, 1e-9))))
+	var out []int
+	for k := 0; k < len(blocks); k += every {
+		out = append(out, blocks[k])
+	}
+	return out
+}
+
+// each runs a model over blocks of samples, streams step by step, until done (which may be nil) says so.
+func (cal *calibration) each(ctx context.Context, o Calibration, s *subject, blocks []int, visit func(block, step int, outputs map[string]*onnx.Array) (stop bool, err error)) error {
+	for k, from := range blocks {
+		to := min(from+cal.block, cal.data.Len())
+		if err := s.reset(o.Reading.States, to-from); err != nil {
 			return err
 		}
-		for step := range d.Steps() {
+		for step := range cal.data.Steps() {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if step > 0 && col.most() >= enoughFrames {
-				break
+			place := func(err error) error {
+				return fmt.Errorf("convert: calibration data %q: sample %d, step %d: %w", o.Data, from, step, err)
 			}
-			feeds, err := d.Feeds(from, to, step)
+			feeds, err := cal.data.Feeds(from, to, step)
 			if err != nil {
 				return err
 			}
 			if err := finiteFeeds(feeds); err != nil {
-				return fmt.Errorf("convert: calibration data %q: sample %d, step %d: %w", c.o.Calibration.Data, from, step, err)
+				return place(err)
 			}
-			if _, err = s.step(ctx, feeds, states); err == nil {
-				err = col.err
-			}
+			out, err := s.step(ctx, feeds, o.Reading.States)
 			if err != nil {
-				return fmt.Errorf("convert: calibration data %q: sample %d, step %d: %w", c.o.Calibration.Data, from, step, err)
+				return place(err)
+			}
+			stop, err := visit(k, step, out)
+			if err != nil {
+				return place(err)
+			}
+			if stop {
+				break
 			}
 		}
-		if first { // a batch tells how many frames the whole set holds
-			first = false
-			batches := (d.Len() + size - 1) / size
-			if every := math.Ceil(float64(col.most()) * float64(batches) / enoughFrames); every > 1 {
-				size = max(1, size/int(every)) // more, smaller batches cover the set more evenly
-				stride = size * int(every)
-			}
+	}
+	return nil
+}
+
+// collect runs blocks, evenly spread, until the busiest layer has enough frames. The first tells how many frames all of them hold.
+func (c *conversion) collect(ctx context.Context, p *runtime.Program, cal *calibration, col *collector) error {
+	s := &subject{model: c.dense, inputs: p.Inputs()}
+	s.run = func(ctx context.Context, feeds map[string]*onnx.Array) (map[string]*onnx.Array, error) {
+		return p.RunWith(ctx, feeds, col.observe)
+	}
+	visit := func(int, int, map[string]*onnx.Array) (bool, error) { return col.most() >= enoughFrames, col.err }
+	if err := cal.each(ctx, c.o.Calibration, s, cal.collect[:1], visit); err != nil {
+		return err
+	}
+	rest := cal.collect[1:]
+	if n := col.most(); n > 0 {
+		rest = thin(rest, float64(enoughFrames)/(float64(n)*float64(len(cal.collect))))
+	}
+	for k := range rest {
+		if err := cal.each(ctx, c.o.Calibration, s, rest[k:k+1], visit); err != nil {
+			return err
 		}
-		c.progress(Progress{Stage: StageCalibrate, Sample: to, Samples: d.Len()})
+		c.progress(Progress{Stage: StageCalibrate, Sample: k + 1, Samples: len(rest)})
 	}
 	return nil
 }

@@ -139,10 +139,6 @@ func (c *conversion) fit(ctx context.Context) error {
 	if o.Sweeps == 0 {
 		o.Sweeps = defaultSweeps
 	}
-	metrics, err := c.calibrate(ctx)
-	if err != nil {
-		return err
-	}
 	place := make(map[string]int)
 	var ms []decompose.Matrix
 	for i, g := range c.groups {
@@ -150,7 +146,7 @@ func (c *conversion) fit(ctx context.Context) error {
 		place[s.Name] = i
 		ms = append(ms, decompose.Matrix{
 			Name: s.Name, Directions: s.Direction.Count(), Gates: s.Op.Gates(), Hidden: s.Hidden, In: s.Input,
-			Load: s.Weight, Metric: metrics[i],
+			Load: s.Weight,
 		})
 	}
 	observer := o.OnSweep
@@ -164,14 +160,30 @@ func (c *conversion) fit(ctx context.Context) error {
 		c.progress(Progress{Stage: StageSearch, Site: t.Matrix, Format: t.Format, Matrix: place[t.Matrix], Matrices: len(ms), Sweep: t.Done, Sweeps: t.Most, RelativeError: t.Error})
 	}
 	c.progress(Progress{Stage: StageDecompose, Site: ms[0].Name, Matrices: len(ms), Sweeps: o.Sweeps})
-	if c.planned {
-		c.results, c.fronts, err = decompose.Plan(ctx, ms, c.o.Budget, o)
+	fit := func(metrics []*trals.Metric) (f outcome, err error) {
+		for i, m := range metrics {
+			ms[i].Metric = m
+		}
+		if c.planned {
+			f.results, f.fronts, err = decompose.Plan(ctx, ms, c.o.Budget, o)
+		} else {
+			f.results, err = decompose.Run(ctx, ms, c.o.Budget, o)
+		}
+		return f, err
+	}
+	var (
+		f   outcome
+		err error
+	)
+	if c.o.Calibration.Data != "" {
+		f, err = c.fitOnData(ctx, fit)
 	} else {
-		c.results, err = decompose.Run(ctx, ms, c.o.Budget, o)
+		f, err = fit(nil)
 	}
 	if err != nil {
 		return err
 	}
+	c.results, c.fronts = f.results, f.fronts
 	if len(c.results) != len(ms) {
 		return fmt.Errorf("convert: %d matrices gave %d results", len(ms), len(c.results))
 	}

@@ -12,7 +12,7 @@ import (
 // what a report says of W itself.
 func (j *job) weigh(ctx context.Context, leading int) error {
 	j.plain = j.m
-	if j.Metric == nil {
+	if j.Metric == nil || j.Metric.Flat() {
 		return nil
 	}
 	if j.Metric.Zero() {
@@ -34,6 +34,23 @@ func (j *job) weigh(ctx context.Context, leading int) error {
 // aware reports whether the fit minimises the error on data.
 func (j *job) aware() bool { return j.m != j.plain }
 
+const (
+	// A start at the plain fit's cores gets tasteSweeps sweeps, and more if its error is then within tasteMargin of the other's.
+	tasteSweeps = 3
+	tasteMargin = 0.01
+	// awareTrials are the candidates that are tried under a metric, whose sweeps cost several plain ones; each lowers the error more, so
+	// that half the sweeps do.
+	awareTrials = 10
+)
+
+// trials is how many candidates are tried, and with how many sweeps first.
+func (j *job) trials() (candidates, sweeps int) {
+	if j.aware() {
+		return awareTrials, trialSweeps / 2
+	}
+	return trials, trialSweeps
+}
+
 // better returns the fit that errs less on the data: res, or one that starts where the fit without data ends, which is therefore never
 // better.
 func (j *job) better(ctx context.Context, c candidate, res *trals.Result) (*trals.Result, error) {
@@ -42,14 +59,18 @@ func (j *job) better(ctx context.Context, c candidate, res *trals.Result) (*tral
 	}
 	c.ranks = ranksOf(candidate{cores: res.Cores})
 	c.cores = nil
-	plain, err := j.fit(ctx, j.plain, c, j.o.Sweeps, 0, false)
+	other, err := j.fit(ctx, j.plain, c, j.o.Sweeps, 0, false)
 	if err != nil {
 		return nil, err
 	}
-	c.cores = plain.Cores
-	other, err := j.fit(ctx, j.m, c, j.o.Sweeps, 0, false)
-	if err != nil {
-		return nil, err
+	for _, sweeps := range []int{tasteSweeps, j.o.Sweeps} {
+		c.cores = other.Cores
+		if other, err = j.fit(ctx, j.m, c, sweeps, 0, false); err != nil {
+			return nil, err
+		}
+		if other.WeightedError >= res.WeightedError*(1+tasteMargin) {
+			return res, nil
+		}
 	}
 	if other.WeightedError < res.WeightedError {
 		return other, nil

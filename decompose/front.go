@@ -114,7 +114,7 @@ func (j *job) tryPoint(ctx context.Context, n int) (p Point, ok bool, err error)
 	if err != nil || len(found) == 0 {
 		return p, false, err
 	}
-	found = pickTrials(found)
+	found = pickTrials(found, trials)
 	found = found[:min(quickTrials, len(found))]
 	stand := j.m.Compressed(min(j.m.Known(), 2*widestCut(found)+16))
 	best := candidate{err: math.Inf(1)}

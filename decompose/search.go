@@ -223,9 +223,10 @@ func (j *job) best(ctx context.Context, n int) (candidate, error) {
 		return candidate{}, err
 	}
 	stand := j.m.Compressed(min(j.m.Known(), 2*widestCut(found)+16))
-	found = pickTrials(found)
+	candidates, first := j.trials()
+	found = pickTrials(found, candidates)
 	done, most := 0, 2*len(found)
-	for sweeps := trialSweeps; ; sweeps *= 2 {
+	for sweeps := first; ; sweeps *= 2 {
 		for i, c := range found {
 			if c.ended {
 				continue
@@ -246,7 +247,7 @@ func (j *job) best(ctx context.Context, n int) (candidate, error) {
 			return found[0], nil
 		}
 		found = found[:(len(found)+1)/2]
-		for sweeps > trialSweeps && found[len(found)-1].err > hopeless*found[0].err {
+		for sweeps > first && found[len(found)-1].err > hopeless*found[0].err {
 			found = found[:len(found)-1]
 		}
 		if len(found) == 1 {
@@ -278,8 +279,8 @@ func ranksOf(c candidate) []int {
 	return r
 }
 
-// pickTrials takes the most promising candidate of each first bond and of each shape, then the next best, up to trials.
-func pickTrials(found []candidate) []candidate {
+// pickTrials takes the most promising candidate of each first bond and of each shape, then the next best, up to most.
+func pickTrials(found []candidate, most int) []candidate {
 	var picked, rest []candidate
 	bonds, shapes := map[int]bool{}, map[string]bool{}
 	for _, c := range found {
@@ -292,5 +293,5 @@ func pickTrials(found []candidate) []candidate {
 		picked = append(picked, c)
 	}
 	picked = append(picked, rest...)
-	return picked[:min(trials, len(picked))]
+	return picked[:min(most, len(picked))]
 }

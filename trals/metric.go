@@ -32,9 +32,6 @@ type Metric struct {
 	lambda float64
 }
 
-// DefaultRidge is the ridge that package decompose uses.
-const DefaultRidge = 1e-3
-
 // NewMomentMetric takes Σ x·xᵀ [n, n] over a number of frames. sum is kept and must not change any more.
 func NewMomentMetric(n int, sum []float64, frames int, ridge float64) (*Metric, error) {
 	if n < 1 || len(sum) != n*n || frames < 1 {
@@ -77,12 +74,24 @@ const (
 	firstRank, lastRank = 48, 384
 )
 
+// WithRidge is c with another ridge; they share what they hold of the frames. With an infinite one the metric is flat: fits minimise
+// the error of the matrix itself, and only errors are measured on the frames.
+func (c *Metric) WithRidge(ridge float64) (*Metric, error) {
+	d := &Metric{n: c.n, moment: c.moment, frames: c.frames, count: c.count, trace: c.trace}
+	return d, d.prepare(ridge)
+}
+
+// Flat reports that the ridge is infinite.
+func (c *Metric) Flat() bool { return math.IsInf(c.lambda, 1) }
+
 func (c *Metric) prepare(ridge float64) error {
 	if c.trace-c.trace != 0 || c.trace < 0 {
 		return fmt.Errorf("trals: frames are not finite (their mean square is %v)", c.trace)
 	}
-	c.lambda = ridge * c.trace / float64(c.n)
 	if c.Zero() {
+		return nil
+	}
+	if c.lambda = ridge * c.trace / float64(c.n); c.Flat() {
 		return nil
 	}
 	most := c.n / 4 // above it a product with the moment costs less
