@@ -41,7 +41,7 @@ const (
 	stepDepth  = 256       // elements of k
 	blockBytes = 384 << 10 // a block of A
 	packElems  = 4 << 20   // elements of packed B that are held at once
-	groupCols  = 512       // columns of C that one job computes
+	groupCols  = 1024      // columns of C that one job computes
 	fewestJobs = 6
 	fewestRows = 96  // of a job that is made smaller
 	fewestCols = 128 // likewise
@@ -91,7 +91,7 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 		return
 	}
 	for j0 := 0; j0 < p.n; {
-		cols := min(p.n-j0, 8*groupCols)
+		cols := min(p.n-j0, 4*groupCols)
 		b.width = ceil(cols, t.lanes) * t.lanes
 		span := max(packElems/b.width/b.depth, 1) * b.depth
 		for b.k0 = 0; b.k0 < p.k; b.k0 += span {
