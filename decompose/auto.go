@@ -76,7 +76,13 @@ func runAutoParams(ctx context.Context, jobs []*job, n int, asked string, descri
 		}
 	}
 	for i, j := range jobs {
-		options[i] = append(options[i], j.svdOptions(n)...)
+		if len(jobs) > 1 { // alone, a matrix has no use for less than the largest, which is there
+			svds, err := j.svdOptions(n)
+			if err != nil {
+				return err
+			}
+			options[i] = append(options[i], svds...)
+		}
 		if j.Size() <= n {
 			options[i] = append(options[i], j.dense())
 		}
@@ -113,21 +119,32 @@ func (j *job) dense() option {
 	return v.outcome()
 }
 
-// svdOptions are the truncated SVDs of at most n numbers, whose errors the spectrum tells.
-func (j *job) svdOptions(n int) []option {
-	if len(j.o.InModes)+len(j.o.OutModes) > 0 {
-		return nil
+// svdOptions are truncated SVDs of at most n numbers. The spectrum tells the errors of all of them; that on data has to be measured, and
+// is for ranks a quarter apart.
+func (j *job) svdOptions(n int) ([]option, error) {
+	if len(j.o.InModes)+len(j.o.OutModes) > 0 || j.single() {
+		return nil, nil
 	}
 	var all []option
 	both := j.Out() + j.In
 	for k := 1; k <= min(j.Out(), j.In, j.m.Known()) && k*both < min(n+1, j.Size()); k++ {
-		all = append(all, option{k * both, square(j.m.SVDError(k)), func() (Result, error) {
+		take := func() (Result, error) {
 			v := j.as("svd")
 			err := v.finishSVD(k)
 			return v.result, err
-		}})
+		}
+		if !j.aware() {
+			all = append(all, option{k * both, square(j.m.SVDError(k)), take})
+			continue
+		}
+		r, err := take()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, option{k * both, square(r.DataError), func() (Result, error) { return r, nil }})
+		k += k / 4
 	}
-	return all
+	return all, nil
 }
 
 func square(x float64) float64 { return x * x }
