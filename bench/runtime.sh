@@ -21,4 +21,4 @@ for spec in "$@"; do
 done
 export TRCONVERT_ORT_LIBRARY TRCONVERT_BENCH_MODELS="${models[*]-}"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec go test ./runtime -run '^$' -bench "^BenchmarkBesideONNXRuntime$/${CASES:-.}" -benchtime "${TIME:-3s}" -count "${COUNT:-3}"
+exec go test ./runtime -run '^$' -bench "^BenchmarkBesideONNXRuntime$/(${CASES:-.})" -benchtime "${TIME:-3s}" -count "${COUNT:-3}"
