@@ -78,7 +78,7 @@ func (m *Matrix) checkModes(in, out []int) error {
 func (m *Matrix) start(ctx context.Context, s split, o Options) (ring, error) {
 	switch o.Init {
 	case InitCut:
-		return m.cutStart(s, o.Seed), nil
+		return m.improved(ctx, s, m.cutStart(s, o.Seed)), nil
 	case InitRandom:
 		return randomStart(s, o.Seed, 0), nil
 	case InitGiven:
@@ -134,7 +134,7 @@ func (m *Matrix) fit(ctx context.Context, s split, r ring, restart int, o Option
 		if noise = 0; w.fast != nil {
 			noise = fastNoise
 			if n > 1 && before-e <= o.tol()*before {
-				w.slow = true // float32 has no say in when to end
+				w.slow, slow = true, 1 // float32 has no last say in when to end
 				continue
 			}
 		}

@@ -1,6 +1,7 @@
 package trals
 
 import (
+	"context"
 	"math"
 	"slices"
 	"strconv"
@@ -49,6 +50,26 @@ func (m *Matrix) cutStart(s split, rootSeed uint64) ring {
 	right = permute4(widen(right, padded), [4]int{1, padded, a, b}, [4]int{0, 2, 1, 3})
 	left = permute4(widen(left, m.rows), [4]int{1, m.rows, a, b}, [4]int{0, 3, 1, 2})
 	return ring{splitChain(right, s.in, s.inRank), splitChain(left, s.out, s.outRank)}
+}
+
+const (
+	// A start from the cut is improved by at most so many sweeps on the truncated SVD, until one lowers the error by less than cutTol.
+	cutSweeps = 16
+	cutTol    = 0.02
+)
+
+// improved sweeps on the truncated SVD across the sides. Its singular vectors span the right spaces, but which bases of them have short
+// chains is left open; a few sweeps on the factors, each a small part of one on W, settle that.
+func (m *Matrix) improved(ctx context.Context, s split, r ring) ring {
+	if m.w == nil || m.metric != nil {
+		return r
+	}
+	a, b := r.cut()
+	stand := m.Compressed(min(a*b, m.known()))
+	if stand == m {
+		return r
+	}
+	return stand.fit(ctx, s, r, 0, Options{Sweeps: cutSweeps, Tol: cutTol}).ring
 }
 
 func randomStart(s split, rootSeed uint64, restart int) ring {

@@ -52,7 +52,8 @@ type Init int
 // Starts.
 const (
 	// InitCut takes the truncated SVD of rank r_0·r_n across the two sides, reshapes its bond to r_0 × r_n, and splits each side by
-	// TT-SVD with open ends. It can start at any ranks.
+	// TT-SVD with open ends; a few sweeps on the truncated SVD, each a small part of one on the matrix, then choose the basis of the bond in
+	// which the sides have short chains. It can start at any ranks.
 	InitCut Init = iota
 	InitRandom
 	// InitTRSVD takes [TRSVD] at the given ranks. It needs r_0·r_1 ≤ n_0 and no padding.
