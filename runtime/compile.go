@@ -31,7 +31,8 @@ type functionKey struct{ domain, name, overload string }
 // Compile prepares a model. Everything unsupported is reported at once as an *UnsupportedError: operators, opset versions,
 // attributes, and types as far as they are known before a run. Nodes that no output needs are left out. No weight is decoded before
 // the first Run that needs it, so the model must stay open while the program is in use. Decoded weights and folded constants stay with the
-// program, but not the parts that only folded constants were made from.
+// program, but not the parts that only folded constants were made from; so do the copies of constant matrices of up to 64 MiB that are laid
+// out for the matrix kernels by the first run that multiplies with them.
 func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 	p := &Program{model: m, outputs: m.Graph.Outputs, observe: map[Observed]bool{}}
 	if o.Threads > 0 {

@@ -18,7 +18,8 @@ import (
 // Tensor is a value of the graph.
 type Tensor = onnx.Array
 
-// Override replaces one input of a node by a constant when a program is compiled: the way to run a model with another W.
+// Override replaces one input of a node by a constant when a program is compiled: the way to run a model with another W. Its elements must
+// not change afterwards.
 // Nodes that only fed the replaced input do not run and need not be supported.
 type Override struct {
 	Node  *onnx.Node
