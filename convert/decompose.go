@@ -90,16 +90,18 @@ func (c *conversion) warn(code, path, format string, args ...any) {
 func (c *conversion) open(ctx context.Context) error {
 	c.progress(Progress{Stage: StageRead})
 	var err error
-	if c.original, err = onnx.OpenFile(ctx, c.o.Model, onnx.OpenOptions{FollowLinks: c.o.Files.FollowLinks}); err != nil {
+	if c.original, err = openModel(ctx, c.o.Model, c.o.Files); err != nil {
 		return err
 	}
-	// A broken model is told before the fit, not when the patch finds out.
-	if err := onnx.Check(c.original); err != nil {
-		return err
+	c.report.Warnings = noticed(c.original)
+	if !c.planned {
+		if err := guardOutput(c.o.Output, true, c.original.DataFiles()...); err != nil {
+			return err
+		}
 	}
 	c.report.Input = FileStat{File: c.o.Model, Bytes: c.original.FileBytes(), Parameters: c.original.Parameters()}
 	c.dense, err = export.Expand(ctx, c.original)
-	return err
+	return inFile(c.o.Model, err)
 }
 
 // choose finds the sites, keeps those that were asked for, and groups them by shared W.

@@ -70,7 +70,7 @@ type ByteShare struct {
 
 // Inspect opens a model and lists its sites.
 func Inspect(ctx context.Context, path string, o InspectOptions) (*Inspection, error) {
-	m, err := onnx.OpenFile(ctx, path, onnx.OpenOptions{FollowLinks: o.Files.FollowLinks})
+	m, err := openModel(ctx, path, o.Files)
 	if err != nil {
 		return nil, classify(path, err)
 	}
@@ -81,7 +81,7 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Inspection, e
 	}
 	records, err := export.Annotate(m, sites)
 	if err != nil {
-		return nil, classify(path, err)
+		return nil, classify(path, inFile(path, err))
 	}
 	in := &Inspection{
 		Schema:     InspectSchema,
@@ -93,7 +93,7 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Inspection, e
 		Producer:   strings.TrimSpace(m.ProducerName + " " + m.ProducerVersion),
 		Sites:      []SiteInfo{},
 		Rings:      []RingInfo{},
-		Warnings:   []Warning{},
+		Warnings:   noticed(m),
 	}
 	b := newBytesByUse(m)
 	for _, r := range records {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -42,14 +41,17 @@ func Run(ctx context.Context, o RunOptions) (*RunResult, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	m, err := onnx.OpenFile(ctx, o.Model, onnx.OpenOptions{FollowLinks: o.Files.FollowLinks})
+	m, err := openModel(ctx, o.Model, o.Files)
 	if err != nil {
 		return nil, classify(o.Model, err)
 	}
 	defer m.Close()
+	if err := guardOutput(o.Output, o.Files.Force, m.DataFiles()...); err != nil {
+		return nil, err
+	}
 	p, err := runtime.Compile(ctx, m, runtime.Options{Threads: o.Threads})
 	if err != nil {
-		return nil, classify(o.Model, err)
+		return nil, classify(o.Model, inFile(o.Model, err))
 	}
 	feeds, err := readFeeds(o.Inputs, p.Inputs())
 	if err != nil {
@@ -100,7 +102,7 @@ func readFeeds(files map[string]string, inputs []*onnx.ValueInfo) (map[string]*o
 		if !ok {
 			return nil, &OptionError{Option: "--input", Value: in.Name, What: "the model needs this input (--input NAME=FILE.npy)", Valid: describe(inputs)}
 		}
-		a, err := readNPY(file)
+		a, err := dataset.ReadNPYFile(file)
 		if err != nil {
 			return nil, err
 		}
@@ -112,15 +114,6 @@ func readFeeds(files map[string]string, inputs []*onnx.ValueInfo) (map[string]*o
 		}
 	}
 	return feeds, nil
-}
-
-func readNPY(path string) (*onnx.Array, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("convert: input: %w", err)
-	}
-	defer f.Close()
-	return dataset.ReadNPY(f, path)
 }
 
 // describe lists inputs as `"x" float32 [batch, 30, 1662]`.

@@ -170,7 +170,7 @@ func (s *subject) close() {
 }
 
 func openSubject(ctx context.Context, o VerifyOptions, path string, stat *FileStat) (*subject, error) {
-	m, err := onnx.OpenFile(ctx, path, onnx.OpenOptions{FollowLinks: o.Files.FollowLinks})
+	m, err := openModel(ctx, path, o.Files)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func openSubject(ctx context.Context, o VerifyOptions, path string, stat *FileSt
 	s := &subject{model: m}
 	if err := s.start(ctx, o, path); err != nil {
 		m.Close()
-		return nil, err
+		return nil, inFile(path, err)
 	}
 	return s, nil
 }

@@ -32,6 +32,16 @@ const (
 // the header declares.
 func ReadNPY(r io.Reader, name string) (*onnx.Array, error) { return readNPY(r, name, -1) }
 
+// ReadNPYFile is ReadNPY for a regular file, which must hold the array and nothing behind it.
+func ReadNPYFile(path string) (*onnx.Array, error) {
+	f, size, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readNPY(f, path, size)
+}
+
 // readNPY is ReadNPY for a stream that holds have bytes (-1: unknown), which the header's shape must then fill exactly.
 func readNPY(r io.Reader, name string, have int64) (*onnx.Array, error) {
 	h, used, err := readNPYHeader(r)
