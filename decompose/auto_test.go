@@ -284,7 +284,7 @@ func TestPlanMarksTheChoice(t *testing.T) {
 			if p.Chosen {
 				chosen = append(chosen, p)
 			}
-			if p.Format != "tt" && p.Format != "dense" {
+			if p.Format == "tr" {
 				t.Errorf("%s is on the front of tt", p.Format)
 			}
 		}

@@ -133,6 +133,9 @@ func (j *job) tryPoint(ctx context.Context, n int) (p Point, ok bool, err error)
 		return p, false, nil
 	}
 	f := &tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: best.in, OutModes: best.out, Cores: best.cores}
+	if len(f.Cores) == 2 && f.Cores[0].Left == 1 {
+		f.Format = "svd" // a train of two cores
+	}
 	return j.point(f, f.Error(j.w), j.dataError(f), false), true, nil
 }
 
@@ -142,6 +145,9 @@ func (j *job) point(f *tensor.Factor, relative, data float64, chosen bool) Point
 		RelativeError: relative, DataError: data, Cost: FactorCost(f), Chosen: chosen,
 	}
 }
+
+// noticeable is the part by which a larger point must lower the error to stand on a front.
+const noticeable = 1e-3
 
 // pareto sorts by size and drops what another point beats, but never the chosen one.
 func (j *job) pareto(points []Point) []Point {
@@ -157,12 +163,14 @@ func (j *job) pareto(points []Point) []Point {
 	var kept []Point
 	least := math.Inf(1)
 	for _, p := range points {
-		if counts(p) < least {
-			least = counts(p)
-			kept = append(kept, p)
-		} else if p.Chosen {
-			kept = append(kept, p)
+		if !p.Chosen && !(counts(p) < least*(1-noticeable)) {
+			continue
 		}
+		if last := len(kept) - 1; p.Chosen && last >= 0 && kept[last].Params == p.Params && counts(p) <= counts(kept[last])*(1+noticeable) {
+			kept = kept[:last] // the same again
+		}
+		kept = append(kept, p)
+		least = min(least, counts(p))
 	}
 	return kept
 }
