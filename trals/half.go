@@ -41,6 +41,9 @@ func updateChain[T float](c chain, t []T, m []float64, merged []T, gram []float6
 	defer w.release(w.mark())
 	defer small.release(small.mark())
 	c.rightCanonical()
+	for _, g := range c {
+		round[T](g.v)
+	}
 	last := len(c) - 1
 
 	// After[k] is E_k; partial[k] is T contracted with the cores after k, [N before k, a, n_k, q_k].
@@ -77,7 +80,9 @@ func updateChain[T float](c chain, t []T, m []float64, merged []T, gram []float6
 		solveCore(g, gramOf(*g, before, after[k], b, small), right, dampingOf[T](), small)
 		if k < last {
 			c.pushRight(k)
-		} else if merged == nil {
+		}
+		round[T](g.v) // so that what is merged in T and what in float64 belong to the same ring
+		if k == last && merged == nil {
 			return
 		}
 		if k == last && k > 0 {

@@ -51,6 +51,16 @@ func (s *scratch[T]) narrowed(x []float64) []T {
 	return y
 }
 
+// round rounds x to type T.
+func round[T float](x []float64) {
+	if _, same := any(x).([]T); same {
+		return
+	}
+	for i, v := range x {
+		x[i] = float64(T(v))
+	}
+}
+
 func widenInto[T float](y []float64, x []T) {
 	for i, v := range x {
 		y[i] = float64(v)

@@ -7,8 +7,8 @@ import (
 const (
 	// fastAbove is the relative error above which a sweep's products with W are made in float32.
 	fastAbove = 5e-3
-	// fastNoise bounds what their rounding does to the square of the relative error.
-	fastNoise = 1e-8
+	// fastNoise bounds what their rounding, and that of the merged cores, does to the square of the relative error.
+	fastNoise = 3e-7
 )
 
 // sweeper makes the sweeps of one start. What it keeps from sweep to sweep is memory, and the output side as the last sweep left it.
