@@ -35,12 +35,12 @@ type tier[C float] struct {
 	transpose    func(k int, src *C, ss int, dst *C, ds int) // square rows of k elements, k a positive multiple of square
 }
 
-// Cache blocking. A panel of B of stepDepth rows stays in the first-level cache, a block of A in the second. Jobs are as large as that allows,
-// but smaller where there would be too few of them to share.
+// Cache blocking. A panel of B of stepDepth rows stays in the first-level cache, a block of A in the second, and what is packed of B close by.
+// Jobs are as large as that allows, but smaller where there would be too few of them to share.
 const (
 	stepDepth  = 256       // elements of k
 	blockBytes = 384 << 10 // a block of A
-	packElems  = 4 << 20   // elements of packed B that are held at once
+	packBytes  = 1 << 20   // packed B that is held at once
 	groupCols  = 1024      // columns of C that one job computes
 	fewestJobs = 6
 	fewestRows = 96  // of a job that is made smaller
@@ -93,7 +93,7 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 	for j0 := 0; j0 < p.n; {
 		cols := min(p.n-j0, 4*groupCols)
 		b.width = ceil(cols, t.lanes) * t.lanes
-		span := max(packElems/b.width/b.depth, 1) * b.depth
+		span := max(packBytes/int(unsafe.Sizeof(C(0)))/b.width/b.depth, 1) * b.depth
 		for b.k0 = 0; b.k0 < p.k; b.k0 += span {
 			k1 := min(b.k0+span, p.k)
 			s := borrow[C]((k1 - b.k0) * b.width)
