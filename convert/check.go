@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	goruntime "runtime"
 	"strings"
 
 	"github.com/trconvert/trconvert/export"
@@ -38,14 +39,23 @@ func (c *conversion) check(ctx context.Context, path string, rs []export.Replace
 		return err
 	}
 
+	// The original runs first and is gone before Ŵ is there: W and Ŵ may be most of the memory.
+	c.makeRoom()
+	samples, err := c.samples(ctx)
+	if err != nil {
+		return err
+	}
+	c.makeRoom()
 	overrides, bound, err := c.overrides(rs)
 	if err != nil {
 		return err
 	}
 	form := newComparer()
 	form.floatOnly = true
-	if err := c.checkModel(ctx, written, overrides, form); err != nil {
-		return err
+	if len(samples) > 0 {
+		if err := c.checkModel(ctx, written, samples, overrides, form); err != nil {
+			return err
+		}
 	}
 	regions := newComparer()
 	for _, ov := range overrides {
@@ -66,6 +76,17 @@ func (c *conversion) check(ctx context.Context, path string, rs []export.Replace
 			r, form.worst(), bound)
 	}
 	return nil
+}
+
+// collectAbove is the size of models whose matrices are not left to the collector: it would take its turn after the next one is there.
+const collectAbove = 64 << 20
+
+// makeRoom frees what the last step held, so that the next one finds its place.
+func (c *conversion) makeRoom() {
+	if c.report.Input.Bytes > collectAbove {
+		goruntime.GC()
+		goruntime.GC() // what lay in pools outlives one
+	}
 }
 
 // override is one site with Ŵ in the place and type of its W.
@@ -98,8 +119,9 @@ func (c *conversion) overrides(rs []export.Replacement) ([]override, float64, er
 	return out, bound, nil
 }
 
-// checkModel runs whole models. Where that is impossible the report's model comparison stays nil and a warning says why.
-func (c *conversion) checkModel(ctx context.Context, written *onnx.Model, overrides []override, form *comparer) error {
+// samples runs the original on random inputs. Where that is impossible there are none, the report's model comparison stays nil and a warning
+// says why.
+func (c *conversion) samples(ctx context.Context) ([]sample, error) {
 	ro := runtime.Options{Threads: c.o.Threads}
 	reference, err := runtime.Compile(ctx, c.original, ro)
 	if err == nil && c.dense != c.original {
@@ -109,19 +131,24 @@ func (c *conversion) checkModel(ctx context.Context, written *onnx.Model, overri
 	var missing *runtime.UnsupportedError
 	if errors.As(err, &missing) {
 		c.warn("operator-missing", "", "the model as a whole was not run, only its changed layers, for this runtime lacks %s", strings.Join(sortedNames(missing.Counts), ", "))
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	samples, err := acceptedFeeds(ctx, reference.Inputs(), reference.Run)
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	if len(samples) == 0 {
 		c.warn("no-inputs", "", "the model as a whole was not run, only its changed layers, for it accepts none of the random inputs tried (the last: %v)", err)
-		return nil
 	}
+	return samples, nil
+}
+
+// checkModel runs the written model and the original with Ŵ in place of W on the samples.
+func (c *conversion) checkModel(ctx context.Context, written *onnx.Model, samples []sample, overrides []override, form *comparer) error {
+	ro := runtime.Options{Threads: c.o.Threads}
 	for _, ov := range overrides {
 		ro.Overrides = append(ro.Overrides, runtime.Override{Node: ov.site.Node, Slot: recurrent.SlotW, Value: ov.value})
 	}

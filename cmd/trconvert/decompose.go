@@ -23,6 +23,7 @@ func (d decomposeCommand) run(ctx context.Context, c *console) error {
 		bar = term.NewBar(c.err)
 		d.options.Progress = (&drawer{bar: bar}).show
 	}
+	defer limitMemory(d.options.Model)()
 	r, err := convert.Decompose(ctx, d.options)
 	bar.Clear()
 	if err != nil {
