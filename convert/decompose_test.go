@@ -197,7 +197,7 @@ func TestDecomposeOptionErrors(t *testing.T) {
 		option string
 	}{
 		{Options{}, "MODEL"},
-		{Options{Model: model, Fit: FitOptions{Format: "auto"}}, "--format"},
+		{Options{Model: model, Fit: FitOptions{Format: "best"}}, "--format"},
 		{Options{Model: model, Fit: FitOptions{Method: "x"}}, "--method"},
 		{Options{Model: model, Fit: FitOptions{Init: "x"}}, "--init"},
 		{Options{Model: model, Export: ExportOptions{Form: "x"}}, "--form"},
