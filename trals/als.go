@@ -107,6 +107,13 @@ type fitted struct {
 // fit sweeps from one start.
 func (m *Matrix) fit(ctx context.Context, s split, r ring, restart int, o Options) fitted {
 	best := fitted{ring: r.clone(), err: math.NaN(), status: SweepLimit}
+	if m.energy == 0 {
+		for _, g := range append(slices.Clone(best.ring.in), best.ring.out...) {
+			clear(g.v)
+		}
+		best.err, best.status = 0, Stalled
+		return best
+	}
 	a, b := r.cut()
 	bound := m.CutBound(a * b)
 	slow, noise, shown := 0, 0.0, math.Inf(1)

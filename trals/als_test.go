@@ -2,7 +2,6 @@ package trals
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -410,19 +409,4 @@ func TestLowerBoundHolds(t *testing.T) {
 			t.Errorf("modes %v, ranks %v: bound %v above the error %v", modes, ranks, bound, e)
 		}
 	}
-}
-
-func ExampleDecompose() {
-	x := full(randomCores(1, []int{6, 5, 4, 7}, uniform(4, 3))) // a ring of rank 3, written out
-	res, err := Decompose(context.Background(), x, Options{Ranks: uniform(4, 3), Sweeps: 200, Tol: 1e-7})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	n := 0
-	for _, c := range res.Cores {
-		n += len(c.Data)
-	}
-	fmt.Printf("%d numbers instead of %d, error below 1e-6: %v\n", n, len(x.Data), res.RelativeError < 1e-6)
-	// Output: 198 numbers instead of 840, error below 1e-6: true
 }
