@@ -39,7 +39,6 @@ type refusal struct {
 func TestCases(t *testing.T) {
 	refused := map[string]refusal{
 		"synthetic/dequantized_W":             {"unsupported", "already quantised"},
-		"synthetic/fp16_weights_cast":         {"gate", "outweigh what W loses"}, // W of 1.5 kB, less than nodes and metadata
 		"synthetic/rnn_relu":                  {"gate", "outweigh what W loses"}, // W of 0.8 kB
 		"synthetic/w_also_used_elsewhere":     {"gate", "other readers"},
 		"torch-export/lstmcell_unrolled_op14": {"unsupported", "unrolled"},
@@ -151,7 +150,9 @@ func options(model, out string) Options {
 func refuses(t *testing.T, model string, want refusal) {
 	t.Helper()
 	dir := t.TempDir()
-	_, err := Decompose(t.Context(), options(model, filepath.Join(dir, "out.onnx")))
+	o := options(model, filepath.Join(dir, "out.onnx"))
+	o.Fit.Format = "tr" // whose nodes weigh more than those of a truncated SVD
+	_, err := Decompose(t.Context(), o)
 	var (
 		unsupported *UnsupportedError
 		gate        *GateError
