@@ -2,7 +2,9 @@ package convert
 
 import (
 	"context"
+	"errors"
 	"math"
+	"slices"
 
 	"github.com/trconvert/trconvert/decompose"
 	"github.com/trconvert/trconvert/export"
@@ -12,62 +14,71 @@ import (
 	"github.com/trconvert/trconvert/trals"
 )
 
-// ridges are the weights of the error of W beside the error on the frames that are tried (see trals.Metric): almost none, about a tenth, as
-// much, and nothing but W. Which is best depends on how the model goes on: where rare inputs decide, frames that are counted by how often they
-// come mislead. So the outputs of the whole model decide, on samples that were held back.
-var ridges = []float64{1e-3, 1e-1, 1, math.Inf(1)}
+// ridges are the weights of the error of W beside the error on the frames that are tried (see trals.Metric): almost none, as much,
+// ten times as much, and nothing but W. Which is best depends on how the model goes on: where rare inputs decide, frames that are counted by
+// how often they come mislead. So the outputs of the whole model decide, on samples that were held back. What is run for the
+// choice are truncated SVDs, which cost next to nothing; it then holds for every format.
+var ridges = []float64{1e-3, 1, 10, math.Inf(1)}
 
 // choiceRuns bounds the runs of the model for one ridge.
 const choiceRuns = 1600
 
-// outcome is what one ridge gave.
-type outcome struct {
-	results []decompose.Result
-	fronts  [][]decompose.Point
-}
-
-// fitOnData fits under every ridge and keeps what errs least on the held-back samples.
-func (c *conversion) fitOnData(ctx context.Context, fit func([]*trals.Metric) (outcome, error)) (outcome, error) {
+// calibrated returns the metrics of the groups, with the ridge whose truncated SVDs err least on the samples held back.
+func (c *conversion) calibrated(ctx context.Context, ms []decompose.Matrix) ([]*trals.Metric, error) {
 	cal, err := c.calibrate(ctx)
 	if err != nil {
-		return outcome{}, err
-	}
-	var (
-		best  outcome
-		least = math.Inf(1)
-		tried = ridges
-	)
-	if c.o.Budget.MaxError > 0 { // sizes differ between ridges, so that errors say nothing
-		tried = ridges[:1]
+		return nil, err
 	}
 	blocks := thin(cal.choose, choiceRuns/(float64(len(cal.choose))*float64(cal.data.Steps())))
 	want, err := c.reference(ctx, cal, blocks)
 	if err != nil {
-		return outcome{}, err
+		return nil, err
 	}
-	for _, ridge := range tried {
+	budget := c.o.Budget
+	if budget.Ratio == 0 && budget.MaxParams == 0 { // ranks and errors mean other sizes for an SVD
+		budget = Budget{}
+	}
+	var best []*trals.Metric
+	least := math.Inf(1)
+	for k, ridge := range ridges {
 		metrics := make([]*trals.Metric, len(cal.metrics))
 		for i, m := range cal.metrics {
 			if m == nil {
 				continue
 			}
 			if metrics[i], err = m.WithRidge(ridge); err != nil {
-				return outcome{}, err
+				return nil, err
 			}
 		}
-		o, err := fit(metrics)
+		if best == nil {
+			best = metrics
+		}
+		results, err := decompose.Run(ctx, weighed(ms, metrics), budget, decompose.Options{Format: "svd"})
+		if errors.As(err, new(*decompose.BudgetError)) {
+			return best, nil // no SVD is as small
+		}
 		if err != nil {
-			return outcome{}, err
+			return nil, err
 		}
-		e, err := c.heldBackError(ctx, cal, blocks, want, o.results)
+		e, err := c.heldBackError(ctx, cal, blocks, want, results)
 		if err != nil {
-			return outcome{}, err
+			return nil, err
 		}
-		if e < least || best.results == nil {
-			best, least = o, e
+		if e < least {
+			best, least = metrics, e
 		}
+		c.progress(Progress{Stage: StageCalibrate, Sample: k + 1, Samples: len(ridges)})
 	}
 	return best, nil
+}
+
+// weighed is the matrices with metrics.
+func weighed(ms []decompose.Matrix, metrics []*trals.Metric) []decompose.Matrix {
+	ms = slices.Clone(ms)
+	for i, m := range metrics {
+		ms[i].Metric = m
+	}
+	return ms
 }
 
 // reference is the original model's outputs on blocks.
