@@ -287,29 +287,24 @@ func (c *Metric) Error(w *tensor.Dense, f *tensor.Factor) float64 {
 	return math.Sqrt(e / all)
 }
 
+// wideMode is the size from which the moments on a mode are taken for diagonal.
+const wideMode = 256
+
 // modeMoments are what C comes to on each mode of the columns: C_k[j, j'] = Σ C[(i, j, l), (i, j', l)] over the other indices, [n_k,
-// n_k]. Columns beyond n, which are padding, weigh nothing.
+// n_k], or its diagonal [n_k] for a mode of wideMode and more. Columns beyond n, which are padding, weigh nothing.
 func (c *Metric) modeMoments(modes []int) [][]float64 {
 	out := make([][]float64, len(modes))
 	inner := product(modes)
-	padded := inner
 	for k, n := range modes {
 		inner /= n
-		g := make([]float64, n*n)
 		switch {
+		case n >= wideMode:
+			out[k] = c.modeDiagonal(n, inner)
+			continue
 		case c.low != nil:
-			x := make([]float32, c.rank*padded)
-			for s := range c.rank {
-				copy(x[s*padded:], c.low[s*c.n:(s+1)*c.n])
-			}
-			part := make([]float64, n*n)
-			for at := 0; at < len(x); at += n * inner {
-				gemm.Gram(false, n, inner, x[at:at+n*inner], inner, part, n)
-				for i, v := range part {
-					g[i] += v
-				}
-			}
+			out[k] = c.lowModeMoment(n, inner)
 		default:
+			g := make([]float64, n*n)
 			for i := range c.n { // i = (before, j, after)
 				j := i / inner % n
 				for other := range n {
@@ -318,12 +313,41 @@ func (c *Metric) modeMoments(modes []int) [][]float64 {
 					}
 				}
 			}
+			out[k] = g
 		}
 		for i := range c.n {
 			j := i / inner % n
-			g[j*n+j] += c.lambda
+			out[k][j*n+j] += c.lambda
 		}
-		out[k] = g
 	}
 	return out
+}
+
+func (c *Metric) modeDiagonal(n, inner int) []float64 {
+	d := make([]float64, n)
+	for i := range c.n {
+		d[i/inner%n] += c.lambda
+		if c.low == nil {
+			d[i/inner%n] += c.moment[i*c.n+i]
+		}
+	}
+	for at, v := range c.low {
+		d[at%c.n/inner%n] += float64(v) * float64(v)
+	}
+	return d
+}
+
+// lowModeMoment is the Gram of F with mode k in the rows.
+func (c *Metric) lowModeMoment(n, inner int) []float64 {
+	before := (c.n + n*inner - 1) / (n * inner)
+	rest := before * inner
+	x := make([]float32, n*c.rank*rest)
+	for s := range c.rank {
+		for i, v := range c.low[s*c.n : (s+1)*c.n] {
+			x[(i/inner%n*c.rank+s)*rest+i/(n*inner)*inner+i%inner] = v
+		}
+	}
+	g := make([]float64, n*n)
+	gemm.Gram(false, n, c.rank*rest, x, c.rank*rest, g, n)
+	return g
 }

@@ -65,7 +65,11 @@ func (m *Matrix) weightedSweep(s split, r ring) float64 {
 	left := r.out.merge(true)
 	gram := make([]float64, ab*ab)
 	gemm.Gram64(true, ab, m.rows, left, ab, gram, ab)
-	r.in.updateWeighted(m.metric, m.onMode(s.in), m.metric.times(m.timesT(left, ab), ab), gram)
+	if t := m.timesT(left, ab); len(r.in) == 1 { // the core is R itself, whose optimum Wᵀ·L·(LᵀL)⁻¹ does not depend on C
+		r.in.update(append(t, make([]float64, product(s.in)*ab-len(t))...), gram)
+	} else {
+		r.in.updateWeighted(m.metric, m.onMode(s.in), m.metric.times(t, ab), gram)
+	}
 
 	right := r.in.merge(false)[:m.cols*ab]
 	cr := m.metric.times(right, ab)
@@ -174,6 +178,7 @@ type coreProblem struct {
 	shape         core
 
 	left, mode, right *linalg.Cholesky // the preconditioner's factors, [p, p], [n, n], [q, q]
+	diagonal          []float64        // [n] in place of mode
 }
 
 // expand is S = J(g): [n, a·b] without the padding.
@@ -232,7 +237,11 @@ func (p *coreProblem) precondition(traceA, traceB, onMode []float64) {
 		f, _ := linalg.NewCholesky(n, identity(n))
 		return f
 	}
-	p.mode = factor(s.n, append([]float64(nil), onMode...))
+	if len(onMode) == s.n {
+		p.diagonal = onMode
+	} else {
+		p.mode = factor(s.n, onMode)
+	}
 
 	// [N before, a, p] under traceA, and [q, N after, b] under traceB.
 	rows := len(p.before) / (p.a * s.p)
@@ -259,7 +268,15 @@ func (p *coreProblem) solve(r []float64) []float64 {
 	z := append([]float64(nil), r...)
 	p.left.Solve(s.n*s.q, z)
 	for i := range s.p {
-		p.mode.Solve(s.q, z[i*s.n*s.q:(i+1)*s.n*s.q])
+		if block := z[i*s.n*s.q : (i+1)*s.n*s.q]; p.mode != nil {
+			p.mode.Solve(s.q, block)
+		} else {
+			for at := range block {
+				if d := p.diagonal[at/s.q]; d > 0 { // 0: all of this slice is padding
+					block[at] /= d
+				}
+			}
+		}
 	}
 	z = linalg.Transpose(s.p*s.n, s.q, z)
 	p.right.Solve(s.p*s.n, z)
