@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"unsafe"
+
+	"github.com/trconvert/trconvert/internal/pages"
 )
 
 // bigEndian says whether this machine stores numbers the other way round than raw_data does.
@@ -137,6 +139,7 @@ func arrayFromBytes(typ DataType, dims []int, n int, fill func(b []byte) error) 
 	}
 	a := &Array{Type: typ, Dims: dims, Data: data}
 	b, width := a.memoryOf()
+	pages.Large(b)
 	switch {
 	case typ == Bool:
 		// A byte other than 0 and 1 must not get into a Go bool.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/trconvert/trconvert/internal/pages"
 	"github.com/trconvert/trconvert/tensor"
 )
 
@@ -84,6 +85,7 @@ func readFloats(b *testing.B, path string) []float32 {
 		b.Fatal(err)
 	}
 	x := make([]float32, len(raw)/4)
+	pages.Large(x) // as package onnx does
 	for i := range x {
 		x[i] = math.Float32frombits(binary.NativeEndian.Uint32(raw[4*i:]))
 	}
