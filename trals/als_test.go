@@ -352,7 +352,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"too few ranks":       {x, Options{Ranks: []int{2, 2}}},
 		"rank 0":              {x, Options{Ranks: []int{2, 0, 2}}},
-		"absurd rank":         {x, Options{Ranks: []int{2, 1 << 40, 2}}},
+		"absurd rank":         {x, Options{Ranks: []int{2, 1 << 30, 2}}},
 		"unknown init":        {x, Options{Ranks: uniform(3, 2), Init: 9}},
 		"no start":            {x, Options{Ranks: uniform(3, 2), Init: InitGiven}},
 		"start of other size": {x, Options{Ranks: uniform(3, 2), Init: InitGiven, Start: randomCores(1, []int{3, 4, 3}, uniform(3, 2))}},
