@@ -127,6 +127,7 @@ type calibration struct {
 	collect []int // first samples of the blocks whose frames make the metrics
 	choose  []int // of those that are held back to choose a ridge by
 	metrics []*trals.Metric
+	want    []map[string]*onnx.Array // the original's outputs on choose
 }
 
 // calibrate opens the calibration data, runs the original model over a part of it and keeps one metric for each group, nil where no

@@ -11,93 +11,129 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
-	"github.com/trconvert/trconvert/trals"
 )
 
 // ridges are the weights of the error of W beside the error on the frames that are tried (see trals.Metric): almost none, as much,
 // ten times as much, and nothing but W. Which is best depends on how the model goes on: where rare inputs decide, frames that are counted by
 // how often they come mislead. So the outputs of the whole model decide, on samples that were held back. What is run for the
-// choice are truncated SVDs, which cost next to nothing; it then holds for every format.
-var ridges = []float64{1e-3, 1, 10, math.Inf(1)}
+// choice are truncated SVDs, which cost next to nothing.
+var ridges = []float64{1e-3, 1, 10, flatRidge}
 
-// choiceRuns bounds the runs of the model for one ridge.
+var flatRidge = math.Inf(1)
+
+// choiceRuns bounds the runs of the model for one choice.
 const choiceRuns = 1600
 
-// calibrated returns the metrics of the groups, with the ridge whose truncated SVDs err least on the samples held back.
-func (c *conversion) calibrated(ctx context.Context, ms []decompose.Matrix) ([]*trals.Metric, error) {
+// outcome is what a fit gave.
+type outcome struct {
+	results []decompose.Result
+	fronts  [][]decompose.Point
+}
+
+// fitOnData fits under the ridge whose truncated SVDs err least on the samples held back, and once without weights; of the two that which
+// errs less on those samples is kept. Where a largest error of W is the budget, the two have different sizes and there is no choice.
+func (c *conversion) fitOnData(ctx context.Context, ms []decompose.Matrix, fit func([]decompose.Matrix) (outcome, error)) (outcome, error) {
 	cal, err := c.calibrate(ctx)
 	if err != nil {
-		return nil, err
+		return outcome{}, err
 	}
-	blocks := thin(cal.choose, choiceRuns/(float64(len(cal.choose))*float64(cal.data.Steps())))
-	want, err := c.reference(ctx, cal, blocks)
+	if err := c.reference(ctx, cal); err != nil {
+		return outcome{}, err
+	}
+	ridge, err := c.chooseRidge(ctx, cal, ms)
 	if err != nil {
-		return nil, err
+		return outcome{}, err
 	}
+	if ms, err = weighed(ms, cal, ridge); err != nil {
+		return outcome{}, err
+	}
+	best, err := fit(ms)
+	if err != nil || ridge == flatRidge || c.o.Budget.MaxError > 0 {
+		return best, err
+	}
+	if ms, err = weighed(ms, cal, flatRidge); err != nil {
+		return outcome{}, err
+	}
+	plain, err := fit(ms)
+	if err != nil {
+		return outcome{}, err
+	}
+	with, err := c.heldBackError(ctx, cal, best.results)
+	if err != nil {
+		return outcome{}, err
+	}
+	without, err := c.heldBackError(ctx, cal, plain.results)
+	if err != nil {
+		return outcome{}, err
+	}
+	if without < with {
+		return plain, nil
+	}
+	return best, nil
+}
+
+// chooseRidge compares truncated SVDs of the same budget. Where none is as small, it is the first ridge.
+func (c *conversion) chooseRidge(ctx context.Context, cal *calibration, ms []decompose.Matrix) (float64, error) {
 	budget := c.o.Budget
 	if budget.Ratio == 0 && budget.MaxParams == 0 { // ranks and errors mean other sizes for an SVD
 		budget = Budget{}
 	}
-	var best []*trals.Metric
-	least := math.Inf(1)
+	best, least := ridges[0], math.Inf(1)
 	for k, ridge := range ridges {
-		metrics := make([]*trals.Metric, len(cal.metrics))
-		for i, m := range cal.metrics {
-			if m == nil {
-				continue
-			}
-			if metrics[i], err = m.WithRidge(ridge); err != nil {
-				return nil, err
-			}
+		weighted, err := weighed(ms, cal, ridge)
+		if err != nil {
+			return 0, err
 		}
-		if best == nil {
-			best = metrics
-		}
-		results, err := decompose.Run(ctx, weighed(ms, metrics), budget, decompose.Options{Format: "svd"})
+		results, err := decompose.Run(ctx, weighted, budget, decompose.Options{Format: "svd"})
 		if errors.As(err, new(*decompose.BudgetError)) {
-			return best, nil // no SVD is as small
+			return best, nil
 		}
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
-		e, err := c.heldBackError(ctx, cal, blocks, want, results)
+		e, err := c.heldBackError(ctx, cal, results)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		if e < least {
-			best, least = metrics, e
+			best, least = ridge, e
 		}
 		c.progress(Progress{Stage: StageCalibrate, Sample: k + 1, Samples: len(ridges)})
 	}
 	return best, nil
 }
 
-// weighed is the matrices with metrics.
-func weighed(ms []decompose.Matrix, metrics []*trals.Metric) []decompose.Matrix {
+// weighed is the matrices under the metrics of their groups.
+func weighed(ms []decompose.Matrix, cal *calibration, ridge float64) ([]decompose.Matrix, error) {
 	ms = slices.Clone(ms)
-	for i, m := range metrics {
-		ms[i].Metric = m
+	for i, m := range cal.metrics {
+		if m == nil {
+			continue
+		}
+		var err error
+		if ms[i].Metric, err = m.WithRidge(ridge); err != nil {
+			return nil, err
+		}
 	}
-	return ms
+	return ms, nil
 }
 
-// reference is the original model's outputs on blocks.
-func (c *conversion) reference(ctx context.Context, cal *calibration, blocks []int) ([]map[string]*onnx.Array, error) {
+// reference keeps the original model's outputs on the samples held back, or on some of them.
+func (c *conversion) reference(ctx context.Context, cal *calibration) error {
+	cal.choose = thin(cal.choose, choiceRuns/(float64(len(cal.choose))*float64(cal.data.Steps())))
 	p, err := runtime.Compile(ctx, c.dense, runtime.Options{Threads: c.o.Threads})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var outputs []map[string]*onnx.Array
 	s := &subject{model: c.dense, inputs: p.Inputs(), run: p.Run}
-	err = cal.each(ctx, c.o.Calibration, s, blocks, func(_, _ int, out map[string]*onnx.Array) (bool, error) {
-		outputs = append(outputs, out)
+	return cal.each(ctx, c.o.Calibration, s, cal.choose, func(_, _ int, out map[string]*onnx.Array) (bool, error) {
+		cal.want = append(cal.want, out)
 		return false, nil
 	})
-	return outputs, err
 }
 
 // heldBackError is the worst relative error of an output with the results in place of W.
-func (c *conversion) heldBackError(ctx context.Context, cal *calibration, blocks []int, want []map[string]*onnx.Array, results []decompose.Result) (float64, error) {
+func (c *conversion) heldBackError(ctx context.Context, cal *calibration, results []decompose.Result) (float64, error) {
 	var rs []export.Replacement
 	for i, r := range results {
 		if !r.KeptDense {
@@ -124,9 +160,9 @@ func (c *conversion) heldBackError(ctx context.Context, cal *calibration, blocks
 	cmp.floatOnly = true
 	at := 0
 	s := &subject{model: c.dense, inputs: p.Inputs(), run: p.Run}
-	err = cal.each(ctx, c.o.Calibration, s, blocks, func(_, _ int, out map[string]*onnx.Array) (bool, error) {
+	err = cal.each(ctx, c.o.Calibration, s, cal.choose, func(_, _ int, out map[string]*onnx.Array) (bool, error) {
 		at++
-		return false, cmp.add(out, want[at-1], skip)
+		return false, cmp.add(out, cal.want[at-1], skip)
 	})
 	if err != nil {
 		return 0, err

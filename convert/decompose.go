@@ -151,14 +151,6 @@ func (c *conversion) fit(ctx context.Context) error {
 			Load: s.Weight,
 		})
 	}
-	var err error
-	if c.o.Calibration.Data != "" {
-		metrics, err := c.calibrated(ctx, ms)
-		if err != nil {
-			return err
-		}
-		ms = weighed(ms, metrics)
-	}
 	observer := o.OnSweep
 	o.OnSweep = func(matrix string, s trals.Sweep) {
 		c.progress(Progress{Stage: StageDecompose, Site: matrix, Matrix: place[matrix], Matrices: len(ms), Sweep: s.Number, Sweeps: o.Sweeps, RelativeError: s.RelativeError})
@@ -170,14 +162,27 @@ func (c *conversion) fit(ctx context.Context) error {
 		c.progress(Progress{Stage: StageSearch, Site: t.Matrix, Format: t.Format, Matrix: place[t.Matrix], Matrices: len(ms), Sweep: t.Done, Sweeps: t.Most, RelativeError: t.Error})
 	}
 	c.progress(Progress{Stage: StageDecompose, Site: ms[0].Name, Matrices: len(ms), Sweeps: o.Sweeps})
-	if c.planned {
-		c.results, c.fronts, err = decompose.Plan(ctx, ms, c.o.Budget, o)
+	fit := func(ms []decompose.Matrix) (f outcome, err error) {
+		if c.planned {
+			f.results, f.fronts, err = decompose.Plan(ctx, ms, c.o.Budget, o)
+		} else {
+			f.results, err = decompose.Run(ctx, ms, c.o.Budget, o)
+		}
+		return f, err
+	}
+	var (
+		f   outcome
+		err error
+	)
+	if c.o.Calibration.Data != "" {
+		f, err = c.fitOnData(ctx, ms, fit)
 	} else {
-		c.results, err = decompose.Run(ctx, ms, c.o.Budget, o)
+		f, err = fit(ms)
 	}
 	if err != nil {
 		return err
 	}
+	c.results, c.fronts = f.results, f.fronts
 	if len(c.results) != len(ms) {
 		return fmt.Errorf("convert: %d matrices gave %d results", len(ms), len(c.results))
 	}
