@@ -2,6 +2,7 @@ package decompose
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"github.com/trconvert/trconvert/tensor"
@@ -12,7 +13,13 @@ import (
 // what a report says of W itself.
 func (j *job) weigh(ctx context.Context, leading int) error {
 	j.plain = j.m
-	if j.Metric == nil || j.Metric.Flat() {
+	if j.Metric == nil {
+		return nil
+	}
+	if j.Metric.Columns() != j.In {
+		return fmt.Errorf("calibration frames have %d numbers, the matrix %d columns", j.Metric.Columns(), j.In)
+	}
+	if j.Metric.Flat() {
 		return nil
 	}
 	if j.Metric.Zero() {
