@@ -13,11 +13,11 @@ import (
 	"github.com/trconvert/trconvert/runtime"
 )
 
-// ridges are the weights of the error of W beside the error on the frames that are tried (see trals.Metric): almost none, as much,
+// ridges are the weights of the error of W beside the error on the frames that are tried (see trals.Metric): hardly any, as much,
 // ten times as much, and nothing but W. Which is best depends on how the model goes on: where rare inputs decide, frames that are counted by
 // how often they come mislead. So the outputs of the whole model decide, on samples that were held back. What is run for the
 // choice are truncated SVDs, which cost next to nothing.
-var ridges = []float64{1e-3, 1, 10, flatRidge}
+var ridges = []float64{0.03, 1, 10, flatRidge}
 
 var flatRidge = math.Inf(1)
 
