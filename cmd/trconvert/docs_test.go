@@ -73,15 +73,25 @@ func runBlocks(t *testing.T, dir, text string, compare func(command, want, got s
 	return out.String()
 }
 
-// copyModels copies the project's models to testdata/models in a folder of the test.
+// copyModels copies the project's models to testdata/models in a folder of the test, without what an earlier conversion left beside them.
 func copyModels(t *testing.T, dir string) {
 	t.Helper()
 	from, err := filepath.Abs(filepath.Join("..", "..", "testdata", "models"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.CopyFS(filepath.Join(dir, "testdata", "models"), os.DirFS(from)); err != nil {
+	to := filepath.Join(dir, "testdata", "models")
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		t.Fatal(err)
+	}
+	converted, err := filepath.Glob(filepath.Join(to, "*.tr.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range converted {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
