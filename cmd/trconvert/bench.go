@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/trconvert/trconvert/convert"
@@ -64,16 +63,10 @@ func (v benchCommand) run(ctx context.Context, c *console) error {
 	}
 	r, err := convert.Bench(ctx, v.options)
 	bar.Clear()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case v.json:
-		return writeJSON(c.out, r)
-	case v.quiet:
-		return nil
 	}
-	_, err = io.WriteString(c.out, benchText(r))
-	return err
+	return show(c, v.common, r, benchText)
 }
 
 func benchText(r *convert.Benchmark) string {

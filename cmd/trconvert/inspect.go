@@ -22,11 +22,7 @@ func (i inspectCommand) run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	if i.json {
-		return writeJSON(c.out, in)
-	}
-	_, err = io.WriteString(c.out, inspectText(in))
-	return err
+	return show(c, i.common, in, inspectText)
 }
 
 // mostShares is how many lines of the bytes table are printed one by one.

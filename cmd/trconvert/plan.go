@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"math"
 	"strings"
 
 	"github.com/trconvert/trconvert/convert"
@@ -51,64 +49,22 @@ func parsePlan(c *cli.Context) (command, error) {
 }
 
 func (p planCommand) run(ctx context.Context, c *console) error {
-	p.apply()
-	var bar *term.Bar
-	if !p.quiet {
-		bar = term.NewBar(c.err)
-		p.options.Progress = (&drawer{bar: bar}).show
-	}
-	plan, err := convert.MakePlan(ctx, p.options)
-	bar.Clear()
-	if err != nil {
-		return err
-	}
-	switch {
-	case p.json:
-		return writeJSON(c.out, plan)
-	case p.quiet:
-		return nil
-	}
-	_, err = io.WriteString(c.out, planText(plan))
-	return err
+	return runFit(ctx, c, p.common, p.options, convert.MakePlan, planText)
 }
 
 func planText(p *convert.Plan) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s (form: %s); nothing is written\n\n", term.Escape(p.Input.File), p.Form)
-	var (
-		rows [][]string
-		kept []string
-	)
-	for _, s := range p.Sites {
-		switch {
-		case s.KeptDense:
-			kept = append(kept, fmt.Sprintf("%s (%s parameters) stays dense: %s", s.Name, term.Count(s.WBefore), s.Reason))
-			continue
-		case s.SharedWith != "":
-			kept = append(kept, fmt.Sprintf("%s shares the factor of %s", s.Name, s.SharedWith))
-			continue
-		}
-		rows = append(rows, []string{
-			s.Name, s.Format, modes(s.InModes, s.OutModes), numbers(s.Ranks, " "),
-			term.Count(s.WBefore), term.Count(s.WAfter), term.Times(s.WBefore, s.WAfter),
-			term.Error(float64(s.RelativeError)), onData(s.DataError),
-			flops(s.FLOPsBefore) + " → " + flops(s.FLOPsAfter), micros(s.PredictedBefore) + " → " + micros(s.PredictedAfter),
-		})
+	sites := make([]convert.SiteReport, len(p.Sites))
+	for k, s := range p.Sites {
+		sites[k] = s.SiteReport
 	}
-	b.WriteString(term.Table([]term.Column{
-		{Title: "site", Wrap: 48}, {Title: "format"}, {Title: "modes in | out"}, {Title: "ranks"},
-		{Title: "W before", Figure: true}, {Title: "after", Figure: true}, {Title: "smaller", Figure: true},
-		{Title: "error", Figure: true}, {Title: "on data", Figure: true}, {Title: "FLOPs a frame", Figure: true}, {Title: "predicted µs", Figure: true},
-	}, rows))
-	for _, k := range kept {
-		fmt.Fprintf(&b, "\n%s\n", term.Escape(k))
-	}
-	b.WriteString("\n")
-	b.WriteString(term.Table([]term.Column{{Title: "in all"}, {Title: "before", Figure: true}, {Title: "after", Figure: true}, {Title: "smaller", Figure: true}}, [][]string{
-		{"file, bytes", term.Count(p.Input.Bytes), term.Count(p.Output.Bytes), term.Times(p.Input.Bytes, p.Output.Bytes)},
-		{"parameters", term.Count(p.Input.Parameters), term.Count(p.Output.Parameters), term.Times(p.Input.Parameters, p.Output.Parameters)},
-		{"of W", term.Count(p.WBefore), term.Count(p.WAfter), term.Times(p.WBefore, p.WAfter)},
+	own := []term.Column{{Title: "FLOPs a frame", Figure: true}, {Title: "predicted µs", Figure: true}}
+	b.WriteString(sitesText(sites, own, func(k int) []string {
+		s := p.Sites[k]
+		return []string{flops(s.FLOPsBefore) + " → " + flops(s.FLOPsAfter), micros(s.PredictedBefore) + " → " + micros(s.PredictedAfter)}
 	}))
+	b.WriteString(totalsText(p.Input, p.Output, p.WBefore, p.WAfter))
 	for _, s := range p.Sites {
 		if len(s.Front) > 0 {
 			fmt.Fprintf(&b, "\nSizes and errors of %s (* chosen)\n\n%s", term.Escape(s.Name), frontTable(s))
@@ -139,14 +95,6 @@ func frontTable(s convert.SitePlan) string {
 		{Title: ""}, {Title: "format"}, {Title: "modes in | out"}, {Title: "ranks"}, {Title: "numbers", Figure: true}, {Title: "smaller", Figure: true}, {Title: "bytes", Figure: true},
 		{Title: "error", Figure: true}, {Title: "on data", Figure: true}, {Title: "FLOPs", Figure: true}, {Title: "form cores", Figure: true}, {Title: "predicted µs", Figure: true},
 	}, rows)
-}
-
-// onData is an error on calibration data, a dash without any.
-func onData(v convert.Number) string {
-	if math.IsNaN(float64(v)) {
-		return "–"
-	}
-	return term.Error(float64(v))
 }
 
 func flops(v float64) string { return term.Count(int64(v)) }

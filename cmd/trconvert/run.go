@@ -34,6 +34,18 @@ func (c common) apply() {
 	}
 }
 
+// show prints a verb's result as its flags ask: a JSON document, nothing, or text.
+func show[R any](c *console, o common, result R, text func(R) string) error {
+	switch {
+	case o.json:
+		return writeJSON(c.out, result)
+	case o.quiet:
+		return nil
+	}
+	_, err := io.WriteString(c.out, text(result))
+	return err
+}
+
 // run is the program: it returns the exit code.
 func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd, err := parse(argv)

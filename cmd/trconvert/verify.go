@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/trconvert/trconvert/convert"
@@ -27,13 +26,7 @@ func (v verifyCommand) run(ctx context.Context, c *console) error {
 	if r == nil {
 		return gate
 	}
-	var err error
-	switch {
-	case v.json:
-		err = writeJSON(c.out, r)
-	case !v.quiet:
-		_, err = io.WriteString(c.out, verificationText(r))
-	}
+	err := show(c, v.common, r, verificationText)
 	if gate != nil {
 		return gate
 	}
