@@ -106,12 +106,7 @@ func (c *call) multiply(a, b *Array, dims []int, inner int) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	if out.Type != t {
-		if out, err = castArray(out, t, true); err != nil {
-			return nil, err
-		}
-	}
-	return []*Array{out}, nil
+	return castBack(out, t)
 }
 
 func matmulOf[T number](ctx context.Context, x []T, xdims []int, b *Array, dims []int, inner int) ([]T, error) {

@@ -232,13 +232,19 @@ func elementwise(op string) func(c *call) ([]*Array, error) {
 		if err != nil {
 			return nil, err
 		}
-		if out.Type != a.Type {
-			if out, err = castArray(out, a.Type, true); err != nil {
-				return nil, err
-			}
-		}
-		return []*Array{out}, nil
+		return castBack(out, a.Type)
 	}
+}
+
+// castBack gives a result computed in a wider type the type of its operand.
+func castBack(out *Array, t DataType) ([]*Array, error) {
+	if out.Type != t {
+		var err error
+		if out, err = castArray(out, t, true); err != nil {
+			return nil, err
+		}
+	}
+	return []*Array{out}, nil
 }
 
 func floatsOf[T float32 | float64](op string, x []T) []T {

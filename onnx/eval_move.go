@@ -234,6 +234,17 @@ func gathered(c *call) (data, indices *Array, err error) {
 	return data, indices, nil
 }
 
+// movedBy is moved with the values of an index input.
+func (c *call) movedBy(a, indices *Array, dims []int, move func(e shape.Elements, at []int64) (shape.Elements, []int, error)) ([]*Array, error) {
+	return c.moved(a, dims, func(e shape.Elements) (shape.Elements, []int, error) {
+		at, err := indexValues(indices, "input 1")
+		if err != nil {
+			return nil, nil, err
+		}
+		return move(e, at)
+	})
+}
+
 func evalGather(c *call) ([]*Array, error) {
 	a, i, err := gathered(c)
 	if err != nil {
@@ -247,11 +258,7 @@ func evalGather(c *call) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.moved(a, dims, func(e shape.Elements) (shape.Elements, []int, error) {
-		at, err := indexValues(i, "input 1")
-		if err != nil {
-			return nil, nil, err
-		}
+	return c.movedBy(a, i, dims, func(e shape.Elements, at []int64) (shape.Elements, []int, error) {
 		return e.Gather(a.Dims, at, i.Dims, axis, 0)
 	})
 }
@@ -265,11 +272,7 @@ func evalGatherElements(c *call) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.moved(a, slices.Clone(i.Dims), func(e shape.Elements) (shape.Elements, []int, error) {
-		at, err := indexValues(i, "input 1")
-		if err != nil {
-			return nil, nil, err
-		}
+	return c.movedBy(a, i, slices.Clone(i.Dims), func(e shape.Elements, at []int64) (shape.Elements, []int, error) {
 		return e.GatherElements(a.Dims, at, i.Dims, axis, 0)
 	})
 }
@@ -287,11 +290,7 @@ func evalGatherND(c *call) ([]*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.moved(a, dims, func(e shape.Elements) (shape.Elements, []int, error) {
-		at, err := indexValues(i, "input 1")
-		if err != nil {
-			return nil, nil, err
-		}
+	return c.movedBy(a, i, dims, func(e shape.Elements, at []int64) (shape.Elements, []int, error) {
 		return e.GatherND(a.Dims, at, i.Dims, batch, 0)
 	})
 }

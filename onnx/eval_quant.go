@@ -65,12 +65,7 @@ func evalDequantizeLinear(c *call) ([]*Array, error) {
 		k := at(i)
 		return (xs.float(i) - zero(k)) * ss.float(k)
 	})}
-	if t != Double {
-		if out, err = castArray(out, t, true); err != nil {
-			return nil, err
-		}
-	}
-	return []*Array{out}, nil
+	return castBack(out, t)
 }
 
 // scaleIndex maps an element of x to that of the scale which holds for it.

@@ -92,12 +92,7 @@ func reduction(op string) func(c *call) ([]*Array, error) {
 		if err != nil {
 			return nil, err
 		}
-		if out.Type != a.Type {
-			if out, err = castArray(out, a.Type, true); err != nil {
-				return nil, err
-			}
-		}
-		return []*Array{out}, nil
+		return castBack(out, a.Type)
 	}
 }
 

@@ -171,11 +171,5 @@ func evalRange(c *call) ([]*Array, error) {
 	} else if !t.IsFloat() {
 		return nil, errNotEvaluated(fmt.Sprintf("a range of %s is not evaluated", t))
 	}
-	if out.Type != t {
-		var err error
-		if out, err = castArray(out, t, true); err != nil {
-			return nil, err
-		}
-	}
-	return []*Array{out}, nil
+	return castBack(out, t)
 }
