@@ -23,27 +23,16 @@ import (
 // It costs the fit (two passes over every W a sweep) and a few runs of both models.
 func Decompose(ctx context.Context, o Options) (*Report, error) {
 	start := time.Now()
-	if err := o.validate(); err != nil {
+	if err := o.complete(); err != nil {
 		return nil, err
-	}
-	if o.Output == "" {
-		o.Output = DefaultOutput(o.Model)
-	}
-	if o.Export.Form == "" {
-		o.Export.Form = export.Bottleneck
 	}
 	if err := guardOutput(o.Output, o.Files.Force, o.Model); err != nil {
 		return nil, err
 	}
 	c := newConversion(o)
 	defer c.close()
-	for _, step := range []func(context.Context) error{c.open, c.choose, c.fit, c.write} {
-		if err := step(ctx); err != nil {
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
-			return nil, classify(o.Model, err)
-		}
+	if err := c.run(ctx, c.write); err != nil {
+		return nil, err
 	}
 	c.report.Seconds = time.Since(start).Seconds()
 	c.report.PeakBytes = peakBytes()
@@ -66,6 +55,33 @@ type conversion struct {
 
 func newConversion(o Options) *conversion {
 	return &conversion{o: o, report: &Report{Schema: ReportSchema, Form: o.Export.Form, Sites: []SiteReport{}, Warnings: []Warning{}}}
+}
+
+// complete checks the options and fills in the output's name and form.
+func (o *Options) complete() error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	if o.Output == "" {
+		o.Output = DefaultOutput(o.Model)
+	}
+	if o.Export.Form == "" {
+		o.Export.Form = export.Bottleneck
+	}
+	return nil
+}
+
+// run opens the model, chooses the sites and fits them, and then does what is wanted of the factors.
+func (c *conversion) run(ctx context.Context, last func(context.Context) error) error {
+	for _, step := range []func(context.Context) error{c.open, c.choose, c.fit, last} {
+		if err := step(ctx); err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return classify(c.o.Model, err)
+		}
+	}
+	return nil
 }
 
 func (c *conversion) close() {

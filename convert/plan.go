@@ -63,26 +63,15 @@ type PlanPoint struct {
 // written, and the output's name is not checked. A missed budget is the error that Decompose gives.
 func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	start := time.Now()
-	if err := o.validate(); err != nil {
+	if err := o.complete(); err != nil {
 		return nil, err
-	}
-	if o.Output == "" {
-		o.Output = DefaultOutput(o.Model)
-	}
-	if o.Export.Form == "" {
-		o.Export.Form = export.Bottleneck
 	}
 	c := newConversion(o)
 	c.planned = true
 	defer c.close()
 	p := &Plan{Schema: PlanSchema, Form: o.Export.Form}
-	for _, step := range []func(context.Context) error{c.open, c.choose, c.fit, p.lower(c)} {
-		if err := step(ctx); err != nil {
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
-			return nil, classify(o.Model, err)
-		}
+	if err := c.run(ctx, p.lower(c)); err != nil {
+		return nil, err
 	}
 	p.Input, p.WBefore, p.WAfter, p.Warnings = c.report.Input, c.report.WBefore, c.report.WAfter, c.report.Warnings
 	p.Sites = c.sitePlans()
