@@ -149,7 +149,7 @@ func newBytesByUse(m *onnx.Model) *bytesByUse {
 // claimCores labels the cores of a compact model's ring.
 func (b *bytesByUse) claimCores(r export.Record) {
 	var bytes int64
-	for _, g := range allGraphs(b.m) {
+	for _, g := range b.m.Scopes() {
 		for _, t := range g.Initializers {
 			if slices.Contains(r.Cores, t.Name) {
 				b.uses[t] = "cores (W factored)"
@@ -195,7 +195,7 @@ func (b *bytesByUse) shares(fileBytes int64) []ByteShare {
 		s.Bytes += t.Bytes()
 	}
 	var payload int64
-	for _, g := range allGraphs(b.m) {
+	for _, g := range b.m.Scopes() {
 		for _, t := range g.Initializers {
 			add(b.label(t, g, t.Name), t)
 			payload += t.Bytes()
@@ -235,25 +235,4 @@ func (b *bytesByUse) label(t *onnx.Tensor, g *onnx.Graph, name string) string {
 		}
 	}
 	return "unused or output"
-}
-
-// allGraphs lists every scope of a model: the main graph, the bodies inside, functions.
-func allGraphs(m *onnx.Model) []*onnx.Graph {
-	var out []*onnx.Graph
-	var visit func(g *onnx.Graph)
-	visit = func(g *onnx.Graph) {
-		out = append(out, g)
-		for _, n := range g.Nodes {
-			for _, sub := range n.Subgraphs() {
-				visit(sub)
-			}
-		}
-	}
-	if m.Graph != nil {
-		visit(m.Graph)
-	}
-	for _, f := range m.Functions {
-		visit(f.Body)
-	}
-	return out
 }

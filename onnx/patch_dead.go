@@ -131,8 +131,8 @@ func pruneTypes(before, g *Graph, e *graphEdit) {
 	if len(g.ValueInfos) == 0 {
 		return
 	}
-	defined := definedNames(g)
-	had := definedNames(before)
+	defined := g.Defined()
+	had := before.Defined()
 	g.ValueInfos = slices.DeleteFunc(slices.Clone(g.ValueInfos), func(v *ValueInfo) bool {
 		drop := had[v.Name] && !defined[v.Name]
 		if drop {
@@ -140,24 +140,4 @@ func pruneTypes(before, g *Graph, e *graphEdit) {
 		}
 		return drop
 	})
-}
-
-// definedNames are the names a scope itself defines.
-func definedNames(g *Graph) map[string]bool {
-	names := map[string]bool{}
-	for _, in := range g.Inputs {
-		names[in.Name] = true
-	}
-	for _, t := range g.Initializers {
-		names[t.Name] = true
-	}
-	for _, t := range g.Sparse {
-		names[t.Name] = true
-	}
-	for _, n := range g.Nodes {
-		for _, name := range n.Outputs {
-			names[name] = true
-		}
-	}
-	return names
 }

@@ -248,6 +248,26 @@ func (n *Node) file() string {
 	return n.Graph.Model.subject()
 }
 
+// Defined is the set of names that the scope itself defines: inputs, initializers and outputs of nodes.
+func (g *Graph) Defined() map[string]bool {
+	names := map[string]bool{}
+	for _, in := range g.Inputs {
+		names[in.Name] = true
+	}
+	for _, t := range g.Initializers {
+		names[t.Name] = true
+	}
+	for _, t := range g.Sparse {
+		names[t.Name] = true
+	}
+	for _, n := range g.Nodes {
+		for _, name := range n.Outputs {
+			names[name] = true
+		}
+	}
+	return names
+}
+
 // Subgraphs returns the bodies the node holds, in attribute order.
 func (n *Node) Subgraphs() []*Graph {
 	var all []*Graph

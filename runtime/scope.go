@@ -85,21 +85,7 @@ func (c *compiler) live(g *onnx.Graph) *liveness {
 	if l := c.liveness[g]; l != nil {
 		return l
 	}
-	defined := map[string]bool{}
-	for _, v := range g.Inputs {
-		defined[v.Name] = true
-	}
-	for _, t := range g.Initializers {
-		defined[t.Name] = true
-	}
-	for _, t := range g.Sparse {
-		defined[t.Name] = true
-	}
-	for _, n := range g.Nodes {
-		for _, name := range n.Outputs {
-			defined[name] = true
-		}
-	}
+	defined := g.Defined()
 	l := &liveness{node: make([]bool, len(g.Nodes)), read: map[string]bool{}}
 	read := func(name string) {
 		if name == "" || l.read[name] {

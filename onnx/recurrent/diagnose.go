@@ -14,21 +14,9 @@ func Diagnose(m *onnx.Model) string {
 		return ""
 	}
 	var loops []string
-	var visit func(g *onnx.Graph)
-	visit = func(g *onnx.Graph) {
-		for _, n := range g.Nodes {
-			for _, body := range n.Subgraphs() {
-				if (n.OpType == "Loop" || n.OpType == "Scan") && count(body).cell() {
-					loops = append(loops, fmt.Sprintf("%s %q", n.OpType, label(n)))
-				}
-				visit(body)
-			}
-		}
-	}
-	visit(m.Graph)
-	for _, f := range m.Functions {
-		if f.Body != nil {
-			visit(f.Body)
+	for _, g := range m.Scopes() {
+		if n := g.Owner; n != nil && (n.OpType == "Loop" || n.OpType == "Scan") && count(g).cell() {
+			loops = append(loops, fmt.Sprintf("%s %q", n.OpType, label(n)))
 		}
 	}
 	const prefix = "the model has no LSTM, GRU or RNN node: "
