@@ -15,7 +15,6 @@ type decomposeCommand struct {
 }
 
 func (d decomposeCommand) run(ctx context.Context, c *console) error {
-	defer limitMemory(d.options.Model)()
 	return runFit(ctx, c, d.common, d.options, convert.Decompose, reportText)
 }
 

@@ -18,6 +18,7 @@ func runFit[R any](ctx context.Context, c *console, o common, options convert.Op
 		bar = term.NewBar(c.err)
 		options.Progress = (&drawer{bar: bar}).show
 	}
+	defer limitMemory(options.Model)()
 	r, err := call(ctx, options)
 	bar.Clear()
 	if err != nil {
