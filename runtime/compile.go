@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/trconvert/trconvert/internal/gemm"
@@ -22,6 +23,8 @@ type compiler struct {
 	calling     map[functionKey]bool // functions on the expansion path
 	liveness    map[*onnx.Graph]*liveness
 	constants   map[*onnx.Tensor]*constant
+	parameters  map[*onnx.Tensor]*Parameter
+	outputs     []*onnx.ValueInfo // of the main graph
 	unsupported UnsupportedError
 	nodes       int
 }
@@ -34,7 +37,18 @@ type functionKey struct{ domain, name, overload string }
 // program, but not the parts that only folded constants were made from; so do the copies of constant matrices of up to 64 MiB that are laid
 // out for the matrix kernels by the first run that multiplies with them.
 func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
+	return compile(ctx, m, o, nil)
+}
+
+// compile is Compile with tensors that are variables.
+func compile(ctx context.Context, m *onnx.Model, o Options, parameters map[*onnx.Tensor]*Parameter) (*Program, error) {
 	p := &Program{model: m, outputs: m.Graph.Outputs, observe: map[Observed]bool{}}
+	if o.Outputs != nil {
+		p.outputs = nil
+		for _, name := range o.Outputs {
+			p.outputs = append(p.outputs, valueInfo(m.Graph, name))
+		}
+	}
 	if o.Threads > 0 {
 		gemm.SetThreads(o.Threads)
 	}
@@ -46,11 +60,13 @@ func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 	}
 	c := &compiler{
 		ctx: ctx, program: p, model: m,
-		overrides: map[Observed]*constant{},
-		functions: map[functionKey]*onnx.Function{},
-		calling:   map[functionKey]bool{},
-		liveness:  map[*onnx.Graph]*liveness{},
-		constants: map[*onnx.Tensor]*constant{},
+		overrides:  map[Observed]*constant{},
+		functions:  map[functionKey]*onnx.Function{},
+		calling:    map[functionKey]bool{},
+		liveness:   map[*onnx.Graph]*liveness{},
+		constants:  map[*onnx.Tensor]*constant{},
+		parameters: parameters,
+		outputs:    p.outputs,
 	}
 	for _, v := range o.Overrides {
 		if err := checkSlot(m, Observed{v.Node, v.Slot}); err != nil {
@@ -82,7 +98,7 @@ func Compile(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 		}
 		p.inputs = append(p.inputs, v)
 	}
-	s, err := c.graph(m.Graph, p.inputs, nil, &environment{opset: m.Opset}, nil)
+	s, err := c.graph(m.Graph, p.inputs, nil, &environment{opset: m.Opset}, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +128,29 @@ func domainName(d string) string {
 	return d
 }
 
-// graph compiles one scope. inputs are the formal inputs that a run gives values for; given says which of them have one (nil: all).
-func (c *compiler) graph(g *onnx.Graph, inputs []*onnx.ValueInfo, parent *scope, env *environment, given []bool) (*scope, error) {
+// valueInfo is the declaration of a value of the main graph, which may be an inner one that has none.
+func valueInfo(g *onnx.Graph, name string) *onnx.ValueInfo {
+	for _, list := range [][]*onnx.ValueInfo{g.Outputs, g.Inputs} {
+		for _, v := range list {
+			if v.Name == name {
+				return v
+			}
+		}
+	}
+	return &onnx.ValueInfo{Name: name}
+}
+
+// results are what a graph must compute.
+func (c *compiler) results(g *onnx.Graph) []*onnx.ValueInfo {
+	if g == c.model.Graph {
+		return c.outputs
+	}
+	return g.Outputs
+}
+
+// graph compiles one scope. inputs are the formal inputs that a run gives values for; given says which of them have one (nil: all), variable
+// which depend on parameters (nil: none).
+func (c *compiler) graph(g *onnx.Graph, inputs []*onnx.ValueInfo, parent *scope, env *environment, given, variable []bool) (*scope, error) {
 	s := &scope{graph: g, parent: parent, env: env, names: map[string]operand{}}
 	l := c.live(g)
 	for k, v := range inputs {
@@ -124,8 +161,11 @@ func (c *compiler) graph(g *onnx.Graph, inputs []*onnx.ValueInfo, parent *scope,
 			s.names[v.Name] = operand{}
 		}
 	}
+	copy(s.variable, variable)
 	for _, t := range g.Initializers {
-		if l.read[t.Name] {
+		if p := c.parameters[t]; p != nil && l.read[t.Name] {
+			s.parameter(t.Name, p)
+		} else if l.read[t.Name] {
 			s.names[t.Name] = operand{present: true, constant: c.initializer(t)}
 		}
 	}
@@ -149,7 +189,7 @@ func (c *compiler) graph(g *onnx.Graph, inputs []*onnx.ValueInfo, parent *scope,
 			return nil, err
 		}
 	}
-	for _, v := range g.Outputs {
+	for _, v := range c.results(g) {
 		o, ok := s.resolve(v.Name)
 		if !ok || !o.present {
 			return nil, fmt.Errorf("runtime: output %q of graph %q: nothing computes it", v.Name, g.Path())
@@ -200,6 +240,8 @@ func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
 		st.in = append(st.in, o)
 		info.given = append(info.given, o.present)
 		info.fixed = append(info.fixed, o.constant != nil)
+		info.variable = append(info.variable, s.isVariable(o))
+		st.variable = st.variable || info.variable[k]
 	}
 	for _, b := range n.Subgraphs() {
 		for _, name := range c.live(b).free {
@@ -209,9 +251,15 @@ func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
 			}
 			fold = fold && (!o.present || o.constant != nil)
 			info.captured = append(info.captured, o)
+			st.variable = st.variable || s.isVariable(o)
 		}
 	}
+	info.reached = st.variable
 	if n.OpType == "Constant" && domainName(n.Domain) == "" && n.Attr("value") != nil && n.Attr("value").T != nil && len(n.Outputs) == 1 {
+		if p := c.parameters[n.Attr("value").T]; p != nil {
+			s.parameter(n.Outputs[0], p)
+			return nil
+		}
 		s.names[n.Outputs[0]] = operand{present: true, constant: c.initializer(n.Attr("value").T)}
 		return nil
 	}
@@ -228,9 +276,17 @@ func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
 			o.constant.keep = true
 		}
 	}
+	varies := make([]bool, len(n.Outputs))
+	if st.variable {
+		if st.grad, varies, err = c.gradient(info, st.op); err != nil {
+			return err
+		}
+		st.variable = slices.Contains(varies, true)
+	}
 	for k, name := range n.Outputs {
 		if info.read[k] {
 			st.out = append(st.out, s.slot(name))
+			s.variable[st.out[k]] = varies[k]
 		} else {
 			st.out = append(st.out, -1)
 		}

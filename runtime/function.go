@@ -37,7 +37,7 @@ func (c *compiler) buildFunction(n *nodeInfo, key functionKey, f *onnx.Function)
 	for k := range given {
 		given[k] = n.has(k)
 	}
-	s, err := c.graph(f.Body, f.Body.Inputs, nil, env, given)
+	s, err := c.graph(f.Body, f.Body.Inputs, nil, env, given, n.variable)
 	if err != nil {
 		return nil, err
 	}
@@ -89,5 +89,18 @@ func (f *functionCall) run(*call, []*Tensor) ([]*Tensor, error) { return nil, er
 func (f *functionCall) runValues(c *call, in []*value) ([]*value, error) {
 	args := make([]*value, len(f.body.graph.Inputs))
 	copy(args, in)
-	return c.runner.graph(f.body, nil, args)
+	inner, err := c.runner.graph(f.body, nil, args, func(inner *frame) {
+		for k := range in {
+			c.trace(place{inner, operand{present: true, slot: k}}, c.input(k))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for k := range c.step.out {
+		c.trace(c.output(k), inner.output(k))
+	}
+	return inner.results, nil
 }
+
+func (f *functionCall) varies(*nodeInfo) []bool { return f.body.varies() }

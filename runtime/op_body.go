@@ -7,7 +7,9 @@ import (
 )
 
 // body compiles a graph attribute; its formal inputs get their values from the operator, all other names come from outside.
-func (n *nodeInfo) body(name string, inputs int) (*scope, error) {
+//
+// Its formal inputs from index first on are taken to depend on parameters if anything the node reads does, unless their declared type has no gradient.
+func (n *nodeInfo) body(name string, inputs, first int) (*scope, error) {
 	g := n.graph(name)
 	if g == nil {
 		return nil, fmt.Errorf("attribute %q is missing", name)
@@ -18,12 +20,16 @@ func (n *nodeInfo) body(name string, inputs int) (*scope, error) {
 	if inputs >= 0 && len(g.Inputs) != inputs {
 		return nil, fmt.Errorf("attribute %q: graph has %d inputs, want %d", name, len(g.Inputs), inputs)
 	}
-	return n.compiler.graph(g, g.Inputs, n.scope, n.scope.env, nil)
+	variable := make([]bool, len(g.Inputs))
+	for k, v := range g.Inputs {
+		variable[k] = n.reached && k >= first && (v.Type == nil || v.Type.Elem == onnx.Undefined || isFloat(v.Type.Elem))
+	}
+	return n.compiler.graph(g, g.Inputs, n.scope, n.scope.env, nil, variable)
 }
 
-// runBody runs a body of the node once.
-func (c *call) runBody(s *scope, in []*value) ([]*value, error) {
-	return c.runner.graph(s, c.frame, in)
+// runBody runs a body of the node once. enter, which may be nil, is called before its first node.
+func (c *call) runBody(s *scope, in []*value, enter func(*frame)) (*frame, error) {
+	return c.runner.graph(s, c.frame, in, enter)
 }
 
 // condition reads a bool tensor of one element.
@@ -52,10 +58,11 @@ func tensorOf(v *value) (*Tensor, error) {
 // scanOutput collects one tensor per iteration.
 type scanOutput struct {
 	parts []*Tensor
+	from  []place // of the parts
 	total int
 }
 
-func (s *scanOutput) add(v *value) error {
+func (s *scanOutput) add(v *value, from place) error {
 	t, err := tensorOf(v)
 	if err != nil {
 		return err
@@ -69,7 +76,7 @@ func (s *scanOutput) add(v *value) error {
 	if s.total += max(1, elements(t.Dims)); s.total > maxElements {
 		return fmt.Errorf("more than %d elements in all", maxElements)
 	}
-	s.parts = append(s.parts, t)
+	s.parts, s.from = append(s.parts, t), append(s.from, from)
 	return nil
 }
 

@@ -11,7 +11,7 @@ func buildIf(n *nodeInfo) (operator, error) {
 	}
 	var op ifOp
 	for k, name := range []string{"else_branch", "then_branch"} {
-		s, err := n.body(name, 0)
+		s, err := n.body(name, 0, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -32,8 +32,25 @@ func (o *ifOp) runValues(c *call, in []*value) ([]*value, error) {
 	if err != nil {
 		return nil, fmt.Errorf("condition: %w", err)
 	}
+	branch := o.branch[0]
 	if cond {
-		return c.runBody(o.branch[1], nil)
+		branch = o.branch[1]
 	}
-	return c.runBody(o.branch[0], nil)
+	inner, err := c.runBody(branch, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	for k := range c.step.out {
+		c.trace(c.output(k), inner.output(k))
+	}
+	return inner.results, nil
+}
+
+func (o *ifOp) varies(*nodeInfo) []bool {
+	a, b := o.branch[0].varies(), o.branch[1].varies()
+	either := make([]bool, min(len(a), len(b)))
+	for k := range either {
+		either[k] = a[k] || b[k]
+	}
+	return either
 }

@@ -18,7 +18,7 @@ func buildLoop(n *nodeInfo) (operator, error) {
 		}
 	}
 	carried := n.inputs() - 2
-	s, err := n.body("body", n.inputs())
+	s, err := n.body("body", n.inputs(), 2)
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +54,10 @@ func (o *loopOp) runValues(c *call, in []*value) ([]*value, error) {
 		}
 	}
 	state := append([]*value(nil), in[2:]...)
+	from := make([]place, o.carried) // of each state
+	for k := range from {
+		from[k] = c.input(2 + k)
+	}
 	scans := make([]scanOutput, len(o.body.outputs)-1-o.carried)
 	for i := int64(0); run && i < trips; i++ {
 		if err := c.ctx.Err(); err != nil {
@@ -63,19 +67,30 @@ func (o *loopOp) runValues(c *call, in []*value) ([]*value, error) {
 			{tensor: newTensor(onnx.Int64, []int{}, []int64{i})},
 			{tensor: newTensor(onnx.Bool, []int{}, []bool{run})},
 		}, state...)
-		out, err := c.runBody(o.body, args)
+		inner, err := c.runBody(o.body, args, func(inner *frame) {
+			for k, p := range from {
+				c.trace(place{inner, operand{present: true, slot: 2 + k}}, p)
+			}
+		})
 		if err != nil {
 			return nil, err
 		}
+		out := inner.results
 		if run, err = condition(out[0]); err != nil {
 			return nil, fmt.Errorf("iteration %d: condition: %w", i, err)
 		}
 		copy(state, out[1:])
+		for k := range from {
+			from[k] = inner.output(1 + k)
+		}
 		for k := range scans {
-			if err := scans[k].add(out[1+o.carried+k]); err != nil {
+			if err := scans[k].add(out[1+o.carried+k], inner.output(1+o.carried+k)); err != nil {
 				return nil, fmt.Errorf("iteration %d: scan output %d: %w", i, k, err)
 			}
 		}
+	}
+	for k, p := range from {
+		c.trace(c.output(k), p)
 	}
 	for k := range scans {
 		t, err := scans[k].stack(0, o.body.graph.Outputs[1+o.carried+k].Type)
@@ -83,6 +98,16 @@ func (o *loopOp) runValues(c *call, in []*value) ([]*value, error) {
 			return nil, fmt.Errorf("scan output %d: %w", k, err)
 		}
 		state = append(state, &value{tensor: t})
+		c.traceStack(c.output(o.carried+k), scans[k].from, 0)
 	}
 	return state, nil
+}
+
+// varies: a state does if the body's does or the value it begins with.
+func (o *loopOp) varies(n *nodeInfo) []bool {
+	v := o.body.varies()[1:]
+	for k := range o.carried {
+		v[k] = v[k] || n.variable[2+k]
+	}
+	return v
 }

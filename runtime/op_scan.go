@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/trconvert/trconvert/internal/shape"
 )
@@ -15,7 +16,7 @@ func buildScan(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, n.inputs(), -1); err != nil {
 		return nil, err
 	}
-	s, err := n.body("body", n.inputs())
+	s, err := n.body("body", n.inputs(), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +70,10 @@ func (o *scanOp) runValues(c *call, in []*value) ([]*value, error) {
 		steps = t.Dims[axis]
 		xs = append(xs, t)
 	}
+	from := make([]place, o.state) // of each state
+	for k := range from {
+		from[k] = c.input(k)
+	}
 	scans := make([]scanOutput, len(o.body.outputs)-o.state)
 	for i := range steps {
 		if err := c.ctx.Err(); err != nil {
@@ -86,28 +91,55 @@ func (o *scanOp) runValues(c *call, in []*value) ([]*value, error) {
 			}
 			args = append(args, &value{tensor: x})
 		}
-		out, err := c.runBody(o.body, args)
+		inner, err := c.runBody(o.body, args, func(inner *frame) {
+			for k, p := range from {
+				c.trace(place{inner, operand{present: true, slot: k}}, p)
+			}
+			for k, t := range xs {
+				at := i
+				if o.inBackward[k] == 1 {
+					at = steps - 1 - i
+				}
+				c.traceTake(place{inner, operand{present: true, slot: o.state + k}}, c.input(o.state+k), t, o.inAxes[k], at)
+			}
+		})
 		if err != nil {
 			return nil, err
 		}
+		out := inner.results
 		copy(state, out)
+		for k := range from {
+			from[k] = inner.output(k)
+		}
 		for k := range scans {
-			if err := scans[k].add(out[o.state+k]); err != nil {
+			if err := scans[k].add(out[o.state+k], inner.output(o.state+k)); err != nil {
 				return nil, fmt.Errorf("step %d: scan output %d: %w", i, k, err)
 			}
 		}
 	}
+	for k, p := range from {
+		c.trace(c.output(k), p)
+	}
 	for k := range scans {
-		if p := scans[k].parts; o.outBackward[k] == 1 {
-			for i, j := 0, len(p)-1; i < j; i, j = i+1, j-1 {
-				p[i], p[j] = p[j], p[i]
-			}
+		if o.outBackward[k] == 1 {
+			slices.Reverse(scans[k].parts)
+			slices.Reverse(scans[k].from)
 		}
 		t, err := scans[k].stack(int(o.outAxes[k]), o.body.graph.Outputs[o.state+k].Type)
 		if err != nil {
 			return nil, fmt.Errorf("scan output %d: %w", k, err)
 		}
 		state = append(state, &value{tensor: t})
+		c.traceStack(c.output(o.state+k), scans[k].from, o.outAxes[k])
 	}
 	return state, nil
+}
+
+// varies: a state does if the body's does or the value it begins with.
+func (o *scanOp) varies(n *nodeInfo) []bool {
+	v := o.body.varies()
+	for k := range o.state {
+		v[k] = v[k] || n.variable[k]
+	}
+	return v
 }

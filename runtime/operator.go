@@ -50,6 +50,7 @@ type version struct {
 type call struct {
 	ctx    context.Context
 	node   *nodeInfo
+	step   *step
 	runner *runner
 	frame  *frame // values of the graph the node stands in; nil while constants are folded
 
@@ -89,6 +90,9 @@ type nodeInfo struct {
 	read  []bool                        // by output: somebody reads it
 	given []bool                        // by input: it has a value. A name may have none in a function whose caller leaves an input out
 	fixed []bool                        // by input: it is a constant of the program
+	// variable says by input that it depends on a parameter, reached that some input or a value read by a body does.
+	variable []bool
+	reached  bool
 
 	scope    *scope
 	compiler *compiler

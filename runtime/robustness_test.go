@@ -100,7 +100,7 @@ func tryOperator(t *rapid.T, name string) {
 
 // runGuarded runs an operator and fails on a panic or on a malformed result.
 func runGuarded(t interface{ Fatalf(string, ...any) }, op operator, info *nodeInfo, in []*value) {
-	out, err := guard(op, &call{ctx: context.Background(), node: info}, in)
+	out, _, err := guard(op, &call{ctx: context.Background(), node: info, step: &step{info: info}, runner: &runner{}}, in)
 	var p *panicError
 	if errors.As(err, &p) {
 		t.Fatalf("%v\n%s", err, p.stack)
@@ -225,7 +225,11 @@ func TestMutatedNodeTests(t *testing.T) {
 					}
 				}
 				r := &runner{ctx: context.Background(), program: p}
-				out, err := r.graph(p.main, nil, in)
+				ran, err := r.graph(p.main, nil, in, nil)
+				var out []*value
+				if err == nil {
+					out = ran.results
+				}
 				var pe *panicError
 				if errors.As(err, &pe) {
 					t.Fatalf("%v\n%s", err, pe.stack)

@@ -14,13 +14,22 @@ type runner struct {
 	ctx     context.Context
 	program *Program
 	observe func(Observed, *Tensor)
-	folding bool // this goroutine holds Program.fold
+	folding bool         // this goroutine holds Program.fold
+	tape    *tape        // nil where no gradient is wanted
+	pass    *PassOptions // of a run with a tape
 }
 
-// graph runs a scope once: in has one value per formal input, the result one per output.
-func (r *runner) graph(s *scope, parent *frame, in []*value) ([]*value, error) {
-	f := &frame{parent: parent, values: make([]*value, s.slots)}
+// graph runs a scope once: in has one value per formal input, results of the frame one per output. enter, which may be nil, is called before the first node.
+func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame)) (*frame, error) {
+	f := &frame{scope: s, parent: parent, values: make([]*value, s.slots)}
 	copy(f.values, in)
+	for _, p := range s.parameters {
+		f.values[p.slot] = &value{tensor: p.parameter.Value}
+		r.tape.load(f, p)
+	}
+	if enter != nil {
+		enter(f)
+	}
 	c := &call{ctx: r.ctx, runner: r, frame: f}
 	var few [8]*value
 	space := few[:]
@@ -57,15 +66,15 @@ func (r *runner) graph(s *scope, parent *frame, in []*value) ([]*value, error) {
 			}
 		}
 	}
-	out := make([]*value, len(s.outputs))
+	f.results = make([]*value, len(s.outputs))
 	for k, o := range s.outputs {
 		v, err := r.operand(f, o)
 		if err != nil {
 			return nil, err
 		}
-		out[k] = v
+		f.results[k] = v
 	}
-	return out, nil
+	return f, nil
 }
 
 // operand reads a value, nil where it is absent.
@@ -84,8 +93,8 @@ func (r *runner) step(st *step, c *call, in []*value) ([]*value, error) {
 	if err := r.ctx.Err(); err != nil {
 		return nil, nodeErrorf(st.info.node, err)
 	}
-	c.node = st.info
-	out, err := guard(st.op, c, in)
+	c.node, c.step = st.info, st
+	out, saved, err := guard(st.op, c, in)
 	if err != nil {
 		return nil, nodeErrorf(st.info.node, err)
 	}
@@ -94,18 +103,22 @@ func (r *runner) step(st *step, c *call, in []*value) ([]*value, error) {
 			return nil, nodeErrorf(st.info.node, fmt.Errorf("output %d %q is not computed", k, st.info.node.Output(k)))
 		}
 	}
+	if st.grad != nil && st.variable && r.tape != nil {
+		r.tape.record(c.frame, st, in, out, saved)
+	}
 	return out, nil
 }
 
 // guard runs the operator. A panic in it, which no shape check of the operator foresaw, becomes an error.
-func guard(op operator, c *call, in []*value) (out []*value, err error) {
+func guard(op operator, c *call, in []*value) (out []*value, saved any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicError{value: p, stack: debug.Stack(), inputs: describe(in)}
 		}
 	}()
 	if op, ok := op.(valueOperator); ok {
-		return op.runValues(c, in)
+		out, err = op.runValues(c, in)
+		return out, nil, err
 	}
 	c.tensors = c.tensors[:0]
 	for k, v := range in {
@@ -114,13 +127,18 @@ func guard(op operator, c *call, in []*value) (out []*value, err error) {
 			continue
 		}
 		if v.kind != kindTensor {
-			return nil, fmt.Errorf("input %d %q is a %v, want a tensor", k, c.node.node.Input(k), v.kind)
+			return nil, nil, fmt.Errorf("input %d %q is a %v, want a tensor", k, c.node.node.Input(k), v.kind)
 		}
 		c.tensors = append(c.tensors, v.tensor)
 	}
-	results, err := op.run(c, c.tensors)
+	var results []*Tensor
+	if op, ok := op.(recorder); ok && c.step.variable && c.runner.tape != nil {
+		results, saved, err = op.record(c, c.tensors)
+	} else {
+		results, err = op.run(c, c.tensors)
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c.results = c.results[:0]
 	for _, t := range results {
@@ -130,7 +148,7 @@ func guard(op operator, c *call, in []*value) (out []*value, err error) {
 		}
 		c.results = append(c.results, v)
 	}
-	return c.results, nil
+	return c.results, saved, nil
 }
 
 // panicError is a defect of an operator met at run time.
@@ -142,6 +160,17 @@ type panicError struct {
 
 func (e *panicError) Error() string {
 	return fmt.Sprintf("internal error on inputs %s: %v", e.inputs, e.value)
+}
+
+// describeTensors is describe for tensors.
+func describeTensors(in []*Tensor) string {
+	values := make([]*value, len(in))
+	for k, t := range in {
+		if t != nil {
+			values[k] = &value{tensor: t}
+		}
+	}
+	return describe(values)
 }
 
 // describe lists types and dims of values for errors.

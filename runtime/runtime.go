@@ -37,6 +37,8 @@ type Observed struct {
 type Options struct {
 	Overrides []Override
 	Observe   []Observed
+	// Outputs names the values of the main graph to compute in place of the model's outputs; nil: those. Inner values may be among them.
+	Outputs []string
 	// Threads limits the goroutines of the matrix kernels; 0 leaves the limit, at first GOMAXPROCS. The limit holds for the whole
 	// process. Results do not depend on it.
 	Threads int
@@ -95,6 +97,25 @@ func (p *Program) RunWith(ctx context.Context, feeds map[string]*Tensor, observe
 	if err != nil {
 		return nil, err
 	}
+	return p.tensors(out)
+}
+
+// values computes the outputs in order.
+func (p *Program) values(ctx context.Context, feeds map[string]*Tensor, observe func(Observed, *Tensor)) ([]*value, error) {
+	in, err := p.arguments(feeds)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{ctx: ctx, program: p, observe: observe}
+	f, err := r.graph(p.main, nil, in, nil)
+	if err != nil {
+		return nil, err
+	}
+	return f.results, nil
+}
+
+// tensors names the outputs.
+func (p *Program) tensors(out []*value) (map[string]*Tensor, error) {
 	result := make(map[string]*Tensor, len(out))
 	for k, v := range p.outputs {
 		if out[k] == nil || out[k].kind != kindTensor {
@@ -105,8 +126,8 @@ func (p *Program) RunWith(ctx context.Context, feeds map[string]*Tensor, observe
 	return result, nil
 }
 
-// values checks the feeds and computes the outputs in order.
-func (p *Program) values(ctx context.Context, feeds map[string]*Tensor, observe func(Observed, *Tensor)) ([]*value, error) {
+// arguments checks the feeds and puts them in the order of the inputs.
+func (p *Program) arguments(feeds map[string]*Tensor) ([]*value, error) {
 	in := make([]*value, len(p.inputs))
 	for k, v := range p.inputs {
 		t, ok := feeds[v.Name]
@@ -121,8 +142,7 @@ func (p *Program) values(ctx context.Context, feeds map[string]*Tensor, observe 
 	if err := p.checkNames(feeds); err != nil {
 		return nil, err
 	}
-	r := &runner{ctx: ctx, program: p, observe: observe}
-	return r.graph(p.main, nil, in)
+	return in, nil
 }
 
 // checkNames reports feeds that the model does not ask for, the alphabetically first one.

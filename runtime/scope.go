@@ -13,6 +13,15 @@ type scope struct {
 	names   map[string]operand // what this scope itself defines, live values only
 	outputs []operand
 	steps   []step
+
+	variable   []bool // by slot: the value depends on a parameter
+	parameters []parameterSlot
+}
+
+// parameterSlot is a slot that holds a parameter's value whenever the scope runs.
+type parameterSlot struct {
+	slot      int
+	parameter *Parameter
 }
 
 // environment is what all scopes of the main graph, or of one function call, share.
@@ -38,6 +47,10 @@ type step struct {
 	// release lists the slots whose last reader this step is.
 	release []int
 	observe []int // input slots shown to the observer
+	// variable says that an output depends on a parameter; grad then says how gradients go back, nil for an operator with bodies, whose runs
+	// leave their own traces on the tape.
+	variable bool
+	grad     *gradient
 }
 
 // resolve finds a name as seen from s.
@@ -55,14 +68,36 @@ func (s *scope) resolve(name string) (operand, bool) {
 func (s *scope) slot(name string) int {
 	k := s.slots
 	s.slots++
+	s.variable = append(s.variable, false)
 	s.names[name] = operand{present: true, slot: k}
 	return k
 }
 
+// parameter defines a slot for a parameter.
+func (s *scope) parameter(name string, p *Parameter) {
+	k := s.slot(name)
+	s.variable[k] = true
+	s.parameters = append(s.parameters, parameterSlot{k, p})
+}
+
+// isVariable says whether an operand of this scope depends on a parameter.
+func (s *scope) isVariable(o operand) bool {
+	if !o.present || o.constant != nil {
+		return false
+	}
+	for range o.depth {
+		s = s.parent
+	}
+	return s.variable[o.slot]
+}
+
 // frame holds the values of one run of a scope.
 type frame struct {
-	parent *frame
-	values []*value
+	scope   *scope
+	parent  *frame
+	values  []*value
+	results []*value      // of the scope's outputs, once it has run
+	grads   []accumulator // by slot, made by the reverse run
 }
 
 // at walks out depth frames.
@@ -96,7 +131,7 @@ func (c *compiler) live(g *onnx.Graph) *liveness {
 			l.free = append(l.free, name)
 		}
 	}
-	for _, v := range g.Outputs {
+	for _, v := range c.results(g) {
 		read(v.Name)
 	}
 	for i := len(g.Nodes) - 1; i >= 0; i-- {

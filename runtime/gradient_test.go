@@ -1,0 +1,100 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// checkGradients compares the gradients of all initializers named with central differences (the oracle) in float64. The model's floats must be
+// double; its initializers should stand away from kinks. The loss is Σ c⊙y over the float outputs, c random, so that no gradient cancels by symmetry.
+func checkGradients(t *testing.T, m *onnx.Model, feeds map[string]*Tensor, names ...string) {
+	t.Helper()
+	if err := gradientError(m, feeds, 1e-6, names...); err != nil {
+		t.Error(err)
+	}
+}
+
+// gradientError compares each element g of a gradient with its central difference: |g−n| ≤ tolerance·max(1, ‖n‖∞).
+func gradientError(m *onnx.Model, feeds map[string]*Tensor, tolerance float64, names ...string) error {
+	ctx := context.Background()
+	var tensors []*onnx.Tensor
+	for _, name := range names {
+		for _, init := range m.Graph.Initializers {
+			if init.Name == name {
+				tensors = append(tensors, init)
+			}
+		}
+	}
+	if len(tensors) != len(names) {
+		return fmt.Errorf("%d of the initializers %v exist", len(tensors), names)
+	}
+	training, err := CompileTraining(ctx, m, tensors, Options{})
+	if err != nil {
+		return err
+	}
+	weights := map[string][]float64{}
+	loss := func() (float64, *Pass, error) {
+		pass, err := training.Forward(ctx, feeds, PassOptions{})
+		if err != nil {
+			return 0, nil, err
+		}
+		var sum float64
+		for _, v := range training.Program().Outputs() {
+			y, ok := pass.Outputs[v.Name].Data.([]float64)
+			if !ok {
+				continue
+			}
+			c := weights[v.Name]
+			if c == nil {
+				rng := rand.New(rand.NewPCG(7, uint64(len(weights))))
+				for range y {
+					c = append(c, 0.5+rng.Float64())
+				}
+				weights[v.Name] = c
+			}
+			for i := range y {
+				sum += c[i] * y[i]
+			}
+		}
+		return sum, pass, nil
+	}
+	_, pass, err := loss()
+	if err != nil {
+		return err
+	}
+	d := map[string]*Tensor{}
+	for name, c := range weights {
+		d[name] = newTensor(onnx.Double, pass.Outputs[name].Dims, c)
+	}
+	if err := pass.Backward(ctx, d); err != nil {
+		return err
+	}
+	for k, p := range training.Parameters() {
+		value, got := p.Value.Data.([]float64), p.Grad.Data.([]float64)
+		numeric, largest := make([]float64, len(value)), 1.0
+		for i, v := range value {
+			h := 1e-5 * math.Max(1, math.Abs(v))
+			var side [2]float64
+			for s, x := range []float64{v + h, v - h} {
+				value[i] = x
+				if side[s], _, err = loss(); err != nil {
+					return err
+				}
+			}
+			value[i] = v
+			numeric[i] = (side[0] - side[1]) / (2 * h)
+			largest = math.Max(largest, math.Abs(numeric[i]))
+		}
+		for i := range numeric {
+			if diff := math.Abs(got[i] - numeric[i]); !(diff <= tolerance*largest) {
+				return fmt.Errorf("gradient of %q at %d is %g, the central difference %g", names[k], i, got[i], numeric[i])
+			}
+		}
+	}
+	return nil
+}

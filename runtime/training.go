@@ -1,0 +1,163 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/trconvert/trconvert/onnx"
+)
+
+// Parameter is a stored tensor that a [Training] differentiates with respect to.
+type Parameter struct {
+	Tensor *onnx.Tensor
+	// Value is what passes use in place of the stored elements, at first a copy of them: float32 or float64. Its elements, not its dims, may be changed
+	// between the passes, not during one.
+	Value *Tensor
+	// Grad is the sum of the gradients of all Backward calls since ZeroGrad, with type and dims of Value.
+	Grad *Tensor
+}
+
+// accumulate adds a gradient.
+func (p *Parameter) accumulate(g accumulator) error {
+	if err := addTo(p.Grad, g.sum); err != nil {
+		return fmt.Errorf("runtime: parameter %q: %w", p.Tensor.Name, err)
+	}
+	return nil
+}
+
+// Training is a program some of whose stored tensors are variables: forward passes leave a trace that gradients go back along. Nodes that no parameter reaches
+// leave none. Passes must not run at the same time.
+type Training struct {
+	program    *Program
+	parameters []*Parameter
+}
+
+// CompileTraining prepares a model like [Compile], with parameters (initializers, or values of Constant nodes, of any scope of this model; float32 or float64)
+// as variables. What depends on them is never folded, so cores are merged anew in every pass. All operators and attributes
+// without a gradient that stand between a parameter and an output of o.Outputs are reported at once as an *UnsupportedError, together with what cannot run at all.
+func CompileTraining(ctx context.Context, m *onnx.Model, parameters []*onnx.Tensor, o Options) (*Training, error) {
+	t := &Training{}
+	variables := map[*onnx.Tensor]*Parameter{}
+	for _, tensor := range parameters {
+		if variables[tensor] != nil {
+			return nil, fmt.Errorf("runtime: parameter %q: given twice", tensor.Name)
+		}
+		stored, err := tensor.Array()
+		if err != nil {
+			return nil, fmt.Errorf("runtime: parameter %q: %w", tensor.Name, err)
+		}
+		p := &Parameter{Tensor: tensor}
+		if p.Grad, err = zeros(stored.Type, stored.Dims); err != nil {
+			return nil, fmt.Errorf("runtime: parameter %q: %w", tensor.Name, err)
+		}
+		if p.Value, err = zeros(stored.Type, stored.Dims); err != nil {
+			return nil, fmt.Errorf("runtime: parameter %q: %w", tensor.Name, err)
+		}
+		if err := addTo(p.Value, stored); err != nil {
+			return nil, fmt.Errorf("runtime: parameter %q: is %v, want float or double", tensor.Name, stored.Type)
+		}
+		variables[tensor] = p
+		t.parameters = append(t.parameters, p)
+	}
+	program, err := compile(ctx, m, o, variables)
+	if err != nil {
+		return nil, err
+	}
+	t.program = program
+	return t, nil
+}
+
+// Program is the program that passes run.
+func (t *Training) Program() *Program { return t.program }
+
+// Parameters are the variables in the order they were given.
+func (t *Training) Parameters() []*Parameter { return t.parameters }
+
+// ZeroGrad forgets the gradients summed so far.
+func (t *Training) ZeroGrad() {
+	for _, p := range t.parameters {
+		switch g := p.Grad.Data.(type) {
+		case []float32:
+			clear(g)
+		case []float64:
+			clear(g)
+		}
+	}
+}
+
+// PassOptions vary one pass.
+type PassOptions struct {
+	// Dropout, if its rates are not zero, drops features at random, as training wants and nothing else does.
+	Dropout Dropout
+}
+
+// Dropout is inverted dropout in the recurrent nodes of the trained part (Pan et al., AAAI 2019, §4: 0.25 on both): every element is zero with the given probability, and
+// divided by one minus it otherwise. A mask is drawn for each batch row and feature and holds for all time steps.
+type Dropout struct {
+	Projection float64 // of X·Wᵀ, before the bias is added
+	Hidden     float64 // of H as the next node reads it (Y and Y_h), not as the recurrence does
+	Seed       uint64  // of the masks, together with the node
+}
+
+// Pass is one forward run with its trace.
+type Pass struct {
+	// Outputs are as Run gives them.
+	Outputs map[string]*Tensor
+
+	training *Training
+	frame    *frame
+	tape     *tape
+}
+
+// Forward runs the model on feeds, which are checked as in [Program.Run], and keeps what Backward needs: of each node that a parameter reaches the operands and results its
+// gradient reads. The memory is given back by Backward, or with the Pass.
+func (t *Training) Forward(ctx context.Context, feeds map[string]*Tensor, o PassOptions) (*Pass, error) {
+	in, err := t.program.arguments(feeds)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{ctx: ctx, program: t.program, tape: &tape{}, pass: &o}
+	f, err := r.graph(t.program.main, nil, in, nil)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pass{training: t, frame: f, tape: r.tape}
+	if p.Outputs, err = t.program.tensors(f.results); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Kept is the number of bytes the pass keeps for Backward; what several nodes keep counts once for each.
+func (p *Pass) Kept() int64 { return p.tape.bytes }
+
+// Backward adds the gradient of Σ ⟨d[name], output name⟩ to Parameter.Grad. d holds gradients of outputs with their types and dims; outputs it does not
+// name have gradient zero. A pass can go back once.
+func (p *Pass) Backward(ctx context.Context, d map[string]*Tensor) error {
+	if p.tape == nil {
+		return fmt.Errorf("runtime: backward: this pass has been run back already")
+	}
+	known := 0
+	for k, v := range p.training.program.outputs {
+		g := d[v.Name]
+		if g == nil {
+			continue
+		}
+		known++
+		out := p.Outputs[v.Name]
+		if g.Type != out.Type || !sameDims(g.Dims, out.Dims) {
+			return fmt.Errorf("runtime: backward: output %q: gradient is %v%v, the output %v%v", v.Name, g.Type, g.Dims, out.Type, out.Dims)
+		}
+		if at := p.frame.output(k); at.variable() {
+			if err := at.accumulator().add(g); err != nil {
+				return err
+			}
+		}
+	}
+	if known != len(d) {
+		return fmt.Errorf("runtime: backward: %d gradients given, %d of them belong to outputs", len(d), known)
+	}
+	t := p.tape
+	p.tape = nil
+	return t.backward(ctx)
+}
