@@ -30,8 +30,8 @@ func (p *Plan) Run(tensors ...*Dense) (*Dense, error) {
 		values = append(values, value{net.Tensors[t], widen(x.Data)})
 	}
 	for _, s := range p.Steps {
-		a := arrange(values[s.A].data, net, values[s.A].labels, s.Left, s.Sum)
-		b := arrange(values[s.B].data, net, values[s.B].labels, s.Sum, s.Right)
+		a := arrange(values[s.A].data, net, values[s.A].labels, slices.Concat(s.Left, s.Sum))
+		b := arrange(values[s.B].data, net, values[s.B].labels, slices.Concat(s.Sum, s.Right))
 		values[s.A].data, values[s.B].data = nil, nil
 		c := make([]float64, s.M*s.N)
 		gemm.F64(false, false, s.M, s.N, s.K, 1, a, s.K, b, s.N, 0, c, s.N)
@@ -41,23 +41,12 @@ func (p *Plan) Run(tensors ...*Dense) (*Dense, error) {
 	return &Dense{net.shape(net.Open()), narrow(permute(last.data, net.shape(last.labels), p.Final))}, nil
 }
 
-// arrange permutes x so that its axes are the labels first, then second.
-func arrange(x []float64, net Network, labels, first, second []int) []float64 {
-	perm := make([]int, 0, len(labels))
-	for _, l := range append(slices.Clone(first), second...) {
-		perm = append(perm, slices.Index(labels, l))
-	}
-	if slices.IsSorted(perm) {
-		return x
-	}
-	return permute(x, net.shape(labels), perm)
-}
-
 // Tensors returns the cores as arrays, in the order of [Factor.Network]. The data are shared.
 func (f *Factor) Tensors() []*Dense {
+	net := f.Network()
 	ts := make([]*Dense, len(f.Cores))
 	for k, c := range f.Cores {
-		ts[k] = &Dense{[]int{c.Left, c.Mode, c.Right}, c.Data}
+		ts[k] = &Dense{net.shape(net.Tensors[k]), c.Data}
 	}
 	return ts
 }

@@ -13,18 +13,44 @@ type Core struct {
 	Data              []float32
 }
 
-// Factor is a matrix W [Out, In] held as a ring of cores: the input cores first, then the output cores (Pan et al., AAAI 2019).
+// Factor is a matrix W [Out, In] held as a chain of cores, closed to a ring by the bond r_0. Which modes a core carries is the matter
+// of its [Format]: rings and trains keep the sides apart, the input cores first, then the output cores (Pan et al., AAAI 2019),
 //
 //	W[o, i] = Tr( G_1[i_1] … G_n[i_n] · G_{n+1}[o_1] … G_d[o_m] )
 //
-// with o = (o_1 … o_m) and i = (i_1 … i_n) in C order. The ring's ranks are r_0 … r_{d−1} with r_d = r_0; core k is
-// [r_k, n_k, r_{k+1}]. A tensor train has r_0 = 1; a truncated SVD is a train of two cores. ∏ InModes may exceed In: columns beyond
-// In are padding and never leave this package.
+// and a TT-matrix has a row and a column mode on every core (Novikov et al., NIPS 2015, eq. 3),
+//
+//	W[o, i] = G_1[o_1, i_1] · G_2[o_2, i_2] … G_d[o_d, i_d]
+//
+// with o = (o_1 … o_m) and i = (i_1 … i_n) in C order. The ranks are r_0 … r_{d−1} with r_d = r_0; core k is [r_k, n_k, r_{k+1}], n_k
+// being the product of its modes, rows before columns. A tensor train has r_0 = 1; a truncated SVD is a train of two cores. ∏ InModes
+// may exceed In: columns beyond In are padding and never leave this package.
 type Factor struct {
-	Format            string // "tr", "tt", "svd"
+	Format            string // the name of a [Format]
 	Out, In           int
 	InModes, OutModes []int
-	Cores             []Core // len(InModes) + len(OutModes)
+	Cores             []Core // for rings and trains len(InModes) + len(OutModes), for a TT-matrix the number of pairs
+}
+
+// Slots says which modes each core carries. The factor's format and modes must be valid.
+func (f *Factor) Slots() []Slot {
+	format, err := FormatOf(f.Format)
+	if err != nil {
+		return nil
+	}
+	slots, _ := format.Deal(f.InModes, f.OutModes)
+	return slots
+}
+
+// HasSides reports whether every core belongs to one side, the input cores being the first len(InModes): such a factor has a cut.
+func (f *Factor) HasSides() bool {
+	n := len(f.InModes)
+	for k, s := range f.Slots() {
+		if (s.Row == 0) != (k < n) || (s.Col == 0) != (k >= n) {
+			return false
+		}
+	}
+	return true
 }
 
 // Ranks lists r_0 … r_{d−1}.
@@ -45,17 +71,29 @@ func (f *Factor) Params() int {
 	return n
 }
 
-// Cut is r_0·r_n, the number of features per frame between the input and the output side; rank(Ŵ) ≤ Cut.
-func (f *Factor) Cut() int { return f.Cores[0].Left * f.Cores[len(f.InModes)].Left }
-
-// Validate checks shapes: cores chain into a ring, modes multiply to at least In and exactly to Out, no NaN and no infinity.
-func (f *Factor) Validate() error {
-	n, d := len(f.InModes), len(f.InModes)+len(f.OutModes)
-	if n == 0 || d == n {
-		return fmt.Errorf("tensor: factor: %d input and %d output modes (each side needs one)", n, d-n)
+// Cut is r_0·r_n, the number of features per frame between the input and the output side; rank(Ŵ) ≤ Cut. It is 0 where the factor
+// has no sides: nothing then bounds the rank of Ŵ.
+func (f *Factor) Cut() int {
+	if !f.HasSides() {
+		return 0
 	}
+	return f.Cores[0].Left * f.Cores[len(f.InModes)].Left
+}
+
+// Validate checks shapes: modes make a factor of the format and multiply to at least In and exactly to Out, cores chain into a ring,
+// no NaN and no infinity.
+func (f *Factor) Validate() error {
+	format, err := FormatOf(f.Format)
+	if err != nil {
+		return err
+	}
+	slots, err := format.Deal(f.InModes, f.OutModes)
+	if err != nil {
+		return err
+	}
+	d := len(slots)
 	if len(f.Cores) != d {
-		return fmt.Errorf("tensor: factor: %d cores for %d modes", len(f.Cores), d)
+		return fmt.Errorf("tensor: factor: %d cores for input modes %v and output modes %v, which need %d", len(f.Cores), f.InModes, f.OutModes, d)
 	}
 	in, err := modeProduct("input", f.InModes)
 	if err != nil {
@@ -71,14 +109,11 @@ func (f *Factor) Validate() error {
 	if out != f.Out {
 		return fmt.Errorf("tensor: factor: output modes %v multiply to %d, but the matrix has %d rows", f.OutModes, out, f.Out)
 	}
+	if r := f.Cores[0].Left; r != 1 && !format.Closed {
+		return fmt.Errorf("tensor: factor: format %s is open, r_0 = 1, but the first core begins with rank %d", f.Format, r)
+	}
 	for k, c := range f.Cores {
-		mode := 0
-		if k < n {
-			mode = f.InModes[k]
-		} else {
-			mode = f.OutModes[k-n]
-		}
-		next := f.Cores[(k+1)%d].Left
+		mode, next := slots[k].Size(), f.Cores[(k+1)%d].Left
 		switch {
 		case c.Left < 1 || c.Right < 1:
 			return fmt.Errorf("tensor: factor: core %d has ranks %d and %d (a rank is at least 1)", k, c.Left, c.Right)
@@ -107,27 +142,16 @@ func modeProduct(side string, modes []int) (int, error) {
 	return n, nil
 }
 
-// Sides merges each side: Ŵ = L·Rᵀ with right [In, Cut] from the input cores and left [Out, Cut] from the output cores. The column
-// index is a·r_n + b for bond values a of r_0 and b of r_n. Cost: about 2·Cut·r·(In + Out) FLOPs, r being the last rank merged.
+// Sides merges each side of a factor that has sides: Ŵ = L·Rᵀ with right [In, Cut] from the input cores and left [Out, Cut] from the
+// output cores. The column index is a·r_n + b for bond values a of r_0 and b of r_n. Cost: about 2·Cut·r·(In + Out) FLOPs, r being the
+// last rank merged. It panics if there are no sides.
 func (f *Factor) Sides() (left, right *Dense) {
-	l, r := f.sides()
-	return &Dense{[]int{f.Out, f.Cut()}, narrow(l)}, &Dense{[]int{f.In, f.Cut()}, narrow(r)}
-}
-
-// sides is Sides in float64.
-func (f *Factor) sides() (left, right []float64) {
-	n := len(f.InModes)
-	shape := func(cores []Core) ([][3]int, [][]float64) {
-		s, d := make([][3]int, len(cores)), make([][]float64, len(cores))
-		for k, c := range cores {
-			s[k], d[k] = [3]int{c.Left, c.Mode, c.Right}, widen(c.Data)
-		}
-		return s, d
+	if !f.HasSides() {
+		panic(fmt.Sprintf("tensor: factor: format %s has no sides", f.Format))
 	}
-	s, d := shape(f.Cores[:n])
-	right = MergeChain(s, d, false)[:f.In*f.Cut()]
-	s, d = shape(f.Cores[n:])
-	return MergeChain(s, d, true), right
+	n := len(f.InModes)
+	r := f.merge(0, n)[:f.In*f.Cut()]
+	return &Dense{[]int{f.Out, f.Cut()}, narrow(f.merge(n, len(f.Cores)))}, &Dense{[]int{f.In, f.Cut()}, narrow(r)}
 }
 
 // MergeChain contracts an open chain of cores, core k of the given shape [p_k, n_k, p_{k+1}], to a matrix [∏ n_k, p_0·p_d]. A row is
@@ -145,63 +169,6 @@ func MergeChain(shapes [][3]int, cores [][]float64, lastFirst bool) []float64 {
 		perm = []int{1, 2, 0}
 	}
 	return permute(acc, []int{first, rows, last}, perm)
-}
-
-// Reconstruct multiplies the network out to Ŵ [Out, In]: float64 sums, rounded once. Cost: 2·Out·In·Cut FLOPs.
-func (f *Factor) Reconstruct() *Dense {
-	w := NewDense(f.Out, f.In)
-	f.blocks(func(_, row, col, rows, cols int, y []float64) {
-		for i := range rows {
-			for j, v := range y[i*cols : (i+1)*cols] {
-				w.Data[(row+i)*f.In+col+j] = float32(v)
-			}
-		}
-	})
-	return w
-}
-
-// Error is the relative error ‖W−Ŵ‖_F / ‖W‖_F of the cores as they are stored, the difference taken element by element in float64.
-// It is 0 for W = Ŵ = 0 and +Inf for W = 0 ≠ Ŵ. Memory is bounded by a few blocks, not by W's size. It panics if w is not [Out, In].
-func (f *Factor) Error(w *Dense) float64 {
-	if len(w.Data) != f.Out*f.In {
-		panic(fmt.Sprintf("tensor: error of a %d×%d factor against %v elements", f.Out, f.In, w.Dims))
-	}
-	diff := make([]float64, ceil(f.Out, blockRows)*ceil(f.In, blockCols))
-	f.blocks(func(block, row, col, rows, cols int, y []float64) {
-		var sum float64
-		for i := range rows {
-			x := w.Data[(row+i)*f.In+col:]
-			for j, v := range y[i*cols : (i+1)*cols] {
-				e := float64(x[j]) - v
-				sum += e * e
-			}
-		}
-		diff[block] = sum
-	})
-	var total float64
-	for _, s := range diff {
-		total += s
-	}
-	if total == 0 {
-		return 0
-	}
-	return math.Sqrt(total / w.SquaredNorm())
-}
-
-const blockRows, blockCols = 64, 2048
-
-// blocks computes Ŵ in float64 block by block. Calls of visit run on several goroutines and must only write what belongs to their block.
-func (f *Factor) blocks(visit func(block, row, col, rows, cols int, y []float64)) {
-	left, right := f.sides()
-	cut := f.Cut()
-	across := ceil(f.In, blockCols)
-	gemm.Parallel(ceil(f.Out, blockRows)*across, func(t int) {
-		row, col := t/across*blockRows, t%across*blockCols
-		rows, cols := min(blockRows, f.Out-row), min(blockCols, f.In-col)
-		y := make([]float64, rows*cols)
-		gemm.F64(false, true, rows, cols, cut, 1, left[row*cut:], cut, right[col*cut:], cut, 0, y, cols)
-		visit(t, row, col, rows, cols, y)
-	})
 }
 
 func widen(x []float32) []float64 {

@@ -15,28 +15,15 @@ type Network struct {
 	Rows, Cols []int
 }
 
-// Network describes the ring: tensor k is core k with labels [k, d+k, (k+1) mod d], so label k < d is the bond r_k and label d+k the
-// mode of core k. Rows are the output modes, columns the input modes.
-func (f *Factor) Network() Network {
-	d, n := len(f.Cores), len(f.InModes)
-	net := Network{Dims: make([]int, 2*d)}
-	for k, c := range f.Cores {
-		net.Dims[k], net.Dims[d+k] = c.Left, c.Mode
-		net.Tensors = append(net.Tensors, []int{k, d + k, (k + 1) % d})
-		if k < n {
-			net.Cols = append(net.Cols, d+k)
-		} else {
-			net.Rows = append(net.Rows, d+k)
-		}
-	}
-	return net
-}
+// Network describes the factor as [Chain] does: tensor k is core k, its middle axis split into the modes it carries. Rows are the output
+// modes, columns the input modes.
+func (f *Factor) Network() Network { return Chain(f.Slots(), f.Ranks()) }
 
-// InputSide is the part of the ring that makes right [∏ InModes, Cut] of [Factor.Sides]: its tensor k is core k, its columns are the
+// InputSide is the part of a factor with sides that makes right [∏ InModes, Cut] of [Factor.Sides]: its tensor k is core k, its columns are the
 // bonds r_0 and r_n.
 func (f *Factor) InputSide() Network { return f.side(0, len(f.InModes)) }
 
-// OutputSide is the part of the ring that makes left [Out, Cut] of [Factor.Sides]: its tensor k is core len(InModes)+k, its columns
+// OutputSide is the part of a factor with sides that makes left [Out, Cut] of [Factor.Sides]: its tensor k is core len(InModes)+k, its columns
 // are the bonds r_0 and r_n.
 func (f *Factor) OutputSide() Network { return f.side(len(f.InModes), len(f.Cores)) }
 
