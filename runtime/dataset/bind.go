@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -18,13 +19,19 @@ type binder struct {
 	options Options
 	wanted  []*onnx.ValueInfo // true inputs that are not states, in the model's order
 	all     []*onnx.ValueInfo // true inputs
-	arrays  map[string]*onnx.Array
+	arrays  map[string]*stored
 	series  []*series
-	labels  *onnx.Array
+	labels  *labels
+	lengths *stored
+	files   *files
+	memory  int64 // what is left of Options.Memory
 }
 
 func newBinder(path string, m *onnx.Model, o Options) (*binder, error) {
-	b := &binder{path: path, options: o, arrays: map[string]*onnx.Array{}}
+	b := &binder{path: path, options: o, arrays: map[string]*stored{}, files: &files{}}
+	if b.memory = o.Memory; b.memory == 0 {
+		b.memory = DefaultMemory
+	}
 	initializers := map[string]bool{}
 	for _, t := range m.Graph.Initializers {
 		initializers[t.Name] = true
@@ -79,6 +86,14 @@ func newBinder(path string, m *onnx.Model, o Options) (*binder, error) {
 	return b, nil
 }
 
+// open loads and binds.
+func (b *binder) open(ctx context.Context) (*Dataset, error) {
+	if err := b.load(ctx); err != nil {
+		return nil, err
+	}
+	return b.finish(ctx)
+}
+
 // load reads the file's arrays; only test_data_set folders are bound here, as each of their files is one whole feed.
 func (b *binder) load(ctx context.Context) error {
 	st, err := os.Stat(b.path)
@@ -92,32 +107,73 @@ func (b *binder) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	keep, err := b.loadFile(ctx, f, size)
+	if err == nil && keep {
+		b.files.keep(heldFile{file: f})
+		return nil
+	}
+	f.Close()
+	return err
+}
+
+// loadFile tells whether arrays stay in the file.
+func (b *binder) loadFile(ctx context.Context, f *os.File, size int64) (keep bool, err error) {
 	head := make([]byte, 8)
 	n, _ := f.ReadAt(head, 0)
 	head = head[:n]
 	lower := strings.ToLower(b.path)
+	if b.options.Lengths != "" && !isZip(head) {
+		return false, fmt.Errorf("dataset: %s: lengths %s are read from an .npz only", quote(b.path), quote(b.options.Lengths))
+	}
 	switch {
-	case strings.HasPrefix(string(head), "PK\x03\x04"), strings.HasPrefix(string(head), "PK\x05\x06"):
+	case isZip(head):
 		z, err := openNPZ(f, size, b.path)
 		if err != nil {
-			return err
+			return false, err
 		}
-		return b.loadNPZ(ctx, z)
+		return b.loadNPZ(ctx, z, f)
 	case strings.HasPrefix(string(head), npyMagic):
 		in, err := b.single(".npy")
 		if err != nil {
-			return err
+			return false, err
 		}
-		a, err := readNPY(ctxReader{ctx, f}, b.path, size)
-		b.arrays[in.Name] = a
-		return err
+		if b.arrays[in.Name], keep, err = b.openNPYFile(ctx, f, size, b.path); err != nil {
+			return false, err
+		}
+		return keep, b.loadNPYLabels(ctx)
 	case strings.HasSuffix(lower, ".csv"):
-		return b.loadCSV(ctx, f)
+		return false, b.loadCSV(ctx, f)
 	case strings.HasSuffix(lower, ".npz"), strings.HasSuffix(lower, ".npy"):
-		return fmt.Errorf("dataset: %s: begins with %q: neither a zip archive of arrays nor an .npy array", quote(b.path), head)
+		return false, fmt.Errorf("dataset: %s: begins with %q: neither a zip archive of arrays nor an .npy array", quote(b.path), head)
 	}
-	return fmt.Errorf("dataset: %s: not an .npz, .npy or .csv file, nor a folder in the ONNX test_data_set layout", quote(b.path))
+	return false, fmt.Errorf("dataset: %s: not an .npz, .npy or .csv file, nor a folder in the ONNX test_data_set layout", quote(b.path))
+}
+
+func isZip(head []byte) bool {
+	return strings.HasPrefix(string(head), "PK\x03\x04") || strings.HasPrefix(string(head), "PK\x05\x06")
+}
+
+// loadNPYLabels reads the labels of an .npy, which are another file.
+func (b *binder) loadNPYLabels(ctx context.Context) error {
+	path := b.options.Labels
+	if path == "" {
+		return nil
+	}
+	f, size, err := openRegular(path)
+	if err != nil {
+		return fmt.Errorf("%w (%s holds one array: its labels must be named by the path of another .npy file)", err, quote(b.path))
+	}
+	a, keep, err := b.openNPYFile(ctx, f, size, path)
+	if !keep {
+		f.Close()
+	} else {
+		b.files.keep(heldFile{file: f})
+	}
+	if err != nil {
+		return err
+	}
+	b.labels = &labels{from: path, parts: []*stored{a}}
+	return nil
 }
 
 // single is the only input of the model, which files without names need.
@@ -132,28 +188,45 @@ func (b *binder) single(what string) (*onnx.ValueInfo, error) {
 	return nil, fmt.Errorf("dataset: %s: %s holds one array without a name, the model has %d inputs besides its states: %s (use an .npz)", quote(b.path), what, len(names), quoteAll(names))
 }
 
-func (b *binder) loadNPZ(ctx context.Context, z *npz) error {
+// loadNPZ reads labels and lengths before the inputs, so that they are in memory where not everything fits.
+func (b *binder) loadNPZ(ctx context.Context, z *npz, f *os.File) (keep bool, err error) {
 	var names []string
-	for _, in := range b.wanted {
-		if z.members[in.Name] == nil {
-			return fmt.Errorf("dataset: %s: no array for the input %s (there are %s)", quote(b.path), quote(in.Name), quoteAll(z.names))
+	add := func(name, what string) error {
+		switch {
+		case name == "" || slices.Contains(names, name):
+		case z.members[name] == nil:
+			return fmt.Errorf("dataset: %s: no array %s %s (there are %s)", quote(b.path), what, quote(name), quoteAll(z.names))
+		default:
+			names = append(names, name)
 		}
-		names = append(names, in.Name)
+		return nil
+	}
+	if err := errors.Join(add(b.options.Labels, "of labels"), add(b.options.Lengths, "of lengths")); err != nil {
+		return false, err
+	}
+	for _, in := range b.wanted {
+		if err := add(in.Name, "for the input"); err != nil {
+			return false, err
+		}
+	}
+	if err := z.checkTotal(names); err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		s, err := b.member(ctx, z, f, name)
+		if err != nil {
+			return false, err
+		}
+		b.arrays[name] = s
+		keep = keep || s.file == io.ReaderAt(f)
 	}
 	if l := b.options.Labels; l != "" {
-		if z.members[l] == nil {
-			return fmt.Errorf("dataset: %s: no array of labels %s (there are %s)", quote(b.path), quote(l), quoteAll(z.names))
-		}
-		if !slices.Contains(names, l) {
-			names = append(names, l)
-		}
+		b.labels = &labels{from: b.path + ": " + l, parts: []*stored{b.arrays[l]}}
 	}
-	var err error
-	b.arrays, err = z.read(ctx, names)
-	if b.options.Labels != "" && err == nil {
-		b.labels = b.arrays[b.options.Labels]
+	if l := b.options.Lengths; l != "" {
+		b.lengths = b.arrays[l]
 	}
-	return err
+	return keep, nil
 }
 
 // finish binds the arrays and makes all inputs and labels agree.
@@ -167,7 +240,10 @@ func (b *binder) finish(ctx context.Context) (*Dataset, error) {
 			b.series = append(b.series, s)
 		}
 	}
-	d := &Dataset{inputs: b.series, labels: b.labels}
+	d := &Dataset{path: b.path, inputs: b.series, labels: b.labels, files: b.files, streams: len(b.options.States) > 0}
+	if err := b.fixBatch(d); err != nil {
+		return nil, err
+	}
 	var firstSamples, firstSteps *series
 	for _, s := range b.series {
 		if err := s.checkValues(ctx); err != nil {
@@ -177,9 +253,9 @@ func (b *binder) finish(ctx context.Context) (*Dataset, error) {
 			continue
 		}
 		if n := s.samples(); firstSamples == nil {
-			firstSamples, d.samples = s, n
-		} else if n != d.samples {
-			return nil, fmt.Errorf("dataset: %s has %d samples (%s), %s has %d (%s)", quote(firstSamples.from), d.samples, firstSamples.shapes(), quote(s.from), n, s.shapes())
+			firstSamples, d.rows = s, n
+		} else if n != d.rows {
+			return nil, fmt.Errorf("dataset: %s has %d samples (%s), %s has %d (%s)", quote(firstSamples.from), d.rows, firstSamples.shapes(), quote(s.from), n, s.shapes())
 		}
 		switch n := s.stepCount(); {
 		case n == 0:
@@ -189,24 +265,46 @@ func (b *binder) finish(ctx context.Context) (*Dataset, error) {
 			return nil, fmt.Errorf("dataset: %s has %d steps (%s), %s has %d (%s)", quote(firstSteps.from), d.steps, firstSteps.shapes(), quote(s.from), n, s.shapes())
 		}
 	}
-	d.samples, d.steps = max(d.samples, 1), max(d.steps, 1)
-	d.maxBatch = d.samples
+	d.rows, d.steps = max(d.rows, 1), max(d.steps, 1)
+	if err := b.checkLabels(d); err != nil {
+		return nil, err
+	}
+	return d, b.readLengths(d)
+}
+
+// fixBatch finds how many samples a feed takes. Where every input takes the same fixed number of rows, a row is a sample; otherwise those rows are one.
+func (b *binder) fixBatch(d *Dataset) error {
+	var groups []int
+	d.joins = true
 	for _, s := range b.series {
-		if !s.joins(b.wanted) {
-			d.maxBatch = 1
+		d.joins = d.joins && s.joins(b.wanted)
+		if s.kind != constant && !slices.Contains(groups, s.group) {
+			groups = append(groups, s.group)
 		}
 	}
-	return d, b.checkLabels(d)
+	d.fixed = 1
+	if len(groups) == 1 {
+		d.fixed = groups[0]
+		for _, s := range b.series {
+			s.group = 1
+		}
+	}
+	for _, s := range b.series {
+		if s.kind == batched && s.parts[0].dims[s.axis]%s.group != 0 {
+			return fmt.Errorf("dataset: %s: shape %s: %d rows are no multiple of the model's fixed batch of %d", quote(s.from), shapeString(s.parts[0].dims), s.parts[0].dims[s.axis], s.group)
+		}
+	}
+	return nil
 }
 
 // bind tells what an array's axes mean.
-func (b *binder) bind(in *onnx.ValueInfo, a *onnx.Array) (*series, error) {
+func (b *binder) bind(in *onnx.ValueInfo, a *stored) (*series, error) {
 	from := b.path + ": " + in.Name
-	s := &series{name: in.Name, typ: in.Type.Elem, from: from, parts: []*onnx.Array{a}, axis: -1, group: 1}
+	s := &series{name: in.Name, typ: in.Type.Elem, from: from, parts: []*stored{a}, axis: -1, group: 1}
 	fail := func(format string, args ...any) (*series, error) {
-		return nil, fmt.Errorf("dataset: %s: shape %s, the input %s is %s: %s", quote(from), shapeString(a.Dims), quote(in.Name), dimsString(in.Type), fmt.Sprintf(format, args...))
+		return nil, fmt.Errorf("dataset: %s: shape %s, the input %s is %s: %s", quote(from), shapeString(a.dims), quote(in.Name), dimsString(in.Type), fmt.Sprintf(format, args...))
 	}
-	if k := slices.Index(a.Dims, 0); k >= 0 {
+	if k := slices.Index(a.dims, 0); k >= 0 {
 		return fail("axis %d is empty", k)
 	}
 	lead, leadName := 1, "a sample axis"
@@ -216,15 +314,15 @@ func (b *binder) bind(in *onnx.ValueInfo, a *onnx.Array) (*series, error) {
 	want := in.Type.Shape
 	if !in.Type.HasShape {
 		// Nothing is known: the axes are taken for the feed's own, or for those behind samples and steps.
-		want = make([]onnx.Dim, max(len(a.Dims)-lead+1, 0))
+		want = make([]onnx.Dim, max(len(a.dims)-lead+1, 0))
 		if lead == 2 {
-			want = make([]onnx.Dim, max(len(a.Dims)-lead, 0))
+			want = make([]onnx.Dim, max(len(a.dims)-lead, 0))
 		}
 	}
 	axis, given := b.options.BatchAxis[in.Name]
-	switch len(a.Dims) {
+	switch len(a.dims) {
 	case len(want) + lead:
-		if k := mismatch(a.Dims[lead:], want, -1); k >= 0 {
+		if k := mismatch(a.dims[lead:], want, -1); k >= 0 {
 			return fail("axis %d of the array and axis %d of the input differ", k+lead, k)
 		}
 		s.kind = stacked
@@ -241,24 +339,24 @@ func (b *binder) bind(in *onnx.ValueInfo, a *onnx.Array) (*series, error) {
 	}
 	if !given {
 		switch {
-		case allEqual(a.Dims, want):
+		case allEqual(a.dims, want):
 			s.kind = constant
 			return s, nil
-		case want[0].Known && want[0].Value == int64(a.Dims[0]):
+		case want[0].Known && want[0].Value == int64(a.dims[0]):
 			return fail("axis 0 is fixed and equal and another one is not, so the batch axis is not known (say --batch-axis %s=K, or put %s in front)", in.Name, leadName)
 		}
 	}
 	if lead == 2 {
 		return fail("with states an array has %s in front", leadName)
 	}
-	if k := mismatch(a.Dims, want, axis); k >= 0 {
+	if k := mismatch(a.dims, want, axis); k >= 0 {
 		return fail("axis %d differs", k)
 	}
 	s.kind, s.axis = batched, axis
 	if want[axis].Known {
 		s.group = int(want[axis].Value)
-		if s.group < 1 || a.Dims[axis]%s.group != 0 {
-			return fail("%d rows are no multiple of the model's fixed batch of %d", a.Dims[axis], want[axis].Value)
+		if s.group < 1 {
+			return fail("axis %d of the input is empty", axis)
 		}
 	}
 	return s, nil
@@ -283,85 +381,36 @@ func allEqual(dims []int, want []onnx.Dim) bool {
 	return true
 }
 
-func (s *series) samples() int {
-	switch s.kind {
-	case batched:
-		return s.parts[0].Dims[s.axis] / s.group
-	case stacked, streamed:
-		return s.parts[0].Dims[0]
-	}
-	return len(s.parts)
-}
-
-// stepCount is 0 where the series has no step axis.
-func (s *series) stepCount() int {
-	switch s.kind {
-	case streamed:
-		return s.parts[0].Dims[1]
-	case recorded:
-		return s.parts[0].Dims[0]
-	}
-	return 0
-}
-
-func (s *series) shapes() string { return "shape " + shapeString(s.parts[0].Dims) }
-
-// joins says that several samples can be one feed: the batch axis is known and the model leaves its size open.
-func (s *series) joins(inputs []*onnx.ValueInfo) bool {
-	switch s.kind {
-	case constant:
-		return true
-	case separate, recorded:
-		return false
-	}
-	if s.axis < 0 {
-		return false
-	}
-	in := inputs[slices.IndexFunc(inputs, func(in *onnx.ValueInfo) bool { return in.Name == s.name })]
-	return !in.Type.HasShape || !in.Type.Shape[s.axis].Known
-}
-
 // checkValues casts all elements once, a block at a time, so that a value out of range is found before the first feed.
 func (s *series) checkValues(ctx context.Context) error {
-	const block = 1 << 16
 	for _, a := range s.parts {
-		n, _, err := extent(a.Dims, 1)
-		if err != nil {
-			return fmt.Errorf("dataset: %s: %w", quote(s.from), err)
-		}
-		end := n
-		if alwaysFits(a.Type, s.typ) {
-			end = min(n, 1) // the first tells whether the types can be cast at all
-		}
-		for lo := 0; lo < end; lo += block {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			_, err := cast(gather(a.Data, []span{{lo, min(lo+block, end)}}), a.Type, s.typ)
-			var ve *valueError
-			if errors.As(err, &ve) {
-				return fmt.Errorf("dataset: %s: at %s: %w", quote(s.from), indexString(a.Dims, lo+ve.index), err)
+		if alwaysFits(a.typ, s.typ) {
+			none, err := a.take(nil)
+			if err == nil {
+				_, err = cast(none, a.typ, s.typ)
 			}
 			if err != nil {
 				return fmt.Errorf("dataset: %s: %w", quote(s.from), err)
 			}
+			continue
 		}
-	}
-	return nil
-}
-
-func (b *binder) checkLabels(d *Dataset) error {
-	if d.labels == nil {
-		return nil
-	}
-	rows := d.samples
-	for _, s := range b.series {
-		if s.kind == batched {
-			rows = d.samples * s.group
+		err := a.blocks(func(from int, data any) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			_, err := cast(data, a.typ, s.typ)
+			var ve *valueError
+			if errors.As(err, &ve) {
+				return fmt.Errorf("dataset: %s: at %s: %w", quote(s.from), indexString(a.dims, from+ve.index), err)
+			}
+			if err != nil {
+				return fmt.Errorf("dataset: %s: %w", quote(s.from), err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-	}
-	if dims := d.labels.Dims; len(dims) == 0 || dims[0] != rows {
-		return fmt.Errorf("dataset: %s: labels %s have the shape %s, there are %d samples (%s has %s)", quote(b.path), quote(b.options.Labels), shapeString(dims), rows, quote(b.series[0].name), b.series[0].shapes())
 	}
 	return nil
 }

@@ -32,15 +32,16 @@ func (b *binder) loadCSV(ctx context.Context, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("dataset: %s: %d rows of %d columns, the input %s is %s: %w", quote(b.path), t.rows, t.columns, quote(in.Name), dimsString(in.Type), err)
 	}
-	b.arrays[in.Name] = &onnx.Array{Type: onnx.Double, Dims: dims, Data: t.values}
+	b.arrays[in.Name] = &stored{typ: onnx.Double, dims: dims, data: t.values}
 	if b.options.Labels != "" {
-		b.labels = &onnx.Array{Type: onnx.Double, Dims: []int{t.rows}, Data: t.labels}
+		l := &stored{typ: onnx.Double, dims: []int{t.rows}, data: t.labels}
 		if whole, err := cast(t.labels, onnx.Double, onnx.Int64); err == nil {
-			b.labels.Type, b.labels.Data = onnx.Int64, whole
+			l.typ, l.data = onnx.Int64, whole
 		}
 		if rowsPerSample > 1 {
-			b.labels.Dims = []int{t.rows / rowsPerSample, rowsPerSample}
+			l.dims = []int{t.rows / rowsPerSample, rowsPerSample}
 		}
+		b.labels = &labels{from: b.path + ": column " + b.options.Labels, parts: []*stored{l}}
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func (b *binder) loadSet(set string) error {
 		if n := s.stepCount(); s.kind == recorded && len(s.parts) > 0 && a.Dims[0] != n {
 			return fmt.Errorf("dataset: %s: shape %s has %d steps, the first set has %d", quote(files[in.Name]), shapeString(a.Dims), a.Dims[0], n)
 		}
-		s.parts = append(s.parts, a)
+		s.parts = append(s.parts, inMemory(a))
 	}
 	return nil
 }

@@ -48,14 +48,24 @@ func readNPY(r io.Reader, name string, have int64) (*onnx.Array, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dataset: %s: %w", quote(name), err)
 	}
-	if have >= 0 && h.bytes != have-used {
-		return nil, fmt.Errorf("dataset: %s: shape %s of %s needs %d bytes, the file holds %d after its header", quote(name), shapeString(h.dims), h.dtype, h.bytes, have-used)
+	if have >= 0 {
+		if err := h.checkSize(name, have-used); err != nil {
+			return nil, err
+		}
 	}
 	a := &onnx.Array{Type: h.typ, Dims: h.dims}
 	if a.Data, err = h.read(r, have >= 0); err != nil {
 		return nil, fmt.Errorf("dataset: %s: shape %s of %s needs %d bytes: %w", quote(name), shapeString(h.dims), h.dtype, h.bytes, err)
 	}
 	return a, nil
+}
+
+// checkSize compares the shape with the bytes that follow the header.
+func (h *npyHeader) checkSize(name string, have int64) error {
+	if h.bytes != have {
+		return fmt.Errorf("dataset: %s: shape %s of %s needs %d bytes, the file holds %d after its header", quote(name), shapeString(h.dims), h.dtype, h.bytes, have)
+	}
+	return nil
 }
 
 // npyHeader is what a header says, checked.

@@ -108,21 +108,29 @@ func (z *npz) checkSizes(m *zip.File) error {
 	return nil
 }
 
-// read decodes the named arrays.
-func (z *npz) read(ctx context.Context, names []string) (map[string]*onnx.Array, error) {
+// checkTotal refuses names that are not there and arrays that are too large together.
+func (z *npz) checkTotal(names []string) error {
 	var total uint64
 	for _, name := range names {
 		m := z.members[name]
 		if m == nil {
-			return nil, fmt.Errorf("dataset: %s: no array %s (there are %s)", quote(z.file), quote(name), quoteAll(z.names))
+			return fmt.Errorf("dataset: %s: no array %s (there are %s)", quote(z.file), quote(name), quoteAll(z.names))
 		}
 		total += m.UncompressedSize64
 		switch {
 		case total > maxNPZTotal:
-			return nil, fmt.Errorf("dataset: %s: the arrays take more than the limit of %d bytes", quote(z.file), int64(maxNPZTotal))
+			return fmt.Errorf("dataset: %s: the arrays take more than the limit of %d bytes", quote(z.file), int64(maxNPZTotal))
 		case total > freeNPZBytes && total/maxNPZRatio > uint64(z.size):
-			return nil, fmt.Errorf("dataset: %s: a file of %d bytes unfolds to %d, more than %d times as many: a zip bomb", quote(z.file), z.size, total, maxNPZRatio)
+			return fmt.Errorf("dataset: %s: a file of %d bytes unfolds to %d, more than %d times as many: a zip bomb", quote(z.file), z.size, total, maxNPZRatio)
 		}
+	}
+	return nil
+}
+
+// read decodes the named arrays.
+func (z *npz) read(ctx context.Context, names []string) (map[string]*onnx.Array, error) {
+	if err := z.checkTotal(names); err != nil {
+		return nil, err
 	}
 	out := make(map[string]*onnx.Array, len(names))
 	for _, name := range names {
@@ -147,14 +155,7 @@ func (z *npz) readMember(ctx context.Context, name string) (*onnx.Array, error) 
 	if err != nil {
 		return nil, err
 	}
-	// The checksum is compared when the end is met.
-	if n, err := io.CopyN(io.Discard, r, 1); n != 0 || !errors.Is(err, io.EOF) {
-		if err == nil {
-			err = errors.New("there are bytes behind the array")
-		}
-		return nil, fmt.Errorf("dataset: %s: %w", quote(label), err)
-	}
-	return a, nil
+	return a, endsHere(r, label)
 }
 
 // openRegular opens a regular file; a FIFO or device would block or never end.
