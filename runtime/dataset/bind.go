@@ -19,6 +19,7 @@ type binder struct {
 	options Options
 	wanted  []*onnx.ValueInfo // true inputs that are not states, in the model's order
 	all     []*onnx.ValueInfo // true inputs
+	outputs []string
 	arrays  map[string]*stored
 	series  []*series
 	labels  *labels
@@ -39,7 +40,7 @@ func newBinder(path string, m *onnx.Model, o Options) (*binder, error) {
 	for _, t := range m.Graph.Sparse {
 		initializers[t.Name] = true
 	}
-	var names, outputs []string
+	var names []string
 	for _, in := range m.Graph.Inputs {
 		if !initializers[in.Name] {
 			b.all = append(b.all, in)
@@ -47,14 +48,14 @@ func newBinder(path string, m *onnx.Model, o Options) (*binder, error) {
 		}
 	}
 	for _, out := range m.Graph.Outputs {
-		outputs = append(outputs, out.Name)
+		b.outputs = append(b.outputs, out.Name)
 	}
 	states := map[string]bool{}
 	for _, out := range sortedKeys(o.States) {
 		in := o.States[out]
 		switch {
-		case !slices.Contains(outputs, out):
-			return nil, fmt.Errorf("dataset: state %s=%s: the model has no output %s (it has %s)", quote(out), quote(in), quote(out), quoteAll(outputs))
+		case !slices.Contains(b.outputs, out):
+			return nil, fmt.Errorf("dataset: state %s=%s: the model has no output %s (it has %s)", quote(out), quote(in), quote(out), quoteAll(b.outputs))
 		case !slices.Contains(names, in):
 			return nil, fmt.Errorf("dataset: state %s=%s: the model has no input %s (it has %s)", quote(out), quote(in), quote(in), quoteAll(names))
 		case states[in]:

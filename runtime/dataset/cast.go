@@ -51,6 +51,9 @@ func cast(data any, from, to onnx.DataType) (any, error) {
 	case []uint16:
 		switch from {
 		case onnx.Float16:
+			if to == onnx.Float {
+				return widen(d, onnx.Float16ToFloat32), nil
+			}
 			return castTo(widen(d, onnx.Float16ToFloat32), to)
 		case onnx.BFloat16:
 			return castTo(widen(d, onnx.BFloat16ToFloat32), to)

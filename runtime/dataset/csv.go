@@ -24,7 +24,8 @@ func (b *binder) loadCSV(ctx context.Context, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	t, err := readTable(ctxReader{ctx, r}, b.options.Labels)
+	values := &numbers{files: b.files, limit: b.memory}
+	t, err := readTable(ctxReader{ctx, r}, b.options.Labels, values)
 	if err != nil {
 		return fmt.Errorf("dataset: %s: %w", quote(b.path), err)
 	}
@@ -32,7 +33,9 @@ func (b *binder) loadCSV(ctx context.Context, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("dataset: %s: %d rows of %d columns, the input %s is %s: %w", quote(b.path), t.rows, t.columns, quote(in.Name), dimsString(in.Type), err)
 	}
-	b.arrays[in.Name] = &stored{typ: onnx.Double, dims: dims, data: t.values}
+	if b.arrays[in.Name], err = values.stored(dims, b.path); err != nil {
+		return fmt.Errorf("dataset: %s: %w", quote(b.path), err)
+	}
 	if b.options.Labels != "" {
 		l := &stored{typ: onnx.Double, dims: []int{t.rows}, data: t.labels}
 		if whole, err := cast(t.labels, onnx.Double, onnx.Int64); err == nil {
@@ -102,14 +105,14 @@ func (b *binder) csvShape(in *onnx.ValueInfo, rows, columns int) (dims []int, ro
 	return nil, 0, fmt.Errorf("a row is neither a sample of %d numbers nor a frame of %d", elements, sample[last])
 }
 
-// table is the content of a .csv file.
+// table is the shape of a .csv file and its column of labels.
 type table struct {
 	rows, columns int
-	values        []float64
 	labels        []float64
 }
 
-func readTable(r io.Reader, labels string) (*table, error) {
+// readTable adds the numbers that are no labels to values.
+func readTable(r io.Reader, labels string, values *numbers) (*table, error) {
 	c := csv.NewReader(r)
 	c.ReuseRecord = true
 	c.TrimLeadingSpace = true
@@ -131,8 +134,8 @@ func readTable(r io.Reader, labels string) (*table, error) {
 			fields = len(record)
 			record[0] = strings.TrimPrefix(record[0], "\ufeff")
 			if !slices.ContainsFunc(record, func(s string) bool { return !isNumber(s) }) {
-				if labels != "" {
-					return nil, fmt.Errorf("no header line names the column of labels %s", quote(labels))
+				if labelColumn, err = columnNumber(labels, fields); err != nil {
+					return nil, err
 				}
 			} else {
 				if labelColumn = slices.Index(record, labels); labels != "" && labelColumn < 0 {
@@ -149,8 +152,8 @@ func readTable(r io.Reader, labels string) (*table, error) {
 			}
 			if k == labelColumn {
 				t.labels = append(t.labels, v)
-			} else {
-				t.values = append(t.values, v)
+			} else if err := values.add(v); err != nil {
+				return nil, err
 			}
 		}
 		t.rows++
@@ -163,6 +166,23 @@ func readTable(r io.Reader, labels string) (*table, error) {
 		return nil, fmt.Errorf("%d rows of %d columns: there are no numbers", t.rows, t.columns)
 	}
 	return t, nil
+}
+
+// columnNumber is the column of labels in a table without a header line, -1 for none.
+func columnNumber(labels string, fields int) (int, error) {
+	if labels == "" {
+		return -1, nil
+	}
+	n, err := strconv.Atoi(labels)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("no header line names the column of labels %s (without one, give its number: 1 is the first column, -1 the last)", quote(labels))
+	case n >= 1 && n <= fields:
+		return n - 1, nil
+	case n <= -1 && n >= -fields:
+		return fields + n, nil
+	}
+	return 0, fmt.Errorf("labels in column %d: there are %d columns (1 is the first, -1 the last)", n, fields)
 }
 
 func isNumber(s string) bool {

@@ -15,10 +15,10 @@ import (
 
 // loadFolder reads the layout of the ONNX backend tests: input_K.pb files (the K-th true input, or the one the tensor is named for), either in
 // the folder itself or in folders test_data_set_0, test_data_set_1, … below it. Each set is one sample and each file one whole feed; with states a file has
-// a step axis in front and each set is one stream.
+// a step axis in front and each set is one stream. Labels are a file of each set, see labelFile.
 func (b *binder) loadFolder(ctx context.Context) error {
-	if b.options.Labels != "" {
-		return fmt.Errorf("dataset: %s: a test_data_set folder holds no labels %s (use an .npz)", quote(b.path), quote(b.options.Labels))
+	if b.options.Lengths != "" {
+		return fmt.Errorf("dataset: %s: lengths %s are read from an .npz only", quote(b.path), quote(b.options.Lengths))
 	}
 	if len(b.options.BatchAxis) > 0 {
 		return fmt.Errorf("dataset: %s: the arrays of a test_data_set folder are whole feeds, a batch axis cannot be chosen (use an .npz)", quote(b.path))
@@ -41,8 +41,61 @@ func (b *binder) loadFolder(ctx context.Context) error {
 		if err := b.loadSet(set); err != nil {
 			return err
 		}
+		if b.options.Labels == "" {
+			continue
+		}
+		file, err := b.labelFile(set)
+		if err != nil {
+			return err
+		}
+		_, a, err := b.storedTensor(file)
+		if err != nil {
+			return err
+		}
+		if b.labels == nil {
+			b.labels = &labels{from: filepath.Join(b.path, b.options.Labels), separate: true}
+		}
+		b.labels.parts = append(b.labels.parts, a)
 	}
 	return nil
+}
+
+// labelFile is the file of a set that Options.Labels names: NAME.pb, or output_K.pb for the K-th output of the model.
+func (b *binder) labelFile(set string) (string, error) {
+	name := b.options.Labels
+	file := strings.TrimSuffix(name, ".pb") + ".pb"
+	if filepath.Base(file) == file {
+		if file = filepath.Join(set, file); exists(file) {
+			return file, nil
+		}
+	}
+	k := slices.Index(b.outputs, name)
+	if k < 0 {
+		return "", fmt.Errorf("dataset: %s: no labels %s: there is neither a file of that name (%s.pb) nor an output of the model (it has %s)", quote(set), quote(name), strings.Trim(quote(name), `"`), quoteAll(b.outputs))
+	}
+	return filepath.Join(set, fmt.Sprintf("output_%d.pb", k)), nil
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// storedTensor reads a tensor file; one that does not fit is read again whenever it is wanted.
+func (b *binder) storedTensor(file string) (name string, s *stored, err error) {
+	name, a, size, err := readTensor(file)
+	if err != nil {
+		return "", nil, err
+	}
+	s = inMemory(a)
+	if !b.fits(size) {
+		s.data, s.name = nil, file
+		s.reload = func() (*onnx.Array, error) {
+			_, a, _, err := readTensor(file)
+			return a, err
+		}
+	}
+	return name, s, nil
 }
 
 // dataSets lists the folders that hold input_K.pb files, in the order of their numbers.
@@ -93,7 +146,7 @@ func (b *binder) loadSet(set string) error {
 	if err != nil {
 		return fmt.Errorf("dataset: %w", err)
 	}
-	found := map[string]*onnx.Array{}
+	found := map[string]*stored{}
 	files := map[string]string{}
 	for _, e := range entries {
 		k, ok := inputNumber(e.Name())
@@ -101,7 +154,7 @@ func (b *binder) loadSet(set string) error {
 			continue
 		}
 		file := filepath.Join(set, e.Name())
-		tensorName, a, err := readTensor(file)
+		tensorName, a, err := b.storedTensor(file)
 		if err != nil {
 			return err
 		}
@@ -123,42 +176,41 @@ func (b *binder) loadSet(set string) error {
 			return fmt.Errorf("dataset: %s: no array for the input %s", quote(set), quote(in.Name))
 		}
 		s := b.series[i]
-		own := a.Dims
+		own := a.dims
 		if s.kind == recorded && len(own) > 0 {
 			own = own[1:]
 		}
 		if s.from == "" {
 			s.from = files[in.Name]
 		}
-		if slices.Contains(a.Dims, 0) || in.Type.HasShape && (len(own) != len(in.Type.Shape) || mismatch(own, in.Type.Shape, -1) >= 0) || s.kind == recorded && len(a.Dims) == 0 {
-			return fmt.Errorf("dataset: %s: shape %s, the input %s is %s (with states a step axis comes before it)", quote(files[in.Name]), shapeString(a.Dims), quote(in.Name), dimsString(in.Type))
+		if slices.Contains(a.dims, 0) || in.Type.HasShape && (len(own) != len(in.Type.Shape) || mismatch(own, in.Type.Shape, -1) >= 0) || s.kind == recorded && len(a.dims) == 0 {
+			return fmt.Errorf("dataset: %s: shape %s, the input %s is %s (with states a step axis comes before it)", quote(files[in.Name]), shapeString(a.dims), quote(in.Name), dimsString(in.Type))
 		}
-		if n := s.stepCount(); s.kind == recorded && len(s.parts) > 0 && a.Dims[0] != n {
-			return fmt.Errorf("dataset: %s: shape %s has %d steps, the first set has %d", quote(files[in.Name]), shapeString(a.Dims), a.Dims[0], n)
+		if n := s.stepCount(); s.kind == recorded && len(s.parts) > 0 && a.dims[0] != n {
+			return fmt.Errorf("dataset: %s: shape %s has %d steps, the first set has %d", quote(files[in.Name]), shapeString(a.dims), a.dims[0], n)
 		}
-		s.parts = append(s.parts, inMemory(a))
+		s.parts = append(s.parts, a)
 	}
 	return nil
 }
 
-// readTensor reads a file that is one TensorProto.
-func readTensor(file string) (string, *onnx.Array, error) {
-	f, _, err := openRegular(file)
+// readTensor reads a file that is one TensorProto, of size bytes.
+func readTensor(file string) (name string, a *onnx.Array, size int64, err error) {
+	f, size, err := openRegular(file)
 	if err != nil {
-		return "", nil, err
+		return "", nil, 0, err
 	}
 	defer f.Close()
 	raw, err := io.ReadAll(f)
 	if err != nil {
-		return "", nil, fmt.Errorf("dataset: %w", err)
+		return "", nil, 0, fmt.Errorf("dataset: %w", err)
 	}
 	t, err := onnx.DecodeTensor(file, raw)
-	if err != nil {
-		return "", nil, fmt.Errorf("dataset: %s: %w", quote(file), err)
+	if err == nil {
+		a, err = t.Array()
 	}
-	a, err := t.Array()
 	if err != nil {
-		return "", nil, fmt.Errorf("dataset: %s: %w", quote(file), err)
+		return "", nil, 0, fmt.Errorf("dataset: %s: %w", quote(file), err)
 	}
-	return t.Name, a, nil
+	return t.Name, a, size, nil
 }

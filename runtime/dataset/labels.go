@@ -19,7 +19,7 @@ type labels struct {
 	parts    []*stored
 	separate bool // one part for each sample, otherwise one for all
 	per      int  // rows of axis 0 for one sample
-	stepped  bool // axis 1 is the steps of streams
+	stepped  bool // axis 1 (of separate parts axis 0) is the steps of streams
 }
 
 // take gives the labels of samples, of the steps of a window where they have a step axis.
@@ -30,8 +30,15 @@ func (l *labels) take(samples []int, w window) (*onnx.Array, error) {
 	switch {
 	case l.separate:
 		a = l.parts[samples[0]]
-		dims = a.dims
-		spans.whole(dims)
+		dims = slices.Clone(a.dims)
+		if !l.stepped {
+			spans.whole(dims)
+			break
+		}
+		dims[0] = w.steps
+		inner, _, _ := extent(dims[1:], 1)
+		spans.add(w.step*inner, (w.step+w.steps)*inner)
+		dims = slices.Concat([]int{1}, dims)
 	case l.stepped:
 		dims[0], dims[1] = len(samples), w.steps
 		inner, _, _ := extent(dims[2:], 1)
@@ -55,7 +62,11 @@ func (l *labels) take(samples []int, w window) (*onnx.Array, error) {
 
 func (b *binder) checkLabels(d *Dataset) error {
 	l := b.labels
-	if l == nil || l.separate {
+	if l == nil {
+		return nil
+	}
+	if l.separate {
+		l.stepped = d.streams && !slices.ContainsFunc(l.parts, func(a *stored) bool { return len(a.dims) == 0 || a.dims[0] != d.steps })
 		return nil
 	}
 	rows := d.rows

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/trconvert/trconvert/onnx"
 )
@@ -12,18 +13,30 @@ import (
 type stored struct {
 	typ  onnx.DataType
 	dims []int
-	data any // nil where the elements are in file
+	data any    // nil where the elements are elsewhere
+	name string // of file and array, for errors; empty in memory
 
-	file   io.ReaderAt
-	at     int64 // offset of the first element
+	file   io.ReaderAt // has the elements one after the other
+	at     int64       // offset of the first element
 	header *npyHeader
-	name   string // of file and array, for errors
+
+	reload func() (*onnx.Array, error) // of a file that is only read whole
 }
 
 func inMemory(a *onnx.Array) *stored { return &stored{typ: a.Type, dims: a.Dims, data: a.Data} }
 
 // take reads spans one after the other. In memory a single span is shared.
 func (s *stored) take(spans []span) (any, error) {
+	if s.reload != nil {
+		a, err := s.reload()
+		if err == nil && (a.Type != s.typ || !slices.Equal(a.Dims, s.dims)) {
+			err = fmt.Errorf("dataset: %s: type %v and shape %s were type %v and shape %s when the data set was opened", quote(s.name), a.Type, shapeString(a.Dims), s.typ, shapeString(s.dims))
+		}
+		if err != nil {
+			return nil, err
+		}
+		return gather(a.Data, spans), nil
+	}
 	if s.file == nil {
 		return gather(s.data, spans), nil
 	}
@@ -45,19 +58,20 @@ func (s *stored) take(spans []span) (any, error) {
 
 // all reads the whole array.
 func (s *stored) all() (any, error) {
-	n, _, err := extent(s.dims, 1)
-	if err != nil {
-		return nil, err
-	}
-	return s.take([]span{{0, n}})
+	var spans spanList
+	spans.whole(s.dims)
+	return s.take(spans)
 }
 
 // blocks visits the elements in blocks of at most a few hundred thousand, from is the number of the first one.
 func (s *stored) blocks(visit func(from int, data any) error) error {
-	const block = 1 << 18
 	n, _, err := extent(s.dims, 1)
 	if err != nil {
 		return err
+	}
+	block := 1 << 18
+	if s.reload != nil {
+		block = max(n, 1)
 	}
 	for lo := 0; lo < n; lo += block {
 		data, err := s.take([]span{{lo, min(lo+block, n)}})
