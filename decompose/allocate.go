@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
-
-	"github.com/trconvert/trconvert/trals"
 )
 
 // runRanks fits every matrix at given ranks.
@@ -16,7 +13,7 @@ func runRanks(ctx context.Context, jobs []*job, b Budget) error {
 			j.keepDense(j.tooSmall())
 			continue
 		}
-		c, err := j.givenRanks(b)
+		c, err := j.method().given(b)
 		if err != nil {
 			return err
 		}
@@ -36,33 +33,6 @@ func (j *job) tooSmall() string {
 		return fmt.Sprintf("%d rows × %d columns: a matrix with one row or column has no sides to share ranks", j.Out(), j.In)
 	}
 	return fmt.Sprintf("%d rows × %d columns cannot get smaller: the smallest %s has %d numbers, the matrix %d", j.Out(), j.In, j.o.Format, j.smallest(), j.Size())
-}
-
-// givenRanks is the candidate of a Rank or Ranks budget.
-func (j *job) givenRanks(b Budget) (candidate, error) {
-	if j.o.Format == "svd" {
-		k := max(b.Rank, last(b.Ranks))
-		return candidate{shape: shape{[]int{j.In}, []int{j.Out()}}, ranks: []int{1, k}, params: k * (j.In + j.Out())}, nil
-	}
-	s, ok := defaultShape(j.Matrix, j.o, len(b.Ranks))
-	if !ok {
-		return candidate{}, &OptionError{"ranks", j.Name, fmt.Sprintf("no modes of %d columns and %d rows fit %d ranks (give --in-modes and --out-modes)", j.In, j.Out(), len(b.Ranks))}
-	}
-	asked := slices.Clone(b.Ranks)
-	if b.Rank > 0 {
-		asked = slices.Repeat([]int{b.Rank}, len(s.in)+len(s.out))
-		if j.o.Format == "tt" {
-			asked[0] = 1
-		}
-	}
-	ranks := trals.CapRanks(s.modes(), asked)
-	for k := range ranks {
-		if ranks[k] < asked[k] {
-			j.warnings = append(j.warnings, fmt.Sprintf("ranks %v are lowered to %v: a bond cannot use more states than its cores have", asked, ranks))
-			break
-		}
-	}
-	return candidate{shape: s, ranks: ranks, params: paramsOf(s.modes(), ranks)}, nil
 }
 
 // runParams spends n numbers on all matrices together.
@@ -183,6 +153,9 @@ func (j *job) reach(ctx context.Context, limit float64) (float64, error) {
 		j.keepDense(j.tooSmall())
 		return math.Inf(1), nil
 	}
+	if r, ok := j.method().(reacher); ok {
+		return r.reach(limit)
+	}
 	try := j.Size() - 1
 	for k := 1; k <= j.m.Known(); k++ {
 		if j.m.SVDError(k) <= limit {
@@ -191,9 +164,6 @@ func (j *job) reach(ctx context.Context, limit float64) (float64, error) {
 		}
 	}
 	try = max(try, low+1)
-	if j.o.Format == "svd" {
-		return j.reachSVD(limit)
-	}
 	var best *Result
 	closest := math.Inf(1)
 	for range 12 {
@@ -228,26 +198,11 @@ func (j *job) reach(ctx context.Context, limit float64) (float64, error) {
 		j.result = *best
 		return best.RelativeError, nil
 	}
-	j.keepDense(fmt.Sprintf("a relative error of %.4g takes as many numbers as the matrix has; the closest with fewer is %.4g", limit, closest))
+	j.missed(limit, closest)
 	return closest, nil
 }
 
-// reachSVD is reach for the truncated SVD, whose errors are known.
-func (j *job) reachSVD(limit float64) (float64, error) {
-	both := j.Out() + j.In
-	closest := math.Inf(1)
-	for k := 1; k <= min(j.Out(), j.In, j.m.Known()) && k*both < j.Size(); k++ {
-		closest = j.m.SVDError(k)
-		if closest > limit {
-			continue
-		}
-		if err := j.finishSVD(k); err != nil {
-			return 0, err
-		}
-		if closest = j.result.RelativeError; closest <= limit { // rounding may have cost the last digits
-			return closest, nil
-		}
-	}
+// missed keeps the matrix dense because no smaller factor reaches an error.
+func (j *job) missed(limit, closest float64) {
 	j.keepDense(fmt.Sprintf("a relative error of %.4g takes as many numbers as the matrix has; the closest with fewer is %.4g", limit, closest))
-	return closest, nil
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/trconvert/trconvert/tensor"
 )
 
 // auto is the format that stands for the best of the others, matrix by matrix.
@@ -129,8 +131,8 @@ func (j *job) svdOptions(n int) ([]option, error) {
 	both := j.Out() + j.In
 	for k := 1; k <= min(j.Out(), j.In, j.m.Known()) && k*both < min(n+1, j.Size()); k++ {
 		take := func() (Result, error) {
-			v := j.as("svd")
-			err := v.finishSVD(k)
+			v := j.as(tensor.SVD)
+			err := truncation{v}.record(k)
 			return v.result, err
 		}
 		if !j.aware() {

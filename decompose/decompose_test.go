@@ -54,6 +54,15 @@ func constant(name string, gates, hidden, in int, v float32) Matrix {
 	return given(name, 1, gates, hidden, in, w)
 }
 
+// digits writes i in mixed radix, the last mode fastest.
+func digits(i int, modes []int) []int {
+	d := make([]int, len(modes))
+	for k := len(modes) - 1; k >= 0; k-- {
+		d[k], i = i%modes[k], i/modes[k]
+	}
+	return d
+}
+
 // checkResult compares what a result says with the cores it holds: Ŵ is rebuilt as the trace of products of core slices.
 func checkResult(t *testing.T, m Matrix, r Result) {
 	t.Helper()
@@ -77,16 +86,16 @@ func checkResult(t *testing.T, m Matrix, r Result) {
 		t.Errorf("%s: %d numbers for a matrix of %d", m.Name, f.Params(), m.Size())
 	}
 	w, _ := m.Load(context.Background())
-	modes := append(slices.Clone(f.InModes), f.OutModes...)
 	var diff, norm float64
 	for o := range f.Out {
 		for i := range f.In {
-			index := make([]int, len(modes))
-			for k, x := len(f.InModes)-1, i; k >= 0; k-- {
-				index[k], x = x%modes[k], x/modes[k]
-			}
-			for k, x := len(modes)-1, o; k >= len(f.InModes); k-- {
-				index[k], x = x%modes[k], x/modes[k]
+			rows, cols := digits(o, f.OutModes), digits(i, f.InModes)
+			index := slices.Concat(cols, rows)
+			if f.Format == "ttm" { // core k has the index (o_k, i_k)
+				index = cols
+				for k := range index {
+					index[k] += rows[k] * f.InModes[k]
+				}
 			}
 			var trace float64
 			for start := range f.Cores[0].Left {
@@ -153,7 +162,7 @@ var models = map[string][]Matrix{
 
 func TestRatioIsMetAndUsed(t *testing.T) {
 	for name, ms := range models {
-		for _, format := range []string{"tr", "tt", "svd"} {
+		for _, format := range []string{"tr", "tt", "svd", "ttm"} {
 			for _, ratio := range []float64{2, 4, 8} {
 				rs, err := Run(context.Background(), ms, Budget{Ratio: ratio}, Options{Format: format, Sweeps: 5})
 				if err != nil {
@@ -233,7 +242,7 @@ func TestMaxParams(t *testing.T) {
 
 func TestMaxError(t *testing.T) {
 	ms := models["one"]
-	for _, format := range []string{"tr", "tt", "svd"} {
+	for _, format := range []string{"tr", "tt", "svd", "ttm"} {
 		before := 0
 		for _, limit := range []float64{0.8, 0.5, 0.3} {
 			rs, err := Run(context.Background(), ms, Budget{MaxError: limit}, Options{Format: format, Sweeps: 10})
@@ -261,7 +270,7 @@ func TestMaxError(t *testing.T) {
 
 func TestRankBudgets(t *testing.T) {
 	ms := models["one"]
-	for _, format := range []string{"tr", "tt", "svd"} {
+	for _, format := range []string{"tr", "tt", "svd", "ttm"} {
 		rs, err := Run(context.Background(), ms, Budget{Rank: 3}, Options{Format: format})
 		if err != nil {
 			t.Fatal(err)
@@ -417,7 +426,7 @@ func TestRefusedOptions(t *testing.T) {
 		"-48: mode -48":                        {Budget{}, Options{InModes: []int{-48}}},
 		"above 2147483647":                     {Budget{}, Options{InModes: []int{1 << 20, 1 << 20}}},
 		"8x9 multiplies to 72, but the matrix": {Budget{}, Options{OutModes: []int{8, 9}}},
-		"3 ranks for 4 modes":                  {Budget{Ranks: []int{2, 2, 2}}, Options{InModes: []int{6, 8}, OutModes: []int{8, 8}}},
+		"3 ranks for 4 cores":                  {Budget{Ranks: []int{2, 2, 2}}, Options{InModes: []int{6, 8}, OutModes: []int{8, 8}}},
 		"svd has no modes":                     {Budget{}, Options{Format: "svd", InModes: []int{6, 8}}},
 		"r_0 = 1, not 2":                       {Budget{Ranks: []int{2, 2, 2}}, Options{Format: "tt"}},
 		"has one rank":                         {Budget{Ranks: []int{2, 2, 2}}, Options{Format: "svd"}},
@@ -446,7 +455,7 @@ func TestModes(t *testing.T) {
 			if modes == nil {
 				continue
 			}
-			if p, err := modesProduct(modes); err != nil || p < n || p > padLimit(n) || len(modes) != count {
+			if p, err := modesProduct(modes, 2); err != nil || p < n || p > padLimit(n) || len(modes) != count {
 				t.Errorf("%d columns in %d modes: %v", n, count, modes)
 			}
 		}

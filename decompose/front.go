@@ -95,46 +95,14 @@ func (j *job) noError() float64 {
 	return 0
 }
 
-const (
-	quickTrials = 3 // candidates for a point of the front
-	quickSweeps = 6
-)
-
 // tryPoint is the best that a few trials find with n numbers; ok is false if the format has nothing as small.
 func (j *job) tryPoint(ctx context.Context, n int) (p Point, ok bool, err error) {
 	if n < j.smallest() {
 		return p, false, nil
 	}
-	if j.o.Format == "svd" {
-		k := min(n/(j.Out()+j.In), j.m.Known())
-		err := j.finishSVD(k)
-		return j.point(j.result.Factor, j.result.RelativeError, j.result.DataError, false), err == nil, err
-	}
-	found, err := j.search(ctx, n)
-	if err != nil || len(found) == 0 {
+	f, err := j.method().quick(ctx, n)
+	if f == nil || err != nil {
 		return p, false, err
-	}
-	found = pickTrials(found, trials)
-	found = found[:min(quickTrials, len(found))]
-	stand := j.m.Compressed(min(j.m.Known(), 2*widestCut(found)+16))
-	best := candidate{err: math.Inf(1)}
-	for i, c := range found {
-		res, err := j.fit(ctx, stand, c, quickSweeps, 0, false)
-		if err != nil {
-			return p, false, err
-		}
-		j.tried(i+1, len(found), res.WeightedError)
-		if res.WeightedError < best.err {
-			c.cores, c.err = res.Cores, res.WeightedError
-			best = c
-		}
-	}
-	if best.cores == nil {
-		return p, false, nil
-	}
-	f := &tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: best.in, OutModes: best.out, Cores: best.cores}
-	if len(f.Cores) == 2 && f.Cores[0].Left == 1 {
-		f.Format = "svd" // a train of two cores
 	}
 	return j.point(f, f.Error(j.w), j.dataError(f), false), true, nil
 }

@@ -19,6 +19,7 @@ type job struct {
 	plain    *trals.Matrix // without weights
 	warnings []string
 	tails    map[tailKey][][]float64 // predictions of the search, by side, modes and bonds
+	fixed    []shape                 // what a search tries, nil: searchShapes
 	result   Result
 }
 
@@ -92,8 +93,30 @@ func (j *job) keepDense(reason string) {
 	j.result = Result{Matrix: j.Name, KeptDense: true, Reason: reason, Status: trals.Converged, Warnings: j.warnings}
 }
 
+// shapes are the modes that a search tries.
+func (j *job) shapes() []shape {
+	if j.fixed != nil {
+		return j.fixed
+	}
+	return searchShapes(j.Matrix, j.o)
+}
+
 // single reports whether the matrix has one row or column only. Nothing lies between its sides then: it is kept dense.
 func (j *job) single() bool { return min(j.Out(), j.In) == 1 }
+
+// smallest is the fewest numbers that a factor of the job's format can have.
+func (j *job) smallest() int {
+	if j.single() {
+		return j.Size()
+	}
+	return j.method().smallest()
+}
+
+// best is the candidate of at most n numbers that many trials find; its ranks are nil where there is none.
+func (j *job) best(ctx context.Context, n int) (candidate, error) { return j.method().best(ctx, n) }
+
+// finish fits a candidate to the end and records the result.
+func (j *job) finish(ctx context.Context, c candidate) error { return j.method().finish(ctx, c) }
 
 // params is what the job's result stores.
 func (j *job) params() int {
@@ -123,23 +146,6 @@ func paramsOf(modes, ranks []int) int {
 	return n
 }
 
-// finish fits the final cores of a candidate and records the result.
-func (j *job) finish(ctx context.Context, c candidate) error {
-	if j.o.Format == "svd" {
-		return j.finishSVD(c.ranks[1])
-	}
-	res, err := j.fit(ctx, j.m, c, j.o.Sweeps, j.o.Restarts, true)
-	if err != nil {
-		return err
-	}
-	res.Sweeps += c.sweeps
-	if res, err = j.better(ctx, c, res); err != nil {
-		return err
-	}
-	j.record(&tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: c.in, OutModes: c.out, Cores: res.Cores}, res)
-	return nil
-}
-
 // fit runs trals on m, which is the job's matrix or a stand-in for it.
 func (j *job) fit(ctx context.Context, m *trals.Matrix, c candidate, sweeps, restarts int, report bool) (*trals.Result, error) {
 	o := trals.Options{Ranks: c.ranks, Sweeps: sweeps, Tol: j.o.Tol, Restarts: restarts, Seed: j.o.Seed}
@@ -165,29 +171,18 @@ func (j *job) fit(ctx context.Context, m *trals.Matrix, c candidate, sweeps, res
 	return res, nil
 }
 
-// finishSVD records the truncated SVD of rank k: a train of two cores.
-func (j *job) finishSVD(k int) error {
-	res, err := j.m.Decompose(context.Background(), []int{j.In}, []int{j.Out()}, trals.Options{Ranks: []int{1, k}, Sweeps: -1})
-	if err != nil {
-		return fmt.Errorf("decompose: %q: %w", j.Name, err)
-	}
-	res.Status = trals.Converged
-	j.record(&tensor.Factor{Format: "svd", Out: j.Out(), In: j.In, InModes: []int{j.In}, OutModes: []int{j.Out()}, Cores: res.Cores}, res)
-	return nil
-}
-
 func (j *job) record(f *tensor.Factor, res *trals.Result) {
 	j.result = Result{
 		Matrix: j.Name, Factor: f, RelativeError: res.RelativeError, DataError: j.dataError(f), LowerBound: res.LowerBound, SVDSameSize: math.NaN(),
 		Sweeps: res.Sweeps, Status: res.Status, Warnings: j.warnings,
 	}
-	if j.aware() {
+	if j.aware() && f.HasSides() {
 		j.result.LowerBound = min(j.plain.CutBound(f.Cut()), res.RelativeError)
 	}
 	if k := f.Params() / (j.Out() + j.In); k >= 1 && min(k, j.Out(), j.In) <= j.plain.Known() {
 		j.result.SVDSameSize = j.plain.SVDError(min(k, j.Out(), j.In))
 	}
-	if cut := f.Cut(); cut >= min(j.Out(), j.In) {
+	if cut := f.Cut(); f.HasSides() && cut >= min(j.Out(), j.In) {
 		j.result.Warnings = append(slices.Clip(j.warnings), fmt.Sprintf("r_0·r_n = %d is not below min(%d columns, %d rows): no multiplications are saved", cut, j.In, j.Out()))
 	}
 }

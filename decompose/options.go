@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/trconvert/trconvert/tensor"
 )
 
 // Limits of what is taken for meant.
@@ -55,7 +57,7 @@ func checkOptions(ms []Matrix, b Budget, o Options) (Budget, Options, error) {
 		value  *string
 		known  []string // the first is the default
 	}{
-		{"format", &o.Format, []string{auto, "tr", "tt", "svd"}},
+		{"format", &o.Format, formatNames()},
 		{"method", &o.Method, []string{"als", "svd"}},
 		{"init", &o.Init, []string{"svd", "random"}},
 	} {
@@ -76,11 +78,14 @@ func checkOptions(ms []Matrix, b Budget, o Options) (Budget, Options, error) {
 	if o.Method == "svd" && o.Init == "random" {
 		return fail("method", "svd with init random would leave the random start (use method als)")
 	}
-	if o.Format == "svd" && len(o.InModes)+len(o.OutModes) > 0 {
-		return fail("in-modes, out-modes", "format svd has no modes (use tr or tt)")
+	if o.Format == "ttm" && len(b.Ranks) > 0 && b.Ranks[0] != 1 {
+		return fail("ranks", "a TT-matrix has r_0 = 1, not %d", b.Ranks[0])
 	}
-	if o.Format == "tt" && len(b.Ranks) > 0 && b.Ranks[0] != 1 {
-		return fail("ranks", "a tensor train has r_0 = 1, not %d (use format tr)", b.Ranks[0])
+	if o.Format == "svd" && len(o.InModes)+len(o.OutModes) > 0 {
+		return fail("in-modes, out-modes", "format svd has no modes (use tr, tt or ttm)")
+	}
+	if o.Format != "svd" && len(b.Ranks) > 0 && b.Ranks[0] != 1 && !closed(o.Format) {
+		return fail("ranks", "format %s has r_0 = 1, not %d (use format tr)", o.Format, b.Ranks[0])
 	}
 	if o.Format == "svd" && len(b.Ranks) > 0 && (len(b.Ranks) > 2 || len(b.Ranks) == 2 && b.Ranks[0] != 1) {
 		return fail("ranks", "%v: a truncated SVD has one rank (or 1,k)", b.Ranks)
@@ -109,7 +114,7 @@ func checkMatrix(m Matrix, b Budget, o Options) error {
 		return fail("shape", "%d columns", m.In)
 	}
 	if o.InModes != nil {
-		n, err := modesProduct(o.InModes)
+		n, err := modesProduct(o.InModes, leastMode(o.Format))
 		switch {
 		case err != nil:
 			return fail("in-modes", "%s: %v", times(o.InModes), err)
@@ -120,7 +125,7 @@ func checkMatrix(m Matrix, b Budget, o Options) error {
 		}
 	}
 	if o.OutModes != nil {
-		n, err := modesProduct(o.OutModes)
+		n, err := modesProduct(o.OutModes, leastMode(o.Format))
 		switch {
 		case err != nil:
 			return fail("out-modes", "%s: %v", times(o.OutModes), err)
@@ -132,19 +137,56 @@ func checkMatrix(m Matrix, b Budget, o Options) error {
 	if r := max(b.Rank, last(b.Ranks)); o.Format == "svd" && r > min(out, m.In) {
 		return fail("rank", "%d is more than the %d singular values of a %d×%d matrix", r, min(out, m.In), out, m.In)
 	}
-	if d := len(o.InModes) + len(o.OutModes); o.InModes != nil && o.OutModes != nil && len(b.Ranks) > 0 && len(b.Ranks) != d {
-		return fail("ranks", "%d ranks for %d modes (one for each mode of %s | %s)", len(b.Ranks), d, times(o.InModes), times(o.OutModes))
+	if o.InModes != nil && o.OutModes != nil {
+		return checkModes(b, o, fail)
 	}
 	return nil
 }
 
+// checkModes checks given modes of both sides against the format and given ranks.
+func checkModes(b Budget, o Options, fail func(option, format string, args ...any) error) error {
+	if o.Format == auto {
+		return nil
+	}
+	format, err := tensor.FormatOf(o.Format)
+	if err != nil {
+		return err
+	}
+	slots, err := format.Deal(o.InModes, o.OutModes)
+	if err != nil {
+		return fail("in-modes, out-modes", "%s | %s: %v", times(o.InModes), times(o.OutModes), err)
+	}
+	for _, s := range slots {
+		if s.Size() == 1 {
+			return fail("in-modes, out-modes", "%s | %s: a core with the modes %d and %d has nothing to carry", times(o.InModes), times(o.OutModes), s.Col, s.Row)
+		}
+	}
+	if len(b.Ranks) > 0 && len(b.Ranks) != len(slots) {
+		return fail("ranks", "%d ranks for %d cores (one for each core of %s | %s)", len(b.Ranks), len(slots), times(o.InModes), times(o.OutModes))
+	}
+	return nil
+}
+
+func closed(format string) bool {
+	f, err := tensor.FormatOf(format)
+	return err == nil && f.Closed
+}
+
+// leastMode is the smallest mode that may be given: where modes are paired, a 1 lets a core go without one.
+func leastMode(format string) int {
+	if format == tensor.TTMatrix {
+		return 1
+	}
+	return 2
+}
+
 func padLimit(n int) int { return int(float64(n) * maxPadding) }
 
-func modesProduct(modes []int) (int, error) {
+func modesProduct(modes []int, least int) (int, error) {
 	n := 1
 	for _, m := range modes {
-		if m < 2 {
-			return 0, fmt.Errorf("mode %d (2 or more)", m)
+		if m < least {
+			return 0, fmt.Errorf("mode %d (%d or more)", m, least)
 		}
 		if m > maxSide/n {
 			return 0, fmt.Errorf("the product is above %d", maxSide)

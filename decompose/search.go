@@ -35,27 +35,10 @@ func (j *job) firstBonds() []int {
 	return []int{1}
 }
 
-// smallest is the fewest numbers that a factor of the job's format can have.
-func (j *job) smallest() int {
-	switch {
-	case j.single():
-		return j.Size()
-	case j.o.Format == "svd":
-		return j.Out() + j.In
-	}
-	least := math.MaxInt
-	for _, s := range searchShapes(j.Matrix, j.o) {
-		modes := s.modes()
-		ranks := slices.Repeat([]int{1}, len(modes))
-		least = min(least, paramsOf(modes, ranks))
-	}
-	return least
-}
-
 // search finds candidates of at most n numbers, the most promising first: two for each first bond and shape.
 func (j *job) search(ctx context.Context, n int) ([]candidate, error) {
 	var found []candidate
-	for _, s := range searchShapes(j.Matrix, j.o) {
+	for _, s := range j.shapes() {
 		for _, r0 := range j.firstBonds() {
 			rs := j.lastBonds(s, r0, n)
 			if len(rs) == 0 {
@@ -107,7 +90,7 @@ func (j *job) search(ctx context.Context, n int) ([]candidate, error) {
 		}
 	}
 	if len(found) == 0 { // a ring is too large: the train of rank 1
-		for _, s := range searchShapes(j.Matrix, j.o) {
+		for _, s := range j.shapes() {
 			if c := j.spend(s, 1, 1, n); c.ranks != nil {
 				found = append(found, c)
 			}
@@ -210,51 +193,6 @@ const (
 	// hopeless is how much worse than the best a candidate may be after the second round and stay.
 	hopeless = 1.03
 )
-
-// best searches, tries the most promising candidates with a few sweeps, drops the worse half, doubles the sweeps, and so on; it returns
-// the one that is left, with its cores.
-func (j *job) best(ctx context.Context, n int) (candidate, error) {
-	if j.o.Format == "svd" {
-		k := min(n/(j.Out()+j.In), j.Out(), j.In, j.m.Known())
-		return candidate{shape: shape{[]int{j.In}, []int{j.Out()}}, ranks: []int{1, k}, params: k * (j.Out() + j.In), err: j.m.SVDError(k)}, nil
-	}
-	found, err := j.search(ctx, n)
-	if err != nil || len(found) == 0 {
-		return candidate{}, err
-	}
-	stand := j.m.Compressed(min(j.m.Known(), 2*widestCut(found)+16))
-	candidates, first := j.trials()
-	found = pickTrials(found, candidates)
-	done, most := 0, 2*len(found)
-	for sweeps := first; ; sweeps *= 2 {
-		for i, c := range found {
-			if c.ended {
-				continue
-			}
-			res, err := j.fit(ctx, stand, c, sweeps, 0, false)
-			if err != nil {
-				return candidate{}, err
-			}
-			c.cores, c.err, c.sweeps = res.Cores, res.WeightedError, c.sweeps+res.Sweeps
-			c.ended = res.Status != trals.SweepLimit
-			c.ranks = ranksOf(c)
-			found[i] = c
-			done++
-			j.tried(done, most, c.err)
-		}
-		slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(a.err, b.err) })
-		if len(found) == 1 || j.o.Method == "svd" {
-			return found[0], nil
-		}
-		found = found[:(len(found)+1)/2]
-		for sweeps > first && found[len(found)-1].err > hopeless*found[0].err {
-			found = found[:len(found)-1]
-		}
-		if len(found) == 1 {
-			return found[0], nil
-		}
-	}
-}
 
 // tried reports a trial.
 func (j *job) tried(done, most int, err float64) {

@@ -89,7 +89,7 @@ func (f *Factor) Validate() error {
 	}
 	slots, err := format.Deal(f.InModes, f.OutModes)
 	if err != nil {
-		return err
+		return fmt.Errorf("tensor: factor: %w", err)
 	}
 	d := len(slots)
 	if len(f.Cores) != d {

@@ -71,7 +71,7 @@ func FormatOf(name string) (Format, error) {
 // sides gives each mode a core of its own, input modes first.
 func sides(in, out []int) ([]Slot, error) {
 	if len(in) == 0 || len(out) == 0 {
-		return nil, fmt.Errorf("tensor: factor: %d input and %d output modes (each side needs one)", len(in), len(out))
+		return nil, fmt.Errorf("%d input and %d output modes (each side needs one)", len(in), len(out))
 	}
 	slots := make([]Slot, 0, len(in)+len(out))
 	for _, n := range in {
@@ -86,7 +86,7 @@ func sides(in, out []int) ([]Slot, error) {
 // pairs gives core k input mode k and output mode k.
 func pairs(in, out []int) ([]Slot, error) {
 	if len(in) < 2 || len(in) != len(out) {
-		return nil, fmt.Errorf("tensor: factor: a TT-matrix pairs input modes with output modes, but there are %d and %d (two pairs or more; a mode may be 1)", len(in), len(out))
+		return nil, fmt.Errorf("a TT-matrix pairs input modes with output modes, but there are %d and %d (two pairs or more; a mode may be 1)", len(in), len(out))
 	}
 	slots := make([]Slot, len(in))
 	for k := range in {
