@@ -100,6 +100,9 @@ func (b *binder) csvShape(in *onnx.ValueInfo, rows, columns int) (dims []int, ro
 			}
 		}
 		sample[time] = steps
+		if batch == 0 && !want[0].Known {
+			return append([]int{rows / steps}, sample[1:]...), steps, nil
+		}
 		return append([]int{rows / steps}, sample...), steps, nil
 	}
 	return nil, 0, fmt.Errorf("a row is neither a sample of %d numbers nor a frame of %d", elements, sample[last])

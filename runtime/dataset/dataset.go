@@ -129,3 +129,30 @@ func (d *Dataset) Feeds(from, to, step int) (map[string]*onnx.Array, error) {
 	}
 	return feeds, nil
 }
+
+// CheckFinite reads all inputs and names the first value that is NaN or infinite, as Batches does when it meets one.
+func (d *Dataset) CheckFinite(ctx context.Context) error {
+	for _, s := range d.inputs {
+		for k, a := range s.parts {
+			err := a.blocks(func(from int, data any) error {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				block := &onnx.Array{Type: a.typ, Data: data}
+				i := nonFinite(block)
+				if i < 0 {
+					return nil
+				}
+				set := ""
+				if len(s.parts) > 1 {
+					set = fmt.Sprintf("set %d, ", k)
+				}
+				return fmt.Errorf("dataset: %s: %sat %s: %v is not a finite number", quote(s.from), set, indexString(a.dims, from+i), element(block, i))
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

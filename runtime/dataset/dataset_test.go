@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/onnxpb"
 )
 
 // value declares an input: a positive dim is fixed, a negative one symbolic, 0 unknown.
@@ -464,5 +466,28 @@ func TestOpenSharedData(t *testing.T) {
 		if got := (want{d.Len(), d.Steps(), d.MaxBatch()}); got != tt.want || !reflect.DeepEqual(f[tt.input].Dims, tt.dims) {
 			t.Errorf("%s: %+v, want %+v; feed %v, want %v", tt.data, got, tt.want, f[tt.input].Dims, tt.dims)
 		}
+	}
+}
+
+// writeTensor writes a TensorProto.
+func writeTensor(t *testing.T, path, name string, a *onnx.Array) {
+	t.Helper()
+	raw, err := a.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &onnxpb.TensorProto{Name: proto.String(name), DataType: proto.Int32(int32(a.Type)), RawData: raw}
+	for _, d := range a.Dims {
+		p.Dims = append(p.Dims, int64(d))
+	}
+	b, err := proto.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -186,8 +186,8 @@ func (b *binder) loadSet(set string) error {
 		if slices.Contains(a.dims, 0) || in.Type.HasShape && (len(own) != len(in.Type.Shape) || mismatch(own, in.Type.Shape, -1) >= 0) || s.kind == recorded && len(a.dims) == 0 {
 			return fmt.Errorf("dataset: %s: shape %s, the input %s is %s (with states a step axis comes before it)", quote(files[in.Name]), shapeString(a.dims), quote(in.Name), dimsString(in.Type))
 		}
-		if n := s.stepCount(); s.kind == recorded && len(s.parts) > 0 && a.dims[0] != n {
-			return fmt.Errorf("dataset: %s: shape %s has %d steps, the first set has %d", quote(files[in.Name]), shapeString(a.dims), a.dims[0], n)
+		if s.kind == recorded && len(s.parts) > 0 && a.dims[0] != s.stepCount() {
+			return fmt.Errorf("dataset: %s: shape %s has %d steps, the first set has %d", quote(files[in.Name]), shapeString(a.dims), a.dims[0], s.stepCount())
 		}
 		s.parts = append(s.parts, a)
 	}
