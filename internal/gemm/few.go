@@ -7,25 +7,39 @@ const (
 	dotCols  = 64   // and of inner products
 )
 
-// few computes a product of few rows in place if the layout suits the kernels for it, and reports whether it did.
-func (p *product[A, B, C]) few(t *tier[C]) bool {
-	if p.n == 1 && p.ldc == 1 && p.m > 1 {
-		q := product[B, A, C]{m: 1, n: p.m, k: p.k, alpha: p.alpha, a: p.b.transposed(), b: p.a.transposed(), c: p.c, ldc: p.m, add: p.add}
-		return q.few(t)
-	}
-	a, okA := any(p.a.data).([]C)
-	b, okB := any(p.b.data).([]C)
+// isFew reports that few computes the product.
+func (p *product[A, B, C]) isFew() bool {
+	_, okA := any(p.a.data).([]C)
+	_, okB := any(p.b.data).([]C)
 	switch {
 	case !okA || !okB:
 		return false
-	case p.b.row == 1 && p.m <= dotRows && (p.a.col == 1 || p.m == 1):
-		p.dotRowsOf(t, a, b)
-	case p.b.col == 1 && p.m <= axpyRows:
-		p.axpyRowsOf(t, a, b)
-	default:
-		return false
+	case p.single():
+		return p.a.col == 1 || p.a.row == 1
 	}
-	return true
+	return p.byDots() || p.b.col == 1 && p.m <= axpyRows
+}
+
+// single is a product with one column, which is computed as its transpose.
+func (p *product[A, B, C]) single() bool { return p.n == 1 && p.ldc == 1 && p.m > 1 }
+
+func (p *product[A, B, C]) byDots() bool {
+	return p.b.row == 1 && p.m <= dotRows && (p.a.col == 1 || p.m == 1)
+}
+
+// few computes a product of few rows or one column in place, whose layout suits the kernels for it.
+func (p *product[A, B, C]) few(t *tier[C]) {
+	if p.single() {
+		q := product[B, A, C]{m: 1, n: p.m, k: p.k, alpha: p.alpha, a: p.b.transposed(), b: p.a.transposed(), c: p.c, ldc: p.m, add: p.add}
+		q.few(t)
+		return
+	}
+	a, b := any(p.a.data).([]C), any(p.b.data).([]C)
+	if p.byDots() {
+		p.dotRowsOf(t, a, b)
+	} else {
+		p.axpyRowsOf(t, a, b)
+	}
 }
 
 func (v view[T]) transposed() view[T] { return view[T]{v.data, v.col, v.row} }

@@ -56,18 +56,27 @@ func mul[A, B, C float](ta, tb bool, m, n, k int, alpha C, a []A, lda int, b []B
 			scale(m, n, beta, c, ldc)
 			p.add = 1
 		}
-		if !p.few(t) {
-			p.tiled(t, false)
+		few := p.isFew()
+		if !few && p.work() < serialWork && k < 2*splitDepth {
+			p.tiledAlone(t, false)
+			return
+		}
+		q := p // on the heap, for goroutines to see
+		if few {
+			q.few(t)
+		} else {
+			q.tiled(t, false)
 		}
 		return
 	}
 	scale(m, n, beta, c, ldc)
+	q := p
 	switch {
-	case m <= smallRows && p.direct():
+	case m <= smallRows && q.direct():
 	case k >= 2*splitDepth && m <= tileRows && n <= tileCols:
-		p.splitDepth()
+		q.splitDepth()
 	default:
-		p.tiles(false)
+		q.tiles(false)
 	}
 }
 
@@ -99,12 +108,19 @@ func gram[A float](ta bool, m, k int, a []A, lda int, c []float64, ldc int) {
 		checkMatrix("A", len(a), m, k, lda)
 	}
 	p := product[A, A, float64]{m: m, n: m, k: k, alpha: 1, a: va, b: vb, c: c, ldc: ldc}
-	if t := tierOf[float64](); t != nil {
-		p.tiled(t, true)
-	} else if k >= 2*splitDepth && m <= tileRows {
-		p.splitDepth()
+	t := tierOf[float64]()
+	if t != nil && p.work() < serialWork && k < 2*splitDepth {
+		p.tiledAlone(t, true)
 	} else {
-		p.tiles(true)
+		q := p // on the heap, for goroutines to see
+		switch {
+		case t != nil:
+			q.tiled(t, true)
+		case k >= 2*splitDepth && m <= tileRows:
+			q.splitDepth()
+		default:
+			q.tiles(true)
+		}
 	}
 	for i := range m {
 		for j := range i {

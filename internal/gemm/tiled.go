@@ -85,7 +85,7 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 		return
 	}
 	b := t.layout(p.n, p.k)
-	if data, ok := any(p.b.data).([]C); ok && p.b.col == 1 && p.m <= 2*t.blocks[0][0].rows {
+	if data, ok := p.bInPlace(t); ok {
 		b.data, b.width, b.in = data, p.b.row, true
 		p.tiledRange(t, &b, 0, p.k, 0, p.n, lower)
 		return
@@ -105,6 +105,55 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 		j0 += cols
 	}
 }
+
+// tiledAlone is tiled for what is too small to share: it runs in this goroutine and leaves nothing on the heap.
+func (p *product[A, B, C]) tiledAlone(t *tier[C], lower bool) {
+	b := t.layout(p.n, p.k)
+	if data, ok := p.bInPlace(t); ok {
+		b.data, b.width, b.in = data, p.b.row, true
+	} else {
+		b.width = ceil(p.n, t.lanes) * t.lanes
+		s := borrow[C](p.k * b.width)
+		defer s.release()
+		b.data = s.data
+		for job := range ceil(p.k, b.depth) * ceil(p.n, b.panel) {
+			packPanel(t, &b, p.b, 0, p.k, 0, p.n, job)
+		}
+	}
+	w := borrow[C](0)
+	defer w.release()
+	rows := t.blockRows(&b)
+	for i := 0; i < p.m; i += rows {
+		p.tiledJob(t, &b, w, 0, p.k, i, min(i+rows, p.m), 0, 0, p.n, lower)
+	}
+}
+
+// blockRows is the number of rows of A that fill a block.
+func (t *tier[C]) blockRows(b *packed[C]) int {
+	tall := t.tall(b)
+	return max(blockBytes/int(unsafe.Sizeof(C(0)))/b.depth/tall, 1) * tall
+}
+
+// bInPlace returns B if a copy of it would cost more than it saves: elements of C's type, contiguous rows, and few rows of A, or a panel that the
+// first-level cache holds as it lies there.
+func (p *product[A, B, C]) bInPlace(t *tier[C]) ([]C, bool) {
+	b, ok := any(p.b.data).([]C)
+	if !ok || p.b.col != 1 {
+		return nil, false
+	}
+	stride := p.b.row * int(unsafe.Sizeof(C(0)))
+	sets := cachePeriod / (stride & -stride) // that the rows of a column share
+	return b, p.m <= 2*t.blocks[0][0].rows || p.k <= cacheWays*max(sets, 1) && p.k <= inPlaceDepth && p.k*stride <= inPlaceBytes
+}
+
+// What a first-level cache of 32 KiB in 8 ways holds of a matrix in place: addresses a multiple of cachePeriod apart compete for cacheWays
+// lines.
+const (
+	cachePeriod  = 4096
+	cacheWays    = 8
+	inPlaceDepth = 128
+	inPlaceBytes = 256 << 10 // spread over no more pages than have their addresses at hand
+)
 
 // work is what parallel weighs, 0 where the caller runs on many goroutines already.
 func (p *product[A, B, C]) work() int {
@@ -153,21 +202,24 @@ func (p *product[A, B, C]) tiledPieces(t *tier[C]) {
 func packPanels[B, C float](t *tier[C], b *packed[C], from view[B], k0, k1, j0, cols, work int) {
 	across := ceil(cols, b.panel)
 	parallel(ceil(k1-k0, b.depth)*across, min(work, (k1-k0)*cols*8), func() (func(int), func()) {
-		return func(job int) {
-			x0, j := k0+job/across*b.depth, job%across*b.panel
-			k := min(b.depth, k1-x0)
-			w := min(b.panel, b.width-j)
-			at := (x0-k0)*b.width + j*k
-			pack(t, b.data[at:at+k*w], w, from, x0, k, j0+j, min(w, cols-j))
-		}, nothing
+		return func(job int) { packPanel(t, b, from, k0, k1, j0, cols, job) }, nothing
 	})
+}
+
+// packPanel does one job of packPanels.
+func packPanel[B, C float](t *tier[C], b *packed[C], from view[B], k0, k1, j0, cols, job int) {
+	across := ceil(cols, b.panel)
+	x0, j := k0+job/across*b.depth, job%across*b.panel
+	k := min(b.depth, k1-x0)
+	w := min(b.panel, b.width-j)
+	at := (x0-k0)*b.width + j*k
+	pack(t, b.data[at:at+k*w], w, from, x0, k, j0+j, min(w, cols-j))
 }
 
 // tiledRange adds the products of k0…k1 to columns j0…j0+cols of C.
 func (p *product[A, B, C]) tiledRange(t *tier[C], b *packed[C], k0, k1, j0, cols int, lower bool) {
 	tall := t.tall(b)
-	rows := max(blockBytes/int(unsafe.Sizeof(C(0)))/b.depth, tall)
-	rows = min(rows, max(ceil(p.m, fewestJobs), fewestRows))
+	rows := min(t.blockRows(b), max(ceil(p.m, fewestJobs), fewestRows))
 	down := ceil(p.m, rows)
 	rows = ceil(ceil(p.m, down), tall) * tall
 	down = ceil(p.m, rows)
