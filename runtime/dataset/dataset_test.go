@@ -111,27 +111,25 @@ func TestFeedsFollowTheAxisRules(t *testing.T) {
 			if tt.opts.States == nil {
 				arrays["h"] = ramp(1, 8)
 			}
-			d, err := Open(context.Background(), writeNPZ(t, arrays), m, tt.opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := [3]int{d.Len(), d.Steps(), d.MaxBatch()}; got != [3]int{tt.want.len, tt.want.steps, tt.want.max} {
-				t.Errorf("Len, Steps, MaxBatch are %v, want %v", got, [3]int{tt.want.len, tt.want.steps, tt.want.max})
-			}
-			feeds, err := d.Feeds(tt.want.from, tt.want.to, tt.want.step)
-			if err != nil {
-				t.Fatal(err)
-			}
-			x := feeds["x"]
-			if diff := cmp.Diff(&onnx.Array{Type: onnx.Float, Dims: tt.want.dims, Data: tt.want.first}, x); diff != "" {
-				t.Errorf("feed (-want +got):\n%s", diff)
-			}
-			if _, stated := feeds["h"]; stated != (tt.opts.States == nil) {
-				t.Errorf("feeds hold the state: %v", stated)
-			}
-			for _, bad := range [][3]int{{-1, 1, 0}, {0, 0, 0}, {0, d.MaxBatch() + 1, 0}, {d.Len(), d.Len() + 1, 0}, {0, 1, d.Steps()}, {0, 1, -1}} {
-				if _, err := d.Feeds(bad[0], bad[1], bad[2]); err == nil {
-					t.Errorf("Feeds%v gave no error", bad)
+			for from, d := range open(t, m, writeNPZ(t, arrays), tt.opts) {
+				if got := [3]int{d.Len(), d.Steps(), d.MaxBatch()}; got != [3]int{tt.want.len, tt.want.steps, tt.want.max} {
+					t.Errorf("from %s: Len, Steps, MaxBatch are %v, want %v", from, got, [3]int{tt.want.len, tt.want.steps, tt.want.max})
+				}
+				feeds, err := d.Feeds(tt.want.from, tt.want.to, tt.want.step)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x := feeds["x"]
+				if diff := cmp.Diff(&onnx.Array{Type: onnx.Float, Dims: tt.want.dims, Data: tt.want.first}, x); diff != "" {
+					t.Errorf("from %s: feed (-want +got):\n%s", from, diff)
+				}
+				if _, stated := feeds["h"]; stated != (tt.opts.States == nil) {
+					t.Errorf("from %s: feeds hold the state: %v", from, stated)
+				}
+				for _, bad := range [][3]int{{-1, 1, 0}, {0, 0, 0}, {0, d.MaxBatch() + 1, 0}, {d.Len(), d.Len() + 1, 0}, {0, 1, d.Steps()}, {0, 1, -1}} {
+					if _, err := d.Feeds(bad[0], bad[1], bad[2]); err == nil {
+						t.Errorf("from %s: Feeds%v gave no error", from, bad)
+					}
 				}
 			}
 		})
@@ -295,20 +293,18 @@ func TestCSV(t *testing.T) {
 			if tt.opts.States != nil {
 				m = model(tt.input, value("h", onnx.Float, 1))
 			}
-			d, err := Open(context.Background(), writeFile(t, "data.csv", tt.content), m, tt.opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f, err := d.Feeds(0, 1, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(&onnx.Array{Type: onnx.Float, Dims: tt.dims, Data: tt.first}, f["x"]); diff != "" || d.Len() != tt.len {
-				t.Errorf("%d samples, want %d; feed (-want +got):\n%s", d.Len(), tt.len, diff)
-			}
-			if tt.labels != nil {
-				if diff := cmp.Diff(tt.labels, d.Labels(0, d.Len())); diff != "" {
-					t.Errorf("labels (-want +got):\n%s", diff)
+			for from, d := range open(t, m, writeFile(t, "data.csv", tt.content), tt.opts) {
+				f, err := d.Feeds(0, 1, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(&onnx.Array{Type: onnx.Float, Dims: tt.dims, Data: tt.first}, f["x"]); diff != "" || d.Len() != tt.len {
+					t.Errorf("from %s: %d samples, want %d; feed (-want +got):\n%s", from, d.Len(), tt.len, diff)
+				}
+				if tt.labels != nil {
+					if diff := cmp.Diff(tt.labels, d.Labels(0, d.Len())); diff != "" {
+						t.Errorf("from %s: labels (-want +got):\n%s", from, diff)
+					}
 				}
 			}
 		})
