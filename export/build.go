@@ -96,17 +96,24 @@ func (b *builder) transpose(x string, perm ...int) string {
 	return b.node("Transpose", []string{x}, intsAttribute("perm", perm...))
 }
 
-// head keeps the first n rows.
-func (b *builder) head(x string, n int) string {
+// head keeps the first n entries of an axis.
+func (b *builder) head(x string, axis, n int) string {
 	if b.opset < 10 {
-		return b.node("Slice", []string{x}, intsAttribute("axes", 0), intsAttribute("ends", n), intsAttribute("starts", 0))
+		return b.node("Slice", []string{x}, intsAttribute("axes", axis), intsAttribute("ends", n), intsAttribute("starts", 0))
 	}
-	return b.node("Slice", []string{x, b.ints(0), b.ints(n)})
+	if axis == 0 {
+		return b.node("Slice", []string{x, b.ints(0), b.ints(n)})
+	}
+	return b.node("Slice", []string{x, b.ints(0), b.ints(n), b.ints(axis)})
 }
 
 // padFrames adds n zeros after the features of every frame of x [T, B, I].
 func (b *builder) padFrames(x string, n int) string {
-	pads := []int{0, 0, 0, 0, 0, n}
+	return b.pad(x, 0, 0, 0, 0, 0, n)
+}
+
+// pad adds zeros: those before each axis, then those after each axis.
+func (b *builder) pad(x string, pads ...int) string {
 	if b.opset < 11 {
 		return b.node("Pad", []string{x}, intsAttribute("pads", pads...))
 	}
@@ -146,13 +153,13 @@ func (b *builder) ring(r Replacement) (ring, error) {
 	if b.options.MergeOutput {
 		f = mergeOutput(f)
 	}
-	rec := recordOf(r.Sites, f, b.options)
+	rec := recordOf(r.Sites, f, b.options, b.opset)
 	n := len(f.InModes)
 	names := make([]string, len(f.Cores))
 	var err error
-	for k, c := range f.Cores {
-		dims := []int{c.Left, c.Mode, c.Right}
-		data := c.Data
+	for k, slot := range f.Slots() {
+		c := f.Cores[k]
+		dims, data := coreDims(c.Left, slot, c.Right), c.Data
 		if rec.MergedOutput && k == n {
 			dims = weightDims(r.Sites[0], f.Cut())
 			left, _ := f.Sides()
@@ -163,17 +170,37 @@ func (b *builder) ring(r Replacement) (ring, error) {
 		}
 	}
 	rec.Cores = names
-	w := names[n]
-	if !rec.MergedOutput {
-		w = b.outputSide(r.Sites[0], f, names)
+	var (
+		w       string
+		project func(x string) string
+	)
+	switch {
+	case rec.MergedOutput:
+		w, project = names[n], b.inputSide(f, names)
+	case f.HasSides():
+		w, project = b.outputSide(r.Sites[0], f, names), b.inputSide(f, names)
+	case rec.Form == Cores:
+		w, project = b.identity(r.Sites[0]), b.stages(f, names)
+	default:
+		w, project = b.whole(r.Sites[0], f, names), func(x string) string { return x }
 	}
-	project := b.inputSide(f, names)
 	for _, s := range r.Sites {
 		b.at = s.Node
 		b.patch.SetInput(s.Node, recurrent.SlotX, project(s.Node.Input(recurrent.SlotX)))
 		b.patch.SetInput(s.Node, recurrent.SlotW, w)
 	}
 	return rec, nil
+}
+
+// coreDims is the shape in which a core is stored.
+func coreDims(left int, s tensor.Slot, right int) []int {
+	dims := []int{left}
+	for _, mode := range []int{s.Row, s.Col} {
+		if mode > 0 {
+			dims = append(dims, mode)
+		}
+	}
+	return append(dims, right)
 }
 
 // mergeOutput contracts the output cores to one core [r_n, D·G·H, r_0].

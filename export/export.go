@@ -2,6 +2,7 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"unicode/utf8"
@@ -115,7 +116,14 @@ func Notes(rs []Replacement, o Options) []string {
 				break
 			}
 		}
-		if o.Form == Cores && r.Factor != nil && len(r.Factor.InModes) < 2 {
+		if o.Form == Dense || r.Factor == nil {
+			continue
+		}
+		asked := cmp.Or(o.Form, Bottleneck)
+		switch written := formOf(r.Factor, asked, opsetOf(r.Sites[0].Node.Graph)); {
+		case !r.Factor.HasSides() && written == Bottleneck:
+			notes = append(notes, fmt.Sprintf("site %q: contracting frames with the cores of a %s would take more than the dense layer does, so a runtime rebuilds W from them when it loads the model: the file is small, speed and memory are those of the dense layer", name, r.Factor.Format))
+		case asked == Cores && written == Bottleneck:
 			notes = append(notes, fmt.Sprintf("site %q: the input side has one mode, so it cannot be contracted in two groups and is written as bottleneck", name))
 		}
 	}
@@ -136,6 +144,9 @@ func check(rs []Replacement, o Options) error {
 		}
 		if err := r.Factor.Validate(); err != nil {
 			return fmt.Errorf("export: site %q: %w", r.Sites[0].Name, err)
+		}
+		if o.MergeOutput && !r.Factor.HasSides() {
+			return fmt.Errorf("export: site %q: format %s has no output cores to merge", r.Sites[0].Name, r.Factor.Format)
 		}
 		first := r.Sites[0]
 		for _, s := range r.Sites {

@@ -48,11 +48,45 @@ func ringCases() []ringCase {
 		{"float16", with(func(l *layer) { l.elem = onnx.Float16 }), []int{4, 6}, []int{4, 8}, []int{2, 3, 4, 5}, 6 * 0x1p-11},
 		{"bfloat16", with(func(l *layer) { l.elem, l.opset = onnx.BFloat16, 22 }), []int{4, 6}, []int{4, 8}, []int{2, 3, 4, 5}, 6 * 0x1p-8},
 	}
+	wide := func(in int, change func(*layer)) layer { // so many columns that frames go through the cores
+		return with(func(l *layer) {
+			l.in = in
+			change(l)
+		})
+	}
+	as := func(elem onnx.DataType, opset int64) func(*layer) {
+		return func(l *layer) { l.elem, l.opset = elem, opset }
+	}
+	cases = append(cases,
+		ringCase{"TT-matrix", plainLayer(), []int{4, 6}, []int{4, 8}, []int{1, 3}, 1e-6},
+		ringCase{"TT-matrix of three", plainLayer(), []int{2, 3, 4}, []int{4, 2, 4}, []int{1, 3, 4}, 1e-6},
+		ringCase{"TT-matrix of five with modes of 1", plainLayer(), []int{2, 1, 3, 4, 1}, []int{4, 2, 1, 2, 2}, []int{1, 3, 2, 2, 2}, 1e-6},
+		ringCase{"padded TT-matrix", wide(23, as(onnx.Float, 13)), []int{2, 3, 4}, []int{4, 2, 4}, []int{1, 3, 4}, 1e-6},
+		ringCase{"wide TT-matrix", wide(960, as(onnx.Float, 13)), []int{40, 24}, []int{4, 8}, []int{1, 1}, 1e-6},
+		ringCase{"wide TT-matrix of four", wide(960, as(onnx.Float, 13)), []int{4, 5, 8, 6}, []int{4, 2, 1, 4}, []int{1, 2, 3, 2}, 1e-6},
+		ringCase{"wide TT-matrix of four, from the right", wide(960, as(onnx.Float, 13)), []int{4, 5, 8, 6}, []int{1, 4, 4, 2}, []int{1, 2, 1, 2}, 1e-6},
+		ringCase{"wide padded TT-matrix", wide(950, as(onnx.Float, 13)), []int{40, 24}, []int{4, 8}, []int{1, 2}, 1e-6},
+		ringCase{"wide TT-matrix, opset 8", wide(960, as(onnx.Float, 8)), []int{40, 24}, []int{4, 8}, []int{1, 1}, 1e-6},
+		ringCase{"wide TT-matrix, opset 9", wide(950, as(onnx.Float, 9)), []int{40, 24}, []int{4, 8}, []int{1, 1}, 1e-6},
+		ringCase{"wide TT-matrix, bidirectional", wide(960, func(l *layer) { l.direction = "bidirectional" }), []int{40, 24}, []int{8, 8}, []int{1, 2}, 1e-6},
+		ringCase{"wide TT-matrix, layout 1", wide(960, func(l *layer) { l.layout = 1 }), []int{40, 24}, []int{4, 8}, []int{1, 2}, 1e-6},
+		ringCase{"wide TT-matrix, double", wide(960, as(onnx.Double, 13)), []int{40, 24}, []int{4, 8}, []int{1, 2}, 1e-6},
+		ringCase{"wide TT-matrix, float16", wide(960, as(onnx.Float16, 13)), []int{40, 24}, []int{4, 8}, []int{1, 2}, 6 * 0x1p-11},
+		ringCase{"wide TT-matrix, bfloat16", wide(960, as(onnx.BFloat16, 22)), []int{40, 24}, []int{4, 8}, []int{1, 2}, 6 * 0x1p-8},
+	)
 	for _, opset := range []int64{7, 9, 10, 11, 13, 17, 21} {
 		cases = append(cases, ringCase{fmt.Sprintf("padded at opset %d", opset), with(func(l *layer) { l.in, l.opset = 21, opset }),
 			[]int{2, 3, 4}, []int{4, 8}, []int{2, 3, 2, 3, 2}, 1e-6})
 	}
 	return cases
+}
+
+// formsOf are the forms that a case can have: a TT-matrix has no output cores to merge.
+func formsOf(c ringCase) []Options {
+	if len(c.ranks) < len(c.inModes)+len(c.outModes) {
+		return []Options{{Form: Bottleneck}, {Form: Cores}, {Form: Dense}}
+	}
+	return allForms()
 }
 
 func allForms() []Options {
@@ -62,7 +96,7 @@ func allForms() []Options {
 // Oracle: X·Ŵᵀ with Ŵ from the definition (tensor.Factor.Reconstruct), multiplied in float64 here.
 func TestLowerComputesTheProjection(t *testing.T) {
 	for _, c := range ringCases() {
-		for _, o := range allForms() {
+		for _, o := range formsOf(c) {
 			t.Run(fmt.Sprintf("%s/%s/merge=%v", c.name, o.Form, o.MergeOutput), func(t *testing.T) {
 				c.layer.fixedX = true
 				m := decode(t, c.layer.proto())
@@ -74,6 +108,11 @@ func TestLowerComputesTheProjection(t *testing.T) {
 				columns := f.Cut()
 				if o.Form == Dense {
 					columns = f.In
+				} else if columns == 0 { // Ŵ itself, or the identity behind pre-activations
+					columns = f.In
+					if written(t, compact) == Cores {
+						columns = f.Out
+					}
 				}
 				if gotX.Type != c.layer.elem || gotW.Type != c.layer.elem {
 					t.Errorf("element types %d and %d, want %d", gotX.Type, gotW.Type, c.layer.elem)
@@ -95,10 +134,54 @@ func TestLowerComputesTheProjection(t *testing.T) {
 	}
 }
 
+// written is the form that a compact model's metadata tell.
+func written(t *testing.T, m *onnx.Model) Form {
+	t.Helper()
+	records, err := Records(m)
+	if err != nil || len(records) != 1 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	return records[0].Form
+}
+
+// Frames go through the cores of a TT-matrix where that takes at most half the products of the dense layer, the identity behind them included
+// (form bottleneck), or less memory (form cores), and where the opset can make an identity; notes say where they do not.
+func TestFormsOfTTMatrices(t *testing.T) {
+	for _, c := range []struct {
+		in    int
+		opset int64
+		modes []int
+		rank  int
+		asked Form
+		want  Form
+	}{
+		// 32 rows. A first: 4·r·24·(40+8) products and the identity's 32², against 960·32 = 30720.
+		{960, 13, []int{40, 24}, 1, Bottleneck, Cores},
+		{960, 8, []int{40, 24}, 1, Bottleneck, Bottleneck},
+		{960, 13, []int{40, 24}, 4, Bottleneck, Bottleneck},
+		{960, 13, []int{40, 24}, 4, Cores, Cores},
+		{960, 8, []int{40, 24}, 4, Cores, Bottleneck},
+		{24, 13, []int{4, 6}, 1, Cores, Bottleneck}, // the identity alone is larger than 24·32
+	} {
+		l := plainLayer()
+		l.in, l.opset = c.in, c.opset
+		m := decode(t, l.proto())
+		rs := []Replacement{{find(t, m), randomFactor(1, 32, c.in, c.modes, []int{4, 8}, []int{1, c.rank})}}
+		compact := lower(t, m, rs, Options{Form: c.asked})
+		if got := written(t, compact); got != c.want {
+			t.Errorf("%+v: written as %s", c, got)
+		}
+		notes := Notes(rs, Options{Form: c.asked})
+		if says := len(notes) == 1 && strings.Contains(notes[0], "rebuilds W"); says != (c.want == Bottleneck) {
+			t.Errorf("%+v: notes %q", c, notes)
+		}
+	}
+}
+
 // What Lower records is what Records reads; the cores come back bit for bit, or in the merged form as L.
 func TestRecordsReadBack(t *testing.T) {
 	for _, c := range ringCases() {
-		for _, o := range allForms() {
+		for _, o := range formsOf(c) {
 			if o.Form == Dense {
 				continue
 			}
@@ -111,7 +194,7 @@ func TestRecordsReadBack(t *testing.T) {
 					t.Fatalf("%d records, %v", len(records), err)
 				}
 				r := records[0]
-				if !reflect.DeepEqual(r.Sites, []string{"cell"}) || !reflect.DeepEqual(r.Inputs, []string{"x"}) || r.Format != "tr" ||
+				if !reflect.DeepEqual(r.Sites, []string{"cell"}) || !reflect.DeepEqual(r.Inputs, []string{"x"}) || r.Format != f.Format ||
 					r.In != f.In || r.Out != f.Out || !reflect.DeepEqual(r.InModes, f.InModes) || r.MergedOutput != o.MergeOutput {
 					t.Errorf("record %+v", r)
 				}
@@ -155,7 +238,7 @@ func wide(x []float32) []float64 {
 // same file as the first time.
 func TestExpandUndoesLower(t *testing.T) {
 	for _, c := range ringCases() {
-		for _, o := range allForms()[:4] {
+		for _, o := range formsOf(c)[:len(formsOf(c))-1] {
 			t.Run(fmt.Sprintf("%s/%s/merge=%v", c.name, o.Form, o.MergeOutput), func(t *testing.T) {
 				ctx := context.Background()
 				m := decode(t, c.layer.proto())
@@ -291,6 +374,9 @@ func TestLowerRefuses(t *testing.T) {
 			f.Cores[1].Left = 3
 			return []Replacement{{sites, f}}
 		}, Options{}, `site "cell"`},
+		{"merged output of a TT-matrix", m, func(*onnx.Model) []Replacement {
+			return []Replacement{{sites, randomFactor(1, 32, 24, []int{4, 6}, []int{4, 8}, []int{1, 2})}}
+		}, Options{MergeOutput: true}, "format ttm has no output cores"},
 		{"a site twice", m, func(*onnx.Model) []Replacement { return []Replacement{{sites, good()}, {sites, good()}} }, Options{}, "two replacements"},
 		{"old opset", decode(t, old.proto()), func(m *onnx.Model) []Replacement { return []Replacement{{find(t, m), good()}} }, Options{}, "opset 3"},
 		{"bfloat16 before MatMul takes it", decode(t, brain.proto()), func(m *onnx.Model) []Replacement { return []Replacement{{find(t, m), good()}} }, Options{}, "bfloat16"},
@@ -327,6 +413,10 @@ func TestLowerRandomRings(t *testing.T) {
 	for range 60 {
 		in, out := modes(1+rng.IntN(4)), append([]int{4}, modes(rng.IntN(3))...)
 		ranks := make([]int, len(in)+len(out))
+		paired := len(in) == len(out) && len(in) > 1 // a TT-matrix
+		if paired {
+			ranks = ranks[:len(in)]
+		}
 		for k := range ranks {
 			ranks[k] = 1 + rng.IntN(4)
 		}
@@ -337,6 +427,9 @@ func TestLowerRandomRings(t *testing.T) {
 			l.in -= 1 + rng.IntN(l.in/4)
 		}
 		o := allForms()[rng.IntN(4)]
+		if paired {
+			ranks[0], o.MergeOutput = 1, false
+		}
 		name := fmt.Sprintf("%v|%v ranks %v, %d columns, opset %d, %s, merge %v", in, out, ranks, l.in, l.opset, o.Form, o.MergeOutput)
 		m := decode(t, l.proto())
 		f := randomFactor(3, l.rows(), l.in, in, out, ranks)
@@ -347,7 +440,8 @@ func TestLowerRandomRings(t *testing.T) {
 		}
 		n := recurrent.Nodes(compact)[0].Node
 		x := floats(t, constant(t, m, m.Graph, "x"))
-		got := timesTransposed(floats(t, constant(t, compact, n.Graph, n.Input(0))), floats(t, constant(t, compact, n.Graph, n.Input(1))), framesT*framesB, f.Out, f.Cut())
+		w := constant(t, compact, n.Graph, n.Input(1))
+		got := timesTransposed(floats(t, constant(t, compact, n.Graph, n.Input(0))), floats(t, w), framesT*framesB, f.Out, w.Dims[2])
 		want := timesTransposed(x, f.Reconstruct().Data, framesT*framesB, f.Out, f.In)
 		if e := distance(got, want); !(e <= 1e-5) {
 			t.Errorf("%s: relative error %.2g", name, e)

@@ -28,7 +28,7 @@ func (b *builder) inputSide(f *tensor.Factor, names []string) func(x string) str
 	b.at = nil
 	r := b.rows(b.chain(names[:n]), n, f.Cores[0].Left, f.Cores[n].Left)
 	if tensorProduct(f.InModes) > f.In {
-		r = b.head(r, f.In)
+		r = b.head(r, 0, f.In)
 	}
 	return func(x string) string { return b.matmul(x, r) }
 }

@@ -183,7 +183,14 @@ func lower(t testing.TB, m *onnx.Model, rs []Replacement, o Options) *onnx.Model
 func randomFactor(seed uint64, out, in int, inModes, outModes, ranks []int) *tensor.Factor {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	f := &tensor.Factor{Format: "tr", Out: out, In: in, InModes: inModes, OutModes: outModes}
-	for k, mode := range append(append([]int{}, inModes...), outModes...) {
+	modes := append(append([]int{}, inModes...), outModes...)
+	if len(ranks) < len(modes) { // a TT-matrix
+		f.Format, modes = "ttm", nil
+		for k := range inModes {
+			modes = append(modes, outModes[k]*inModes[k])
+		}
+	}
+	for k, mode := range modes {
 		l, r := ranks[k], ranks[(k+1)%len(ranks)]
 		f.Cores = append(f.Cores, tensor.Core{Left: l, Mode: mode, Right: r, Data: normal(rng, l*mode*r, 1/math.Sqrt(float64(r)))})
 	}

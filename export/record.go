@@ -36,14 +36,42 @@ type Record struct {
 	MergedOutput      bool     // the last core is stored as L [D, G·H, r_0·r_n], the W of the sites
 }
 
-// Cut is r_0·r_n, the columns of L.
-func (r Record) Cut() int { return r.Ranks[0] * r.Ranks[len(r.InModes)] }
+// shape is the factor without its cores.
+func (r Record) shape() *tensor.Factor {
+	f := &tensor.Factor{Format: r.Format, Out: r.Out, In: r.In, InModes: slices.Clone(r.InModes), OutModes: slices.Clone(r.OutModes)}
+	for k, s := range f.Slots() {
+		f.Cores = append(f.Cores, tensor.Core{Left: r.Ranks[k], Mode: s.Size(), Right: r.Ranks[(k+1)%len(r.Ranks)]})
+	}
+	return f
+}
+
+// Cut is r_0·r_n, the columns of L; 0 where the format has no sides.
+func (r Record) Cut() int { return r.shape().Cut() }
+
+// columns is the number of columns of the sites' W: r_0·r_n where it is L, I where it is Ŵ, and D·G·H where it is the identity behind
+// pre-activations.
+func (r Record) columns() int {
+	switch f := r.shape(); {
+	case f.HasSides():
+		return f.Cut()
+	case r.Form == Cores:
+		return r.Out
+	}
+	return r.In
+}
+
+func (r Record) columnsText() string {
+	if r.Cut() > 0 {
+		return fmt.Sprintf("%d·%d", r.Ranks[0], r.Ranks[len(r.InModes)])
+	}
+	return strconv.Itoa(r.columns())
+}
 
 // Params is the number of stored numbers.
 func (r Record) Params() int {
 	n := 0
-	for k, mode := range slices.Concat(r.InModes, r.OutModes) {
-		n += r.Ranks[k] * mode * r.Ranks[(k+1)%len(r.Ranks)]
+	for _, c := range r.shape().Cores {
+		n += c.Left * c.Mode * c.Right
 	}
 	return n
 }
@@ -69,19 +97,28 @@ type rings struct {
 	Rings  []ring `json:"rings"`
 }
 
-func recordOf(sites []*recurrent.Site, f *tensor.Factor, o Options) ring {
+func recordOf(sites []*recurrent.Site, f *tensor.Factor, o Options, opset int64) ring {
 	r := ring{
 		Format: f.Format, Form: o.Form, In: f.In, Out: f.Out,
 		InModes: f.InModes, OutModes: f.OutModes, Ranks: f.Ranks(), MergedOutput: o.MergeOutput,
 	}
-	if r.Form == Cores && len(f.InModes) < 2 {
-		r.Form = Bottleneck
-	}
+	r.Form = formOf(f, o.Form, opset)
 	for _, s := range sites {
 		r.Sites = append(r.Sites, s.Name)
 		r.Inputs = append(r.Inputs, s.Node.Input(recurrent.SlotX))
 	}
 	return r
+}
+
+// formOf is the form in which a factor is written where form is asked for.
+func formOf(f *tensor.Factor, form Form, opset int64) Form {
+	switch {
+	case !f.HasSides():
+		return unsidedForm(f, form, opset)
+	case len(f.InModes) < 2:
+		return Bottleneck
+	}
+	return form
 }
 
 // of returns the ring of a site, nil where it has none.
@@ -162,7 +199,6 @@ func metadata(m *onnx.Model, key string) (string, bool) {
 
 // check compares a ring's own numbers.
 func (r ring) check() error {
-	d := len(r.InModes) + len(r.OutModes)
 	switch {
 	case len(r.Sites) == 0:
 		return fmt.Errorf("it has no sites")
@@ -170,12 +206,14 @@ func (r ring) check() error {
 		return fmt.Errorf("%d inputs for %d sites", len(r.Inputs), len(r.Sites))
 	case r.Form != Bottleneck && r.Form != Cores:
 		return fmt.Errorf("form is %q (expected %s or %s)", r.Form, Bottleneck, Cores)
-	case len(r.InModes) == 0 || len(r.OutModes) == 0:
-		return fmt.Errorf("%d input and %d output modes (each side needs one)", len(r.InModes), len(r.OutModes))
-	case len(r.Cores) != d || len(r.Ranks) != d:
-		return fmt.Errorf("%d cores and %d ranks for %d modes", len(r.Cores), len(r.Ranks), d)
-	case r.MergedOutput && len(r.OutModes) != 1:
-		return fmt.Errorf("the output is merged, but there are %d output modes", len(r.OutModes))
+	}
+	format, err := tensor.FormatOf(r.Format)
+	if err != nil {
+		return err
+	}
+	slots, err := format.Deal(r.InModes, r.OutModes)
+	if err != nil {
+		return err
 	}
 	in, err := product(r.InModes)
 	if err != nil {
@@ -185,13 +223,25 @@ func (r ring) check() error {
 	if err != nil {
 		return err
 	}
-	for k, mode := range slices.Concat(r.InModes, r.OutModes) {
-		if _, err := product([]int{r.Ranks[k], mode, r.Ranks[(k+1)%d]}); err != nil {
+	d := len(slots)
+	sided := (&tensor.Factor{Format: r.Format, InModes: r.InModes, OutModes: r.OutModes}).HasSides()
+	switch {
+	case len(r.Cores) != d || len(r.Ranks) != d:
+		return fmt.Errorf("%d cores and %d ranks for %d modes", len(r.Cores), len(r.Ranks), d)
+	case r.MergedOutput && !sided:
+		return fmt.Errorf("the output is merged, but format %s has no output cores", r.Format)
+	case r.MergedOutput && len(r.OutModes) != 1:
+		return fmt.Errorf("the output is merged, but there are %d output modes", len(r.OutModes))
+	}
+	for k, s := range slots {
+		if _, err := product([]int{r.Ranks[k], s.Size(), r.Ranks[(k+1)%d]}); err != nil {
 			return err
 		}
 	}
-	if _, err := product([]int{r.Ranks[0], r.Ranks[len(r.InModes)]}); err != nil {
-		return err
+	if sided {
+		if _, err := product([]int{r.Ranks[0], r.Ranks[len(r.InModes)]}); err != nil {
+			return err
+		}
 	}
 	if r.In < 1 || in < r.In {
 		return fmt.Errorf("input modes %v multiply to %d, the matrix has %d columns", r.InModes, in, r.In)

@@ -49,13 +49,17 @@ func (v *view) root(r Record) (*onnx.Graph, error) {
 	return root, nil
 }
 
-// coreDims is the shape in which core k is stored.
-func (r Record) coreDims(k int, w []int) []int {
-	if r.MergedOutput && k == len(r.InModes) {
-		return w
+// coreDims are the shapes in which the cores are stored, w being that of the sites' W.
+func (r Record) coreDims(w []int) [][]int {
+	f := r.shape()
+	dims := make([][]int, len(f.Cores))
+	for k, s := range f.Slots() {
+		dims[k] = coreDims(f.Cores[k].Left, s, f.Cores[k].Right)
+		if r.MergedOutput && k == len(r.InModes) {
+			dims[k] = w
+		}
 	}
-	mode := slices.Concat(r.InModes, r.OutModes)[k]
-	return []int{r.Ranks[k], mode, r.Ranks[(k+1)%len(r.Ranks)]}
+	return dims
 }
 
 // agrees compares a record with the graph.
@@ -76,12 +80,13 @@ func (v *view) agrees(ctx context.Context, r Record) error {
 			return err
 		}
 	}
+	wants := r.coreDims(wDims)
 	for k, name := range r.Cores {
 		_, dims, err := v.core(ctx, root, name)
 		if err != nil {
 			return err
 		}
-		if want := r.coreDims(k, wDims); !slices.Equal(dims, want) {
+		if want := wants[k]; !slices.Equal(dims, want) {
 			return fmt.Errorf("core %d %q has dims %s, the metadata say %s", k, name, dimsText(dims), dimsText(want))
 		}
 	}
@@ -99,14 +104,28 @@ func (v *view) core(ctx context.Context, root *onnx.Graph, name string) (onnx.Da
 	return v.eval.Info(ctx, root, name)
 }
 
-// checkW asks W of a node to be L [D, G·H, r_0·r_n], computed from the output cores.
+// behindW are the cores that the sites' W is computed from, behindX those that their X is computed from: output and input cores, or all
+// of them for one of the two where there are no sides.
+func (r Record) behindW() []string {
+	switch {
+	case r.shape().HasSides():
+		return r.Cores[len(r.InModes):]
+	case r.Form == Cores:
+		return nil
+	}
+	return r.Cores
+}
+
+func (r Record) behindX() []string { return r.Cores[:len(r.Cores)-len(r.behindW())] }
+
+// checkW asks W of a node to be computed from its cores, [D, G·H, columns].
 func (v *view) checkW(ctx context.Context, n *onnx.Node, r Record) ([]int, error) {
 	w := n.Input(recurrent.SlotW)
 	seen, err := v.ancestors(n.Graph, w, "")
 	if err != nil {
 		return nil, err
 	}
-	for _, core := range r.Cores[len(r.InModes):] {
+	for _, core := range r.behindW() {
 		if !seen[core] {
 			return nil, fmt.Errorf("input W %q is not computed from the core %q that the metadata name", w, core)
 		}
@@ -118,8 +137,8 @@ func (v *view) checkW(ctx context.Context, n *onnx.Node, r Record) ([]int, error
 	if err != nil {
 		return nil, err
 	}
-	if len(dims) != 3 || dims[0]*dims[1] != r.Out || dims[2] != r.Cut() {
-		return nil, fmt.Errorf("input W %q has dims %s, the metadata say %d rows and %d·%d columns", w, dimsText(dims), r.Out, r.Ranks[0], r.Ranks[len(r.InModes)])
+	if len(dims) != 3 || dims[0]*dims[1] != r.Out || dims[2] != r.columns() {
+		return nil, fmt.Errorf("input W %q has dims %s, the metadata say %d rows and %s columns", w, dimsText(dims), r.Out, r.columnsText())
 	}
 	return dims, nil
 }
@@ -134,7 +153,7 @@ func (v *view) checkX(n *onnx.Node, r Record, k int) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range append([]string{want}, r.Cores[:len(r.InModes)]...) {
+	for _, name := range append([]string{want}, r.behindX()...) {
 		if !seen[name] {
 			return fmt.Errorf("input X %q of site %q is not computed from %q, as the metadata say", x, r.Sites[k], name)
 		}
@@ -184,8 +203,7 @@ func (v *view) factor(ctx context.Context, r Record) (*tensor.Factor, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &tensor.Factor{Format: r.Format, Out: r.Out, In: r.In, InModes: slices.Clone(r.InModes), OutModes: slices.Clone(r.OutModes)}
-	modes := slices.Concat(r.InModes, r.OutModes)
+	f := r.shape()
 	for k, name := range r.Cores {
 		a, err := v.eval.Eval(ctx, root, name)
 		if err != nil {
@@ -195,11 +213,10 @@ func (v *view) factor(ctx context.Context, r Record) (*tensor.Factor, error) {
 		if err != nil {
 			return nil, fmt.Errorf("core %q: %w", name, err)
 		}
-		c := tensor.Core{Left: r.Ranks[k], Mode: modes[k], Right: r.Ranks[(k+1)%len(modes)], Data: data}
+		f.Cores[k].Data = data
 		if r.MergedOutput && k == len(r.InModes) {
-			c = splitMerged(data, r.Out, c.Right, c.Left)
+			f.Cores[k] = splitMerged(data, r.Out, f.Cores[k].Right, f.Cores[k].Left)
 		}
-		f.Cores = append(f.Cores, c)
 	}
 	return f, f.Validate()
 }

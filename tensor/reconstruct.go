@@ -70,7 +70,7 @@ func (f *Factor) split() halves {
 	n := len(f.InModes)
 	sided := f.HasSides()
 	if !sided {
-		n = f.balancedCut()
+		n = f.BalancedCut()
 	}
 	h := halves{bond: f.Cores[0].Left * f.Cores[n].Left, in: f.In}
 	h.outer, h.inner = f.merge(0, n), f.merge(n, len(f.Cores))
@@ -81,7 +81,8 @@ func (f *Factor) split() halves {
 	return h
 }
 
-func (f *Factor) balancedCut() int {
+// BalancedCut is the number of cores before the cut that keeps the larger of two merged groups smallest.
+func (f *Factor) BalancedCut() int {
 	before := make([]float64, len(f.Cores)+1)
 	for k, c := range f.Cores {
 		before[k+1] = before[k] + math.Log(float64(c.Mode))
