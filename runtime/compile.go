@@ -98,7 +98,11 @@ func compile(ctx context.Context, m *onnx.Model, o Options, parameters map[*onnx
 		}
 		p.inputs = append(p.inputs, v)
 	}
-	s, err := c.graph(m.Graph, p.inputs, nil, &environment{opset: m.Opset}, nil, nil)
+	variable, err := variableInputs(p.inputs, o.Variables)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.graph(m.Graph, p.inputs, nil, &environment{opset: m.Opset}, nil, variable)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +111,19 @@ func compile(ctx context.Context, m *onnx.Model, o Options, parameters map[*onnx
 	}
 	p.main = s
 	return p, nil
+}
+
+// variableInputs marks the inputs whose gradients are asked for.
+func variableInputs(inputs []*onnx.ValueInfo, names []string) ([]bool, error) {
+	variable := make([]bool, len(inputs))
+	for _, name := range names {
+		k := slices.IndexFunc(inputs, func(v *onnx.ValueInfo) bool { return v.Name == name })
+		if k < 0 {
+			return nil, fmt.Errorf("runtime: variable input %q: the model has no such input", name)
+		}
+		variable[k] = true
+	}
+	return variable, nil
 }
 
 // checkSlot verifies that the slot is one of a node of this model, and not of another decoding of the same file.

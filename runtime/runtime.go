@@ -39,6 +39,9 @@ type Options struct {
 	Observe   []Observed
 	// Outputs names the values of the main graph to compute in place of the model's outputs; nil: those. Inner values may be among them.
 	Outputs []string
+	// Variables names inputs of the model that are variables besides the parameters, for [CompileTraining] only: states of streams, whose gradients go on to
+	// the step before. See [Pass.InputGradient].
+	Variables []string
 	// Threads limits the goroutines of the matrix kernels; 0 leaves the limit, at first GOMAXPROCS. The limit holds for the whole
 	// process. Results do not depend on it.
 	Threads int

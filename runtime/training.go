@@ -161,3 +161,13 @@ func (p *Pass) Backward(ctx context.Context, d map[string]*Tensor) error {
 	p.tape = nil
 	return t.backward(ctx)
 }
+
+// InputGradient is the gradient of the same sum with respect to an input named in [Options.Variables], once Backward has run; nil where it is zero everywhere.
+func (p *Pass) InputGradient(name string) *Tensor {
+	for k, v := range p.training.program.inputs {
+		if v.Name == name && p.tape == nil && p.frame.grads != nil && p.frame.scope.variable[k] {
+			return p.frame.grads[k].sum
+		}
+	}
+	return nil
+}
