@@ -132,8 +132,8 @@ func guard(op operator, c *call, in []*value) (out []*value, saved any, err erro
 		c.tensors = append(c.tensors, v.tensor)
 	}
 	var results []*Tensor
-	if op, ok := op.(recorder); ok && c.step.variable && c.runner.tape != nil {
-		results, saved, err = op.record(c, c.tensors)
+	if rec, ok := op.(recorder); ok && c.step.variable && c.runner.tape != nil {
+		results, saved, err = rec.record(c, c.tensors)
 	} else {
 		results, err = op.run(c, c.tensors)
 	}
