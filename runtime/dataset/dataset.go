@@ -9,7 +9,7 @@
 // two is the caller's to know: see [Dataset.Classes] and [Dataset.CheckTargets].
 //
 // Arrays are held in memory as long as they fit [Options.Memory], float16 as float16. Of a larger .npy and of a larger .npz member that is not
-// compressed, only the rows of a batch are read from where they lie; a larger compressed member is unfolded once, to a file in the folder for temporary
+// compressed, only the rows of a batch are read from where they lie (its checksum is not compared); a larger compressed member is unfolded once, to a file in the folder for temporary
 // files. Reads are positioned reads and no memory mapping: a file that shrinks meanwhile is an error and not a signal.
 package dataset
 
