@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -393,5 +394,99 @@ func TestStreamFoldersCarryLabels(t *testing.T) {
 		if b := got[1]; len(got) != 2 || !reflect.DeepEqual(b.Labels, &onnx.Array{Type: onnx.Float, Dims: []int{1, 1, 1}, Data: []float32{3}}) || !reflect.DeepEqual(b.At(0)["x"].Data, []float32{6, 7}) {
 			t.Errorf("%s: %d batches, the last with the labels %v and feeds %v", from, len(got), b.Labels, b.At(0))
 		}
+	}
+}
+
+// Training data made with NumPy by others: each epoch holds every sample once with its own label, both splits keep the shares of the classes, and streams
+// come in windows. Where the arrays do not fit, the batches are the same.
+func TestBatchesOfSharedData(t *testing.T) {
+	const root = "../../../shared"
+	if _, err := os.Stat(root + "/data"); err != nil {
+		t.Skip("no folder ../shared/data")
+	}
+	tests := []struct {
+		model, data    string
+		opts           Options
+		batch          BatchOptions
+		classes        int
+		samples, count int
+		dims           []int // of the first feed
+	}{
+		{"data/holistic/dense_lstm64.onnx", "data/holistic/train.npz", Options{Labels: "label"}, BatchOptions{}, 7, 360, 12, []int{32, 30, 1662}},
+		{"data/fsdd/dense_lstm128.onnx", "data/fsdd/train.npz", Options{Labels: "label"}, BatchOptions{Size: 64}, 10, 2700, 43, []int{64, 12, 1032}},
+		{"data/moving/dense_lstm64.onnx", "data/moving/test.npz", Options{Labels: "label"}, BatchOptions{}, 10, 800, 25, []int{32, 10, 4096}},
+		{"models/visible/dtln_model_1/model.onnx", "data/speech/dtln_model_1-calibration.npz", Options{States: map[string]string{"tf_op_layer_stack_2": "input_3"}}, BatchOptions{Size: 4, Window: 50}, 0, 24, 48, []int{50, 1, 1, 257}},
+		{"models/visible/silero_vad_v6/model.onnx", "data/speech/silero-calibration.npz", Options{States: map[string]string{"stateN": "state"}, BatchAxis: map[string]int{"input": 0}}, BatchOptions{Size: 8, Window: 16}, 0, 24, 21, []int{16, 8, 576}},
+		{"models/visible/byte_sb_bidi_lstm/model.onnx", "data/text/byte_sb-calibration.npz", Options{}, BatchOptions{}, 0, 553, 18, []int{32, 128}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.data, func(t *testing.T) {
+			m, err := onnx.OpenFile(context.Background(), filepath.Join(root, tt.model), onnx.OpenOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			raw, err := ReadNPZFile(filepath.Join(root, tt.data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.batch.Shuffle = true
+			sums := make(map[string][]string)
+			for from, d := range open(t, m, filepath.Join(root, tt.data), tt.opts) {
+				if n, err := d.BatchCount(tt.batch); n != tt.count || err != nil || d.Len() != tt.samples {
+					t.Fatalf("from %s: %d samples in %d batches, %v; want %d in %d", from, d.Len(), n, err, tt.samples, tt.count)
+				}
+				seen := make([]int, d.Len())
+				last := -1
+				for b, err := range d.Batches(context.Background(), tt.batch) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i, k := range b.Index {
+						if b.Reset {
+							seen[k]++
+						}
+						if tt.classes > 0 && b.Labels.Data.([]int64)[i] != raw["label"].Data.([]int64)[k] {
+							t.Fatalf("from %s: sample %d has another sample's label", from, k)
+						}
+					}
+					first := b.Feeds[d.inputs[0].name]
+					if len(sums[from]) == 0 && !slices.Equal(first.Dims, tt.dims) {
+						t.Errorf("from %s: feed %v, want %v", from, first.Dims, tt.dims)
+					}
+					sums[from] = append(sums[from], fmt.Sprint(b.Index, b.Number, b.Run, b.Start, element(first, 77)))
+					last = b.Number
+				}
+				if slices.ContainsFunc(seen, func(n int) bool { return n != 1 }) || last != tt.count-1 {
+					t.Errorf("from %s: samples seen %v times, last batch %d", from, seen, last)
+				}
+				if tt.classes == 0 {
+					continue
+				}
+				train, held, err := d.Split(context.Background(), 0.1, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all, err := d.Classes(context.Background(), tt.classes)
+				if err != nil {
+					t.Fatal(err)
+				}
+				part, err := held.Classes(context.Background(), tt.classes)
+				if err != nil || train.Len()+held.Len() != d.Len() {
+					t.Fatal(err)
+				}
+				for k, n := range part.Counts {
+					if share := float64(all.Counts[k]) / 10; math.Abs(float64(n)-share) >= 1 {
+						t.Errorf("from %s: %d samples of class %d are held back, a tenth is %v", from, n, k, share)
+					}
+				}
+				if _, err := d.Classes(context.Background(), tt.classes-1); err == nil {
+					t.Errorf("from %s: %d classes are enough", from, tt.classes-1)
+				}
+			}
+			if diff := cmp.Diff(sums["memory"], sums["file"]); diff != "" {
+				t.Errorf("batches from memory (-) and from the file (+) differ:\n%s", diff)
+			}
+		})
 	}
 }
