@@ -7,6 +7,7 @@ import (
 
 	"github.com/trconvert/trconvert/decompose"
 	"github.com/trconvert/trconvert/export"
+	"github.com/trconvert/trconvert/tensor"
 )
 
 // Budget, FitOptions, ExportOptions and Form are the options of the packages that do the work.
@@ -19,7 +20,7 @@ type (
 
 // The values that options take; the first of each list is the default.
 var (
-	Formats = []string{"auto", "tr", "tt", "svd"}
+	Formats = []string{"auto", "tr", "tt", "svd", "ttm"}
 	Methods = []string{"als", "svd"}
 	Inits   = []string{"svd", "random"}
 	Forms   = []string{string(export.Bottleneck), string(export.Cores), string(export.Dense)}
@@ -107,6 +108,9 @@ func (o *Options) validate() error {
 	}
 	if o.Export.MergeOutput && o.Export.Form == export.Dense {
 		return &OptionError{Option: "--merge-output", What: "the dense form has no output cores to merge; use --form bottleneck or cores"}
+	}
+	if o.Export.MergeOutput && o.Fit.Format == tensor.TTMatrix {
+		return &OptionError{Option: "--merge-output", What: "the cores of a TT-matrix carry modes of both sides; it has no output cores to merge"}
 	}
 	set := 0
 	for _, on := range []bool{o.Budget.Rank != 0, len(o.Budget.Ranks) > 0, o.Budget.Ratio != 0, o.Budget.MaxError != 0, o.Budget.MaxParams != 0} {

@@ -42,7 +42,7 @@ type Budget struct {
 
 // Options choose how a budget is spent.
 type Options struct {
-	// Format is "tr", "tt", "svd", or "auto" (default): the best of the three for each matrix, and a ring where ranks are given.
+	// Format is "tr", "tt", "svd", "ttm", or "auto" (default): the best of the first three for each matrix, and a ring where ranks are given.
 	Format            string
 	InModes, OutModes []int   // nil: balanced modes chosen here
 	Method            string  // "als" (default), "svd": the start alone

@@ -246,5 +246,8 @@ func (j pairing) finish(ctx context.Context, c candidate) error {
 	}
 	res.LowerBound = min(res.LowerBound, res.RelativeError)
 	j.record(f, res)
+	if j.aware() {
+		j.result.Warnings = append(slices.Clip(j.result.Warnings), "a TT-matrix is fitted to W itself; the calibration frames only measured it (use format tr, tt or svd)")
+	}
 	return nil
 }

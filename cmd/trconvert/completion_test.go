@@ -34,7 +34,7 @@ func TestBashCompletes(t *testing.T) {
 		{[]string{"help", "ins"}, []string{"inspect"}},
 		{[]string{"decompose", "--form"}, []string{"--form", "--format"}},
 		{[]string{"decompose", "--form", ""}, []string{"bottleneck", "cores", "dense"}},
-		{[]string{"decompose", "m.onnx", "--format", "t"}, []string{"tr", "tt"}},
+		{[]string{"decompose", "m.onnx", "--format", "t"}, []string{"tr", "tt", "ttm"}},
 		{[]string{"decompose", "m"}, []string{"model.onnx", "models", "my model.onnx"}},
 		{[]string{"decompose", "--rank", "m"}, nil},
 		{[]string{"verify", "a.onnx", "b.onnx", "--engine", "onnx"}, []string{"onnx-go", "onnxruntime"}},

@@ -181,6 +181,10 @@ func parseInspect(c *cli.Context) (command, error) {
 func parseDecompose(c *cli.Context) (command, error) {
 	r := &reader{c: c}
 	d := decomposeCommand{common: r.common()}
+	leastMode := 2
+	if r.text("format") == "ttm" { // where a 1 lets a core carry one mode only
+		leastMode = 1
+	}
 	d.options = convert.Options{
 		Model:  c.Args().First(),
 		Output: r.text("o"),
@@ -188,8 +192,8 @@ func parseDecompose(c *cli.Context) (command, error) {
 		Budget: r.budget(),
 		Fit: convert.FitOptions{
 			Format:   r.word("format", convert.Formats),
-			InModes:  r.list("in-modes", "x", 2),
-			OutModes: r.list("out-modes", "x", 2),
+			InModes:  r.list("in-modes", "x", leastMode),
+			OutModes: r.list("out-modes", "x", leastMode),
 			Method:   r.word("method", convert.Methods),
 			Init:     r.word("init", convert.Inits),
 			Sweeps:   r.integer("sweeps", 1),

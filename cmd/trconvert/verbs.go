@@ -53,8 +53,8 @@ func decomposeVerb() *verb {
 			{name: "max-params", value: "N", group: groupBudget, usage: "most numbers of W after, over all chosen sites together"},
 
 			{name: "site", value: "NAME", group: groupFit, many: true, usage: "decompose only this site; may be repeated; * and ? match parts of names (inspect lists them)"},
-			{name: "format", value: "FORMAT", group: groupFit, words: convert.Formats, usage: "auto (default): the best of the others for each layer, a ring where ranks are given; tr: tensor ring; tt: tensor train; svd: truncated SVD"},
-			{name: "in-modes", value: "4x2x5", group: groupFit, usage: "modes of the input size; their product may exceed it a little; unless ranks are given, a mode above 32 is an axis that may be split further, as in 160x120x3 (default: balanced modes)"},
+			{name: "format", value: "FORMAT", group: groupFit, words: convert.Formats, usage: "auto (default): the best of tr, tt and svd for each layer, a ring where ranks are given; tr: tensor ring; tt: tensor train; svd: truncated SVD; ttm: TT-matrix, which pairs input with output modes"},
+			{name: "in-modes", value: "4x2x5", group: groupFit, usage: "modes of the input size; their product may exceed it a little; unless ranks are given, a mode above 32 is an axis that may be split further, as in 160x120x3; with ttm, as many as --out-modes, where 1 stands for none (default: balanced modes)"},
 			{name: "out-modes", value: "4x4x16", group: groupFit, usage: "modes of directions × gates × hidden size, whose product is exact; a mode above 32 as with --in-modes (default: balanced modes)"},
 			{name: "method", value: "METHOD", group: groupFit, words: convert.Methods, usage: "als: alternating least squares (default); svd: its start alone"},
 			{name: "init", value: "START", group: groupFit, words: convert.Inits, usage: "svd: start from a truncated SVD (default); random: start from noise"},
