@@ -57,31 +57,36 @@ func (c chain) reversed() chain {
 
 // rightCanonical makes the rows of every core but the first, seen as [p, n·q], orthonormal, moving the factors to the left. The
 // chain's tensor does not change.
-func (c chain) rightCanonical() {
+func (c chain) rightCanonical(s *algebra) {
+	defer s.release(s.mark())
 	for k := len(c) - 1; k > 0; k-- {
 		g, h := &c[k], &c[k-1]
-		if g.n*g.q < g.p {
+		rows := g.n * g.q
+		if rows < g.p {
 			continue
 		}
-		q, r := linalg.QR(g.n*g.q, g.p, linalg.Transpose(g.p, g.n*g.q, g.v))
-		g.v = linalg.Transpose(g.n*g.q, g.p, q)
-		v := make([]float64, len(h.v))
+		mark := s.mark()
+		x, r, v := s.take(len(g.v)), s.take(g.p*g.p), s.take(max(len(g.v), len(h.v)))
+		gemm.Transpose(g.p, rows, g.v, rows, x, g.p)
+		linalg.FastQR(rows, g.p, x, r, &s.chol, v)
+		gemm.Transpose(rows, g.p, x, g.p, g.v, rows)
 		gemm.F64(false, true, h.p*h.n, g.p, g.p, 1, h.v, g.p, r, g.p, 0, v, g.p)
-		h.v = v
+		copy(h.v, v)
+		s.release(mark)
 	}
 }
 
 // pushRight makes the columns of core k, seen as [p·n, q], orthonormal and moves the factor into the next core.
-func (c chain) pushRight(k int) {
+func (c chain) pushRight(k int, s *algebra) {
 	g, h := &c[k], &c[k+1]
 	if g.p*g.n < g.q {
 		return
 	}
-	var r []float64
-	g.v, r = linalg.QR(g.p*g.n, g.q, g.v)
-	v := make([]float64, len(h.v))
+	defer s.release(s.mark())
+	r, v := s.take(g.q*g.q), s.take(max(len(g.v), len(h.v)))
+	linalg.FastQR(g.p*g.n, g.q, g.v, r, &s.chol, v)
 	gemm.F64(false, false, g.q, h.n*h.q, g.q, 1, r, g.q, h.v, h.n*h.q, 0, v, h.n*h.q)
-	h.v = v
+	copy(h.v, v)
 }
 
 // randomChain draws cores so that the merged elements have a variance near 1/√(∏ ranks).

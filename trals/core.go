@@ -5,97 +5,119 @@ import (
 	"github.com/trconvert/trconvert/internal/linalg"
 )
 
-// lastTransfer is E[p,p',b,b'] = Σ_n G[p,n,b]·G[p',n,b'] of the last core.
-func lastTransfer(g core, s *scratch[float64]) []float64 {
-	out := s.take(g.p * g.p * g.q * g.q)
+// algebra is memory for what is as large as a Gram, and for its factors.
+type algebra struct {
+	scratch[float64]
+	chol linalg.Cholesky
+}
+
+// pairs is the number of pairs b ≤ b' of a bond. A transfer matrix X[x,x',b,b'] is symmetric under exchange of both pairs, so it is held as
+// [x, x', pairs(b)], row after row of the upper triangle over (b,b').
+func pairs(b int) int { return b * (b + 1) / 2 }
+
+// gatherPairs sets out [x, x', pairs(b)] to the symmetric matrix m [x·b, x·b], what has b = b' times diagonal.
+func gatherPairs(m []float64, x, b int, diagonal float64, out []float64) {
+	at := 0
+	for i := range x {
+		for j := range x {
+			for k := range b {
+				from := (i*b+k)*x*b + j*b + k
+				gemm.CopyRows(1, b-k, m[from:], b-k, out[at:], b-k)
+				out[at] *= diagonal
+				at += b - k
+			}
+		}
+	}
+}
+
+// scatterPairs sets the symmetric matrix out [x·b, x·b] to m [x, x', pairs(b)].
+func scatterPairs(m []float64, x, b int, out []float64) {
+	xb := x * b
+	for i := range x {
+		for j := range x {
+			for k := range b {
+				row, column := out[(i*b+k)*xb+j*b:], out[(j*b+k)*xb+i*b+k:]
+				for l := k; l < b; l++ {
+					row[l] = m[0]
+					column[(l-k)*xb] = m[0]
+					m = m[1:]
+				}
+			}
+		}
+	}
+}
+
+// tailTransfer is E[p,p',b,b'] = Σ_n S[p,n,b]·S[p',n,b'] of the merged tail S of a chain; what has b = b' is multiplied by diagonal.
+func tailTransfer(tail []float64, p, n, b int, diagonal float64, s *algebra) []float64 {
+	out := s.take(p * p * pairs(b))
 	defer s.release(s.mark())
-	x := s.permuted(g.v, [4]int{1, g.p, g.n, g.q}, [4]int{0, 1, 3, 2}) // [p, b, n]
-	e := s.take(len(out))
-	gemm.Gram64(false, g.p*g.q, g.n, x, g.n, e, g.p*g.q)
-	permuteInto(out, e, [4]int{g.p, g.q, g.p, g.q}, [4]int{0, 2, 1, 3})
+	x := s.permuted(tail, [4]int{1, p, n, b}, [4]int{0, 1, 3, 2}) // [p, b, n]
+	e := s.take(p * b * p * b)
+	gemm.Gram64(false, p*b, n, x, n, e, p*b)
+	gatherPairs(e, p, b, diagonal, out)
 	return out
 }
 
-// transferLeft is E'[p,p',b,b'] = Σ_{n,q,q'} G[p,n,q]·G[p',n,q']·E[q,q',b,b'], the matrix being symmetric under exchange of both pairs.
-func transferLeft(g core, e []float64, b int, s *scratch[float64]) []float64 {
+// transferLeft is E'[p,p',b,b'] = Σ_{n,q,q'} G[p,n,q]·G[p',n,q']·E[q,q',b,b'].
+func transferLeft(g core, e []float64, b int, s *algebra) []float64 {
 	cols := s.permuted(g.v, [4]int{1, g.p, g.n, g.q}, [4]int{0, 2, 3, 1}) // [n, q, p]
 	return transfer(g.p, g.n, g.q, b, g.v, cols, e, s)
 }
 
 // transferRight is F'[q,q',b,b'] = Σ_{n,p,p'} G[p,n,q]·G[p',n,q']·F[p,p',b,b'].
-func transferRight(g core, f []float64, b int, s *scratch[float64]) []float64 {
+func transferRight(g core, f []float64, b int, s *algebra) []float64 {
 	rows := s.permuted(g.v, [4]int{1, g.p, g.n, g.q}, [4]int{0, 3, 2, 1}) // [q, n, p]
 	cols := s.permuted(g.v, [4]int{1, g.p, g.n, g.q}, [4]int{0, 2, 1, 3}) // [n, p, q]
 	return transfer(g.q, g.n, g.p, b, rows, cols, f, s)
 }
 
-// transfer is Y[x,x',b,b'] = Σ_{n,y,y'} H[x,n,y]·H[x',n,y']·F[y,y',b,b'], with rows H as [x, n, y] and cols H as [n, y, x]. Of Y, x' ≤ x is
-// computed and the rest mirrored.
-func transfer(x, n, y, b int, rows, cols, f []float64, s *scratch[float64]) []float64 {
-	bb := b * b
+// transfer is Y[x,x',b,b'] = Σ_{n,y,y'} H[x,n,y]·H[x',n,y']·F[y,y',b,b'], with rows H as [x, n, y] and cols H as [n, y, x].
+func transfer(x, n, y, b int, rows, cols, f []float64, s *algebra) []float64 {
+	bb := pairs(b)
 	out := s.take(x * x * bb)
 	defer s.release(s.mark())
-	z := s.take(x * n * y * bb) // [x, n, y', B]
-	gemm.F64(false, false, x*n, y*bb, y, 1, rows, y, f, y*bb, 0, z, y*bb)
+	z := s.take(n * y * bb) // [n, y', B]
 	for i := range x {
-		gemm.F64(true, false, i+1, bb, n*y, 1, cols, x, z[i*n*y*bb:], bb, 0, out[i*x*bb:], bb)
-		for j := range i {
-			transposeInto(out[(j*x+i)*bb:(j*x+i+1)*bb], out[(i*x+j)*bb:], b, b)
-		}
+		gemm.F64(false, false, n, y*bb, y, 1, rows[i*n*y:], y, f, y*bb, 0, z, y*bb)
+		gemm.F64(true, false, x, bb, n*y, 1, cols, x, z, bb, 0, out[i*x*bb:], bb)
 	}
 	return out
 }
 
-// transposeInto sets to to the transpose of from [rows, cols].
-func transposeInto(to, from []float64, rows, cols int) {
-	for i := range rows {
-		for j, v := range from[i*cols : (i+1)*cols] {
-			to[j*rows+i] = v
-		}
-	}
-}
+// transferCost is the number of multiplications of transfer.
+func transferCost(x, n, y, b int) int { return x * n * y * (x + y) * pairs(b) }
 
-// gramOf is the Gram of a core's least-squares problem, [p·q, p·q]. after is nil for the last core, whose bond q is b itself. Of the
-// sums over (b, b'), p' ≤ p is computed and the rest mirrored.
-func gramOf(g core, before, after []float64, b int, s *scratch[float64]) []float64 {
-	if after == nil {
-		return s.permuted(before, [4]int{g.p, g.p, g.q, g.q}, [4]int{0, 2, 1, 3})
-	}
-	bb, qq, pq := b*b, g.q*g.q, g.p*g.q
+// gramOf is the Gram of a core's least-squares problem, [p·q, p·q]. after is nil for the last core, whose bond q is b itself; else what it has
+// for b = b' is halved.
+func gramOf(g core, before, after []float64, b int, s *algebra) []float64 {
+	pq := g.p * g.q
 	gram := s.take(pq * pq)
+	if after == nil {
+		scatterPairs(before, g.p, b, gram)
+		return gram
+	}
 	defer s.release(s.mark())
-	half := s.take(g.p * (g.p + 1) / 2 * bb)[:0]
-	for p := range g.p {
-		half = append(half, before[p*g.p*bb:(p*g.p+p+1)*bb]...)
-	}
-	x := s.take(len(half) / bb * qq)
-	gemm.F64(false, true, len(half)/bb, qq, bb, 1, half, bb, after, bb, 0, x, qq)
-	at := 0
-	for p := range g.p {
-		for other := range p + 1 {
-			for q := range g.q {
-				row := x[at : at+g.q]
-				copy(gram[(p*g.q+q)*pq+other*g.q:], row)
-				for r, v := range row {
-					gram[(other*g.q+r)*pq+p*g.q+q] = v
-				}
-				at += g.q
-			}
-		}
-	}
+	pp, qq, bb := g.p*g.p, g.q*g.q, pairs(b)
+	x := s.take(pp * qq)
+	gemm.F64(false, true, pp, qq, bb, 1, before, bb, after, bb, 0, x, qq)
+	half := s.permuted(x, [4]int{g.p, g.p, g.q, g.q}, [4]int{0, 2, 1, 3}) // of the pairs b ≤ b'; the others' is its transpose
+	gemm.Transpose(pq, pq, half, pq, gram, pq)
+	gemm.F64(false, false, 1, len(gram), 1, 1, []float64{1}, 1, half, len(half), 1, gram, len(gram))
 	return gram
 }
 
-// mergedGram sets out to SᵀS [a·b, a·b] of a merged chain S = left·G: left [N, a, p] are the cores before the last one, G.
-func mergedGram[T float](left []T, a int, g core, out []float64, s *scratch[float64]) {
+// mergedGram sets out to SᵀS [a·b, a·b] of a merged chain S = left·G: left [a, N, p] are the cores before the last one, G.
+func mergedGram[T float](left []T, a int, g core, out []float64, w *scratch[T], s *algebra) {
 	defer s.release(s.mark())
-	ap, b := a*g.p, g.q
+	defer w.release(w.mark())
+	ap, n := a*g.p, len(left)/(a*g.p)
 	h := s.take(ap * ap)
-	gramOfColumns(len(left)/ap, ap, left, h)
+	gramOfColumns(n, ap, w.permuted(left, [4]int{1, a, n, g.p}, [4]int{0, 2, 1, 3}), h)
 	h = s.permuted(h, [4]int{a, g.p, a, g.p}, [4]int{0, 2, 1, 3})
-	x := s.take(len(out))
-	gemm.F64(false, false, a*a, b*b, g.p*g.p, 1, h, g.p*g.p, lastTransfer(g, s), b*b, 0, x, b*b)
-	permuteInto(out, x, [4]int{a, a, b, b}, [4]int{0, 2, 1, 3})
+	bb := pairs(g.q)
+	x := s.take(a * a * bb)
+	gemm.F64(false, false, a*a, bb, g.p*g.p, 1, h, g.p*g.p, tailTransfer(g.v, g.p, g.n, g.q, 1, s), bb, 0, x, bb)
+	scatterPairs(x, a, g.q, out)
 }
 
 // damping is the proximal weight relative to the Gram's mean eigenvalue, and the spread of pivots from which it grows. It moves nothing
@@ -112,7 +134,7 @@ func dampingOf[T float]() damping {
 
 // solveCore minimises the quadratic of one core plus a proximal term λ‖G − G_old‖², which cannot raise it: (Gram + λ)·Δ = right −
 // Gram·G_old. right is [p, n, q]. λ grows until the pivots' spread is small enough.
-func solveCore(g *core, gram, right []float64, d damping, s *scratch[float64]) {
+func solveCore(g *core, gram, right []float64, d damping, s *algebra) {
 	defer s.release(s.mark())
 	pq := g.p * g.q
 	old := s.permuted(g.v, [4]int{1, g.p, g.n, g.q}, [4]int{0, 1, 3, 2}) // [p·q, n]
@@ -131,8 +153,8 @@ func solveCore(g *core, gram, right []float64, d damping, s *scratch[float64]) {
 		for i := range pq {
 			a[i*pq+i] += weight * mean
 		}
-		if f, ok := linalg.NewCholesky(pq, a); ok && f.Spread() <= d.spread {
-			f.Solve(g.n, delta)
+		if s.chol.Factor(pq, a) && s.chol.Spread() <= d.spread {
+			s.chol.Solve(g.n, delta)
 			for i, v := range delta {
 				old[i] += v
 			}

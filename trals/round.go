@@ -45,7 +45,7 @@ func Round(cores []tensor.Core, o SVDOptions) (*Result, error) {
 	before := append(r.in, r.out...)
 	after := before.clone()
 	energy := overlap(before, before)
-	after.rightCanonical()
+	after.rightCanonical(new(algebra))
 	limit := o.Accuracy * o.Accuracy * energy / float64(ranks[0]*(d-1))
 	for k := range d - 1 {
 		g, h := &after[k], &after[k+1]

@@ -15,13 +15,16 @@ type scratch[T float] struct {
 // take returns n elements that may hold anything.
 func (s *scratch[T]) take(n int) []T {
 	at := s.used
-	s.used += n
+	s.used += (n + lineElements - 1) / lineElements * lineElements
 	s.most = max(s.most, s.used)
 	if s.used > len(s.data) {
 		return make([]T, n)
 	}
-	return s.data[at:s.used:s.used]
+	return s.data[at : at+n : at+n]
 }
+
+// lineElements keeps what is taken at the start of a cache line.
+const lineElements = 16
 
 func (s *scratch[T]) mark() int { return s.used }
 
@@ -94,35 +97,27 @@ func permuteInto[T float](out, x []T, dims, perm [4]int) {
 	for k, p := range perm {
 		n[k], s[k] = dims[p], stride[p]
 	}
-	at := 0
-	for a := range n[0] {
-		for b := range n[1] {
-			from := a*s[0] + b*s[1]
-			for range n[2] {
-				row := out[at : at+n[3]]
-				if s[3] == 1 {
-					copyShort(row, x[from:from+n[3]])
-				} else {
-					for i, j := 0, from; i < len(row); i, j = i+1, j+s[3] {
-						row[i] = x[j]
-					}
-				}
-				at += n[3]
-				from += s[2]
+	row, block := n[3], n[2]*n[3]
+	for i := range n[0] {
+		from, at := i*s[0], i*n[1]*block
+		switch 1 { // the axis along which x is contiguous
+		case s[3]:
+			for j := range n[1] {
+				gemm.CopyRows(n[2], row, x[from+j*s[1]:], s[2], out[at+j*block:], row)
+			}
+		case s[2]:
+			for j := range n[1] {
+				gemm.Transpose(row, n[2], x[from+j*s[1]:], s[3], out[at+j*block:], row)
+			}
+		case s[1]:
+			for j := range n[2] {
+				gemm.Transpose(row, n[1], x[from+j*s[2]:], s[3], out[at+j*row:], block)
+			}
+		default:
+			for j := range block * n[1] {
+				out[at+j] = x[from+j/block*s[1]+j%block/row*s[2]+j%row*s[3]]
 			}
 		}
-	}
-}
-
-// copyShort copies without a call where that costs more than the copy.
-func copyShort[T float](to, from []T) {
-	if len(to) > 24 {
-		copy(to, from)
-		return
-	}
-	from = from[:len(to)]
-	for i := range to {
-		to[i] = from[i]
 	}
 }
 

@@ -80,6 +80,8 @@ func sweepIn[T float](m *Matrix, s split, r ring, w *side[T]) float64 {
 	}
 	defer w.big.release(w.big.mark())
 
+	// The sides are [N, a, b] in products with W, and in passes over their chains they start with the bond that the chain starts with:
+	// the input side runs from a to b, the output side from b to a.
 	t := w.big.take(padded * ab)
 	productT(m, w.left, ab, t)
 	right := w.big.take(padded * ab)
@@ -88,17 +90,19 @@ func sweepIn[T float](m *Matrix, s split, r ring, w *side[T]) float64 {
 		mergeChain(r.in, false, right, &w.big)
 		multiply(false, false, padded-m.cols, ab, ab, right[m.cols*ab:], ab, w.big.narrowed(w.outer), ab, t[m.cols*ab:], ab)
 	}
-	updateChain(r.in, t, w.outer, right, w.inner, &w.memory)
+	merged := w.big.take(padded * ab)
+	updateChain(r.in, w.big.permuted(t, [4]int{1, padded, a, b}, [4]int{0, 2, 1, 3}), w.outer, merged, w.inner, &w.memory)
+	permuteInto(right, merged, [4]int{1, a, padded, b}, [4]int{0, 2, 1, 3})
 	if padded > m.cols {
 		right = right[:m.cols*ab]
 		gramOfColumns(m.cols, ab, right, w.inner)
 	}
-	t = w.big.take(m.rows * ab) // [rows, a, b]; the output side runs from b to a
+	t = w.big.take(m.rows * ab)
 	productW(m, right, ab, t)
-	swapped := w.big.take(m.rows * ab)
-	updateChain(r.out, w.big.permuted(t, [4]int{1, m.rows, a, b}, [4]int{0, 1, 3, 2}), permute4(w.inner, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}),
-		swapped, w.outer, &w.memory)
-	permuteInto(w.left, swapped, [4]int{1, m.rows, b, a}, [4]int{0, 1, 3, 2})
+	merged = w.big.take(m.rows * ab)
+	updateChain(r.out, w.big.permuted(t, [4]int{1, m.rows, a, b}, [4]int{0, 3, 1, 2}), permute4(w.inner, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}),
+		merged, w.outer, &w.memory)
+	permuteInto(w.left, merged, [4]int{1, b, m.rows, a}, [4]int{0, 2, 3, 1})
 	copy(w.outer, permute4(w.outer, [4]int{b, a, b, a}, [4]int{1, 0, 3, 2}))
 	return m.relative(m.energy - 2*innerProduct(t, w.left) + dot(w.outer, w.inner))
 }

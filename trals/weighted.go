@@ -113,7 +113,8 @@ const (
 // p + q) FLOPs for a moment. Padded rows of S weigh nothing.
 func (c chain) updateWeighted(metric *Metric, onMode [][]float64, t, m []float64) {
 	a, b := c.ends()
-	c.rightCanonical()
+	work := new(algebra)
+	c.rightCanonical(work)
 	traceA, traceB := partialTraces(m, a, b)
 
 	after := make([][]float64, len(c)) // cores after k, [q, N after, b]
@@ -134,7 +135,7 @@ func (c chain) updateWeighted(metric *Metric, onMode [][]float64, t, m []float64
 		if k == len(c)-1 {
 			return
 		}
-		c.pushRight(k)
+		c.pushRight(k, work)
 		rows := len(before) / g.p
 		x := make([]float64, rows*g.n*g.q)
 		gemm.F64(false, false, rows, g.n*g.q, g.p, 1, before, g.p, g.v, g.n*g.q, 0, x, g.n*g.q)

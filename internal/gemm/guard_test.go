@@ -287,3 +287,46 @@ func TestInner(t *testing.T) {
 		}
 	})
 }
+
+func TestCopyRowsAndTranspose(t *testing.T) {
+	t.Run("float32", func(t *testing.T) { forKernels(t, testMove[float32]) })
+	t.Run("float64", func(t *testing.T) { forKernels(t, testMove[float64]) })
+}
+
+// testMove compares copies and transposes, with gaps between their rows that must stay as they are, with their definitions.
+func testMove[T float](t *testing.T) {
+	const gap = 3
+	for _, rows := range []int{1, 2, 3, 4, 7, 8, 9, 16, 21} {
+		for cols := 1; cols < 40; cols++ {
+			src := guarded[T](t, (rows-1)*(cols+gap)+cols, rows%2 == 0)
+			for i := range src {
+				src[i] = T(i) + 0.5
+			}
+			for _, transposed := range []bool{false, true} {
+				down, across := rows, cols
+				if transposed {
+					down, across = cols, rows
+				}
+				ld := across + gap
+				dst := guarded[T](t, (down-1)*ld+across, cols%2 == 0)
+				if transposed {
+					Transpose(rows, cols, src, cols+gap, dst, ld)
+				} else {
+					CopyRows(rows, cols, src, cols+gap, dst, ld)
+				}
+				for at, got := range dst {
+					want := T(0)
+					if i, j := at/ld, at%ld; j < across {
+						if transposed {
+							i, j = j, i
+						}
+						want = src[i*(cols+gap)+j]
+					}
+					if got != want {
+						t.Fatalf("%d×%d, transposed %v: element %d is %v, want %v", rows, cols, transposed, at, got, want)
+					}
+				}
+			}
+		}
+	}
+}

@@ -6,38 +6,54 @@ import (
 	"github.com/trconvert/trconvert/internal/gemm"
 )
 
-// Cholesky is the factor L of a symmetric positive definite matrix L·Lᵀ.
+// Cholesky is the factor L of a symmetric positive definite matrix L·Lᵀ. Its zero value is ready for [Cholesky.Factor].
 type Cholesky struct {
 	n      int
+	width  int       // of a panel
 	l      []float64 // lower triangle; above it anything
-	inv    []float64 // inverses of the diagonal blocks, [choleskyBlock, choleskyBlock] each
+	inv    []float64 // inverses of the diagonal blocks, [width, width] each
+	work   []float64
 	spread float64
 }
 
-// choleskyBlock is the width of a panel.
-const choleskyBlock = 48
+// Panels are narrow where there are few of them: what is inside a diagonal block is computed element by element.
+const (
+	narrowPanel, widePanel = 16, 32
+	narrowSize             = 128 // of a matrix with narrow panels
+)
 
-// NewCholesky factors a [n, n], reading its lower triangle and overwriting all of it (right-looking, blocked; Golub and Van Loan,
-// algorithm 4.2.10's blocked form, with inverted diagonal blocks). It reports false if a is not positive definite to working precision. Cost: n³/3 FLOPs.
+// NewCholesky is [Cholesky.Factor] of a new one.
 func NewCholesky(n int, a []float64) (*Cholesky, bool) {
-	const b = choleskyBlock
-	inv, panel := make([]float64, ceil(n, b)*b*b), make([]float64, n*b)
+	c := new(Cholesky)
+	return c, c.Factor(n, a)
+}
+
+// Factor factors a [n, n], reading its lower triangle and overwriting all of it (right-looking, blocked; Golub and Van Loan,
+// algorithm 4.2.10's blocked form, with inverted diagonal blocks). It reports false if a is not positive definite to working precision. c keeps
+// a until it is used again, and its other memory. Cost: n³/3 FLOPs.
+func (c *Cholesky) Factor(n int, a []float64) bool {
+	b := narrowPanel
+	if n > narrowSize {
+		b = widePanel
+	}
+	c.n, c.width, c.l = n, b, a
+	c.inv = resized(c.inv, ceil(n, b)*b*b)
+	clear(c.inv)
+	c.work = resized(c.work, n*b)
 	for j := 0; j < n; j += b {
 		w := min(b, n-j)
 		if !factorBlock(n, j, w, a) {
-			return nil, false
+			return false
 		}
-		d := inv[j*b : (j+b)*b]
-		invertBlock(n, j, w, a, d)
+		d := c.inv[j*b : (j+b)*b]
+		invertBlock(n, j, w, a, d, b)
 		below := j + w
 		if below == n {
 			break
 		}
 		// The panel below solves X·L_jjᵀ = A_j.
-		gemm.F64(false, true, n-below, w, w, 1, a[below*n+j:], n, d, b, 0, panel, w)
-		for i := below; i < n; i++ {
-			copy(a[i*n+j:i*n+below], panel[(i-below)*w:])
-		}
+		gemm.F64(false, true, n-below, w, w, 1, a[below*n+j:], n, d, b, 0, c.work, w)
+		gemm.CopyRows(n-below, w, c.work, w, a[below*n+j:], n)
 		for i := below; i < n; i += rowBlock { // lower blocks of the rest
 			rows := min(rowBlock, n-i)
 			gemm.F64(false, true, rows, i+rows-below, w, -1, a[i*n+j:], n, a[below*n+j:], n, 1, a[i*n+below:], n)
@@ -47,7 +63,16 @@ func NewCholesky(n int, a []float64) (*Cholesky, bool) {
 	for i := range n {
 		low, high = min(low, a[i*n+i]), max(high, a[i*n+i])
 	}
-	return &Cholesky{n, a, inv, (high / low) * (high / low)}, true
+	c.spread = (high / low) * (high / low)
+	return true
+}
+
+// resized is x with n elements of no particular content.
+func resized(x []float64, n int) []float64 {
+	if cap(x) < n {
+		return make([]float64, n)
+	}
+	return x[:n]
 }
 
 const rowBlock = 128
@@ -68,9 +93,8 @@ func factorBlock(n, j, w int, a []float64) bool {
 	return true
 }
 
-// invertBlock writes the inverse of the lower triangular diagonal block [w, w] at j into d, rows choleskyBlock apart.
-func invertBlock(n, j, w int, a, d []float64) {
-	const b = choleskyBlock
+// invertBlock writes the inverse of the lower triangular diagonal block [w, w] at j into the zeros of d, rows b apart.
+func invertBlock(n, j, w int, a, d []float64, b int) {
 	for i := range w {
 		row := d[i*b : i*b+w]
 		for k := range i {
@@ -99,11 +123,11 @@ func dot(x, y []float64) float64 {
 // Spread is the squared ratio of the largest to the smallest pivot: a cheap estimate of the condition number, from below.
 func (c *Cholesky) Spread() float64 { return c.spread }
 
-// Solve overwrites b [n, cols] with the solution of a·x = b.
+// Solve overwrites b [n, cols] with the solution of a·x = b. One goroutine may use c at a time.
 func (c *Cholesky) Solve(cols int, b []float64) {
-	const w = choleskyBlock
-	n, l := c.n, c.l
-	part := make([]float64, w*cols)
+	n, l, w := c.n, c.l, c.width
+	c.work = resized(c.work, w*cols)
+	part := c.work
 	diagonal := func(transposed bool, j, rows int) { // b's block j times the inverse of L_jj, or its transpose
 		copy(part, b[j*cols:(j+rows)*cols])
 		gemm.F64(transposed, false, rows, cols, rows, 1, c.inv[j*w:], w, part, cols, 0, b[j*cols:], cols)

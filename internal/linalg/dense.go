@@ -3,6 +3,7 @@ package linalg
 import (
 	"math"
 
+	"github.com/trconvert/trconvert/internal/gemm"
 	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/lapack/lapack64"
 )
@@ -37,6 +38,35 @@ func QR(m, n int, a []float64) (q, r []float64) {
 		}
 	}
 	return q, r
+}
+
+// qrLimit bounds the spread of pivots (see [Cholesky.Spread]) up to which FastQR trusts normal equations.
+const qrLimit = 1e8
+
+// FastQR is [QR] in place by the Cholesky factor of aᵀ·a, where conditioning is all that orthonormal columns are wanted for: a [m, n], m ≥ n,
+// becomes q, with r [n, n] so that a = q·r to about 1e-12. The columns of q are orthonormal to 1e-16 times the squared condition number of
+// a, 1e-8 at worst; where it would be worse, Householder's way is taken. c and work, m·n numbers, are memory to work in.
+func FastQR(m, n int, a, r []float64, c *Cholesky, work []float64) {
+	gemm.Gram64(true, n, m, a, n, r, n)
+	if !c.Factor(n, r) || c.Spread() > qrLimit {
+		q, upper := QR(m, n, a)
+		copy(a, q)
+		copy(r, upper)
+		return
+	}
+	if n <= c.width {
+		gemm.F64(false, true, m, n, n, 1, a, n, c.inv, c.width, 0, work, n)
+		copy(a, work[:m*n])
+	} else {
+		gemm.Transpose(m, n, a, n, work, m)
+		c.SolveLower(m, work[:m*n])
+		gemm.Transpose(n, m, work, m, a, n)
+	}
+	for i := range n {
+		for j := range i {
+			r[j*n+i], r[i*n+j] = r[i*n+j], 0
+		}
+	}
 }
 
 // fixSigns makes the element of largest magnitude of each column of v [m, n] positive.

@@ -311,3 +311,37 @@ func TestRitzValuesAreBelowAndNear(t *testing.T) {
 		}
 	}
 }
+
+// FastQR's factors multiply to the matrix, whatever its condition; columns are orthonormal as its documentation says.
+func TestFastQR(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	var c Cholesky
+	for _, shape := range [][2]int{{1, 1}, {5, 3}, {64, 8}, {40, 16}, {70, 17}, {200, 60}, {300, 140}} {
+		for _, small := range []float64{1, 1e-3, 1e-6, 0} { // the last column's distance from the others' span
+			m, n := shape[0], shape[1]
+			a := normal(r, m*n)
+			for i := range m {
+				sum := 0.0
+				for j := range n - 1 {
+					sum += a[i*n+j]
+				}
+				a[i*n+n-1] = sum + small*a[i*n+n-1]
+			}
+			q, upper := append([]float64(nil), a...), normal(r, n*n)
+			FastQR(m, n, q, upper, &c, normal(r, m*n))
+			if d := maxDiff(times(m, n, n, q, upper), a); d > 1e-10 {
+				t.Errorf("%d×%d, %v: q·r is off by %v", m, n, small, d)
+			}
+			if d := maxDiff(times(n, m, n, Transpose(m, n, q), q), identity(n)); d > 1e-7 {
+				t.Errorf("%d×%d, %v: qᵀq is off by %v", m, n, small, d)
+			}
+			for i := range n {
+				for j := range i {
+					if upper[i*n+j] != 0 {
+						t.Fatalf("%d×%d: r is not upper triangular", m, n)
+					}
+				}
+			}
+		}
+	}
+}

@@ -21,8 +21,8 @@ func (c *Cholesky) TimesLower(rows int, a []float32) []float32 {
 // SolveLower overwrites b [n, cols] with L⁻¹·b.
 func (c *Cholesky) SolveLower(cols int, b []float64) {
 	n, l := c.n, c.l
-	for j := 0; j < n; j += choleskyBlock {
-		w := min(choleskyBlock, n-j)
+	for j := 0; j < n; j += c.width {
+		w := min(c.width, n-j)
 		gemm.F64(false, false, w, cols, j, -1, l[j*n:], n, b, cols, 1, b[j*cols:], cols)
 		for i := j; i < j+w; i++ {
 			for k := j; k < i; k++ {

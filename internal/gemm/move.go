@@ -1,0 +1,76 @@
+package gemm
+
+import "unsafe"
+
+// CopyRows copies rows × cols elements; rows are ss apart in src and ds in dst, which must not overlap; the distances of a single row do not
+// matter. It panics if a slice is too short.
+func CopyRows[T float](rows, cols int, src []T, ss int, dst []T, ds int) {
+	if rows <= 0 || cols <= 0 {
+		return
+	}
+	if rows == 1 {
+		ss, ds = cols, cols
+	}
+	checkMatrix("source", len(src), rows, cols, ss)
+	checkMatrix("copy", len(dst), rows, cols, ds)
+	words := int(unsafe.Sizeof(T(0))) / 4
+	if current.copyRows != nil && cols*words%8 == 0 {
+		current.copyRows(rows, cols*words, (*float32)(unsafe.Pointer(&src[0])), ss*words, (*float32)(unsafe.Pointer(&dst[0])), ds*words, 0)
+		return
+	}
+	for i := range rows {
+		copyRow(dst[i*ds:i*ds+cols], src[i*ss:])
+	}
+}
+
+// copyRow copies without a call where that costs more than the copy.
+func copyRow[T float](to, from []T) {
+	n := len(to)
+	if n > 32 {
+		copy(to, from)
+		return
+	}
+	from = from[:n]
+	if n < 4 {
+		for i := range to {
+			to[i] = from[i]
+		}
+		return
+	}
+	for i := 0; i+4 <= n; i += 4 {
+		*(*[4]T)(to[i:]) = [4]T(from[i:])
+	}
+	*(*[4]T)(to[n-4:]) = [4]T(from[n-4:]) // over some that are there already
+}
+
+// Transpose sets dst[j·ds + i] to src[i·ss + j] for i < rows, j < cols. Src and dst must not overlap. It panics if a slice is too short.
+func Transpose[T float](rows, cols int, src []T, ss int, dst []T, ds int) {
+	if rows <= 0 || cols <= 0 {
+		return
+	}
+	if rows == 1 {
+		ss = cols
+	}
+	if cols == 1 {
+		ds = rows
+	}
+	checkMatrix("source", len(src), rows, cols, ss)
+	checkMatrix("transpose", len(dst), cols, rows, ds)
+	i, whole := 0, 0
+	if t := tierOf[T](); t != nil {
+		whole = cols / t.square * t.square
+		for ; whole > 0 && i+t.square <= rows; i += t.square {
+			t.transpose(whole, &src[i*ss], ss, &dst[i], ds)
+		}
+	}
+	for r := range rows {
+		from := src[r*ss : r*ss+cols]
+		j := 0
+		if r < i {
+			j = whole
+		}
+		for ; j < cols; j++ {
+			dst[j*ds+r] = from[j]
+		}
+	}
+}
