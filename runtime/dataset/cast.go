@@ -51,10 +51,7 @@ func cast(data any, from, to onnx.DataType) (any, error) {
 	case []uint16:
 		switch from {
 		case onnx.Float16:
-			if to == onnx.Float {
-				return widen(d, onnx.Float16ToFloat32), nil
-			}
-			return castTo(widen(d, onnx.Float16ToFloat32), to)
+			return castTo(widen(d, halfToFloat), to)
 		case onnx.BFloat16:
 			return castTo(widen(d, onnx.BFloat16ToFloat32), to)
 		}

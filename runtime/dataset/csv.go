@@ -37,7 +37,7 @@ func (b *binder) loadCSV(ctx context.Context, r io.Reader) error {
 		return fmt.Errorf("dataset: %s: %w", quote(b.path), err)
 	}
 	if b.options.Labels != "" {
-		l := &stored{typ: onnx.Double, dims: []int{t.rows}, data: t.labels}
+		l := &stored{typ: onnx.Double, dims: []int{t.rows}, data: t.labels, name: b.path}
 		if whole, err := cast(t.labels, onnx.Double, onnx.Int64); err == nil {
 			l.typ, l.data = onnx.Int64, whole
 		}

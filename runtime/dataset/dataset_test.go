@@ -3,6 +3,7 @@ package dataset
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -485,5 +486,15 @@ func writeTensor(t *testing.T, path, name string, a *onnx.Array) {
 	}
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// All 65536 of them, against the conversion that onnx tests; NaNs keep their bits.
+func TestHalfToFloat(t *testing.T) {
+	for h := range 1 << 16 {
+		got, want := math.Float32bits(halfToFloat(uint16(h))), math.Float32bits(onnx.Float16ToFloat32(uint16(h)))
+		if got != want {
+			t.Fatalf("%#04x is %#08x, want %#08x", h, got, want)
+		}
 	}
 }

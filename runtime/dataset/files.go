@@ -87,7 +87,7 @@ func (b *binder) openNPYFile(ctx context.Context, f *os.File, size int64, path s
 		if err != nil {
 			return nil, false, err
 		}
-		return inMemory(a), false, nil
+		return inMemory(a, path), false, nil
 	}
 	s, err = inFile(ctx, f, 0, size, path)
 	return s, err == nil && s.file != nil, err
@@ -109,7 +109,7 @@ func inFile(ctx context.Context, f io.ReaderAt, at, size int64, name string) (*s
 		if err != nil {
 			return nil, err
 		}
-		return inMemory(a), nil
+		return inMemory(a, name), nil
 	}
 	return &stored{typ: h.typ, dims: h.dims, file: f, at: at + used, header: h, name: name}, nil
 }
@@ -117,14 +117,14 @@ func inFile(ctx context.Context, f io.ReaderAt, at, size int64, name string) (*s
 // member reads an array of an .npz that fits; a larger one stays in the archive if it is not compressed, and is unfolded to a temporary file if it is.
 func (b *binder) member(ctx context.Context, z *npz, f *os.File, name string) (*stored, error) {
 	m := z.members[name]
+	label := z.file + ": " + m.Name
 	if b.fits(int64(m.UncompressedSize64)) {
 		a, err := z.readMember(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		return inMemory(a), nil
+		return inMemory(a, label), nil
 	}
-	label := z.file + ": " + m.Name
 	size := int64(m.UncompressedSize64)
 	if m.Method != zip.Store {
 		t, err := b.unfold(ctx, m, label)

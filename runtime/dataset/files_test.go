@@ -64,7 +64,7 @@ func writeBigNPY(t *testing.T, w io.Writer) {
 	}
 }
 
-// A set of 328 MB is opened and read with the memory of its batches: what a batch allocates is its rows as they are stored and as the model wants them, and a
+// A set of 328 MB is opened and read with the memory of its batches: what a batch allocates is its rows as the model wants them and a
 // buffer for reading; what opening allocates does not depend on the size.
 func TestBatchesOfALargeFileTakeTheMemoryOfTheirRows(t *testing.T) {
 	dir := t.TempDir()
@@ -121,7 +121,7 @@ func TestBatchesOfALargeFileTakeTheMemoryOfTheirRows(t *testing.T) {
 				}
 			}
 		})
-		const rows = size * bigRow * (2 + 4)   // stored and fed
+		const rows = size * bigRow * 4         // as they are fed
 		const buffers = size*bigRow*2 + 16<<10 // for reading, and what is small
 		const index = bigRows*8 + bigRows*8/8  // the order of the epoch
 		if most := int64(batches*(rows+buffers) + index); n > most {
@@ -341,5 +341,46 @@ func TestLargeTables(t *testing.T) {
 	useTemp(t, filepath.Join(temp, "none"))
 	if _, err := Open(context.Background(), path, m, Options{Labels: "-1", Memory: 1000}); err == nil || !strings.Contains(err.Error(), "temporary files") || !strings.Contains(err.Error(), "x.csv") {
 		t.Errorf("no folder for temporary files: %v", err)
+	}
+}
+
+// One batch of 32 rows of 40960 float16 numbers, shuffled: what a training step waits for.
+func BenchmarkBatch(b *testing.B) {
+	const rows, row = 512, 40960
+	bits := make([]uint16, rows*row)
+	for i := range bits {
+		bits[i] = uint16(i*31) & 0x3bff
+	}
+	path := filepath.Join(b.TempDir(), "x.npy")
+	f, err := os.Create(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := WriteNPY(f, &onnx.Array{Type: onnx.Float16, Dims: []int{rows, row}, Data: bits}); err != nil {
+		b.Fatal(err)
+	}
+	f.Close()
+	for _, place := range []struct {
+		name   string
+		memory int64
+	}{{"memory", 0}, {"file", 1}} {
+		b.Run("from="+place.name, func(b *testing.B) {
+			d, err := Open(context.Background(), path, model(value("x", onnx.Float, -1, row)), Options{Memory: place.memory})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer d.Close()
+			b.SetBytes(32 * row * 2)
+			for n := 0; n < b.N; {
+				for _, err := range d.Batches(context.Background(), BatchOptions{Shuffle: true}) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					if n++; n == b.N {
+						break
+					}
+				}
+			}
+		})
 	}
 }

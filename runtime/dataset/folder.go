@@ -87,9 +87,9 @@ func (b *binder) storedTensor(file string) (name string, s *stored, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	s = inMemory(a)
+	s = inMemory(a, file)
 	if !b.fits(size) {
-		s.data, s.name = nil, file
+		s.data = nil
 		s.reload = func() (*onnx.Array, error) {
 			_, a, _, err := readTensor(file)
 			return a, err

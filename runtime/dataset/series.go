@@ -89,13 +89,9 @@ func (s *series) feed(samples []int, w window) (*onnx.Array, error) {
 	if w.axis && (s.kind == streamed || s.kind == recorded) {
 		dims = slices.Concat([]int{w.steps}, dims)
 	}
-	data, err := a.take(spans)
+	data, err := a.takeAs(spans, s.typ)
 	if err != nil {
 		return nil, err
-	}
-	data, err = cast(data, a.typ, s.typ)
-	if err != nil {
-		return nil, fmt.Errorf("dataset: %s: %w", quote(s.from), err)
 	}
 	return &onnx.Array{Type: s.typ, Dims: dims, Data: data}, nil
 }

@@ -57,12 +57,12 @@ func (n *numbers) fail(err error) error {
 
 // stored ends the list.
 func (n *numbers) stored(dims []int, name string) (*stored, error) {
-	s := &stored{typ: onnx.Double, dims: dims, data: n.values}
+	s := &stored{typ: onnx.Double, dims: dims, data: n.values, name: name}
 	if n.w != nil {
 		if err := n.w.Flush(); err != nil {
 			return nil, n.fail(err)
 		}
-		s.data, s.file, s.name = nil, n.file, name
+		s.data, s.file = nil, n.file
 		s.header = &npyHeader{dtype: "<f8", typ: onnx.Double, size: 8}
 	}
 	return s, nil

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
@@ -14,7 +15,7 @@ type stored struct {
 	typ  onnx.DataType
 	dims []int
 	data any    // nil where the elements are elsewhere
-	name string // of file and array, for errors; empty in memory
+	name string // of file and array, for errors
 
 	file   io.ReaderAt // has the elements one after the other
 	at     int64       // offset of the first element
@@ -23,7 +24,9 @@ type stored struct {
 	reload func() (*onnx.Array, error) // of a file that is only read whole
 }
 
-func inMemory(a *onnx.Array) *stored { return &stored{typ: a.Type, dims: a.Dims, data: a.Data} }
+func inMemory(a *onnx.Array, name string) *stored {
+	return &stored{typ: a.Type, dims: a.Dims, data: a.Data, name: name}
+}
 
 // take reads spans one after the other. In memory a single span is shared.
 func (s *stored) take(spans []span) (any, error) {
@@ -40,6 +43,13 @@ func (s *stored) take(spans []span) (any, error) {
 	if s.file == nil {
 		return gather(s.data, spans), nil
 	}
+	h, r := s.rows(spans)
+	data, err := h.read(r, true)
+	return data, s.changed(h, err)
+}
+
+// rows is a header and a reader for spans of the file.
+func (s *stored) rows(spans []span) (*npyHeader, io.Reader) {
 	size := int64(s.header.size)
 	h := *s.header
 	h.dims, h.count = nil, 0
@@ -49,11 +59,72 @@ func (s *stored) take(spans []span) (any, error) {
 		h.count += sp.hi - sp.lo
 	}
 	h.bytes = int64(h.count) * size
-	data, err := h.read(io.MultiReader(parts...), true)
+	return &h, io.MultiReader(parts...)
+}
+
+func (s *stored) changed(h *npyHeader, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("dataset: %s: %d bytes of its rows are wanted: %w (the file has changed since it was opened)", quote(s.name), h.bytes, err)
+}
+
+// takeAs is take and cast. Float16 becomes float32 without a copy between.
+func (s *stored) takeAs(spans []span, to onnx.DataType) (any, error) {
+	if s.typ == onnx.Float16 && to == onnx.Float {
+		return s.takeHalves(spans)
+	}
+	data, err := s.take(spans)
 	if err != nil {
-		return nil, fmt.Errorf("dataset: %s: %d bytes of its rows are wanted: %w (the file has changed since it was opened)", quote(s.name), h.bytes, err)
+		return nil, err
+	}
+	if data, err = cast(data, s.typ, to); err != nil {
+		return nil, fmt.Errorf("dataset: %s: %w", quote(s.name), err)
 	}
 	return data, nil
+}
+
+func (s *stored) takeHalves(spans []span) (any, error) {
+	if s.file != nil {
+		h, r := s.rows(spans)
+		data, err := readElems(h, r, true, func(dst []float32, b []byte) {
+			for i := range dst {
+				dst[i] = halfToFloat(binary.LittleEndian.Uint16(b[2*i:]))
+			}
+		})
+		return data, s.changed(h, err)
+	}
+	data := s.data
+	if s.reload != nil {
+		var err error
+		if data, err = s.take(spans); err != nil {
+			return nil, err
+		}
+		spans = []span{{0, len(data.([]uint16))}}
+	}
+	n := 0
+	for _, sp := range spans {
+		n += sp.hi - sp.lo
+	}
+	dst := make([]float32, n)
+	at := dst
+	for _, sp := range spans {
+		for i, h := range data.([]uint16)[sp.lo:sp.hi] {
+			at[i] = halfToFloat(h)
+		}
+		at = at[sp.hi-sp.lo:]
+	}
+	return dst, nil
+}
+
+// halfToFloat is onnx.Float16ToFloat32 in a form that is inlined and has no branch for numbers: the exponent, moved in place, is 112 too small, for subnormals too.
+func halfToFloat(h uint16) float32 {
+	bits := uint32(h&0x7fff) << 13
+	v := math.Float32bits(math.Float32frombits(bits) * 0x1p112)
+	if bits >= 0x7c00<<13 {
+		v = bits | 0x7f800000
+	}
+	return math.Float32frombits(v | uint32(h&0x8000)<<16)
 }
 
 // all reads the whole array.
