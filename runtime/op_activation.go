@@ -43,17 +43,21 @@ func celu(n *nodeInfo) (func(float64) float64, error) {
 
 // selu: https://onnx.ai/onnx/operators/onnx__Selu.html. The defaults changed with opset 6.
 func selu(n *nodeInfo) (func(float64) float64, error) {
-	defAlpha, defGamma := float32(1.67326319217681884765625), float32(1.05070102214813232421875)
-	if n.opset < 6 {
-		defAlpha, defGamma = 1.6732, 1.0507
-	}
-	alpha, gamma := float64(n.float("alpha", defAlpha)), float64(n.float("gamma", defGamma))
+	alpha, gamma := seluAttributes(n)
 	return func(x float64) float64 {
 		if x <= 0 {
 			return gamma * alpha * math.Expm1(x)
 		}
 		return gamma * x
 	}, nil
+}
+
+func seluAttributes(n *nodeInfo) (alpha, gamma float64) {
+	defAlpha, defGamma := float32(1.67326319217681884765625), float32(1.05070102214813232421875)
+	if n.opset < 6 {
+		defAlpha, defGamma = 1.6732, 1.0507
+	}
+	return float64(n.float("alpha", defAlpha)), float64(n.float("gamma", defGamma))
 }
 
 // leakyRelu: https://onnx.ai/onnx/operators/onnx__LeakyRelu.html
@@ -130,14 +134,7 @@ func buildPRelu(n *nodeInfo) (operator, error) {
 		if err := sameType(x, slope); err != nil {
 			return nil, err
 		}
-		if n.opset < 7 && len(slope.Dims) == 1 && slope.Dims[0] != 1 && len(x.Dims) > 2 {
-			dims := make([]int, len(x.Dims)-1)
-			for i := range dims {
-				dims[i] = 1
-			}
-			dims[0] = slope.Dims[0]
-			slope = newTensor(slope.Type, dims, slope.Data)
-		}
+		slope = preluSlope(n, x, slope)
 		switch x.Type {
 		case onnx.Float:
 			return one(zip(x, slope, x.Type, preluRow[float32]))
@@ -150,6 +147,19 @@ func buildPRelu(n *nodeInfo) (operator, error) {
 		}
 		return nil, unsupportedType(x.Type)
 	}), nil
+}
+
+// preluSlope is the slope as it broadcasts to x.
+func preluSlope(n *nodeInfo, x, slope *Tensor) *Tensor {
+	if n.opset >= 7 || len(slope.Dims) != 1 || slope.Dims[0] == 1 || len(x.Dims) <= 2 {
+		return slope
+	}
+	dims := make([]int, len(x.Dims)-1)
+	for i := range dims {
+		dims[i] = 1
+	}
+	dims[0] = slope.Dims[0]
+	return newTensor(slope.Type, dims, slope.Data)
 }
 
 func preluRow[T numeric](dst, x, slope []T) {

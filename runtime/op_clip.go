@@ -13,14 +13,7 @@ func buildClip(n *nodeInfo) (operator, error) {
 		if err := requireInputs(n, 1, 1); err != nil {
 			return nil, err
 		}
-		lo, hi := float64(n.float("min", -math.MaxFloat32)), float64(n.float("max", math.MaxFloat32))
-		// The default bounds are the finite float32 values, but no element of a wider type is meant to be clipped by them.
-		if !n.hasAttr("min") {
-			lo = math.Inf(-1)
-		}
-		if !n.hasAttr("max") {
-			hi = math.Inf(1)
-		}
+		lo, hi := clipAttributes(n)
 		return floatMap(func(v float64) float64 {
 			if v < lo {
 				v = lo
@@ -51,4 +44,20 @@ func buildClip(n *nodeInfo) (operator, error) {
 		}
 		return []*Tensor{t}, nil
 	}), nil
+}
+
+// clipAttributes are the bounds that the attributes give, infinite where there are none. The default bounds are the finite float32 values, but no element of a
+// wider type is meant to be clipped by them.
+func clipAttributes(n *nodeInfo) (lo, hi float64) {
+	lo, hi = math.Inf(-1), math.Inf(1)
+	if n.opset >= 11 {
+		return lo, hi
+	}
+	if n.hasAttr("min") {
+		lo = float64(n.float("min", 0))
+	}
+	if n.hasAttr("max") {
+		hi = float64(n.float("max", 0))
+	}
+	return lo, hi
 }

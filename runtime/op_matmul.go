@@ -157,12 +157,17 @@ func buildGemm(n *nodeInfo) (operator, error) {
 		return nil, err
 	}
 	n.ignore("broadcast") // below opset 7 a permission that later versions always give
-	g := gemmOp{
+	g := newGemmOp(n)
+	g.kept = newPackedMatrix(n, 1)
+	return widened(g.run), nil
+}
+
+// newGemmOp reads the attributes.
+func newGemmOp(n *nodeInfo) gemmOp {
+	return gemmOp{
 		alpha: n.float("alpha", 1), beta: n.float("beta", 1),
 		ta: n.bool("transA", false), tb: n.bool("transB", false),
-		kept: newPackedMatrix(n, 1),
 	}
-	return widened(g.run), nil
 }
 
 type gemmOp struct {

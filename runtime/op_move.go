@@ -274,25 +274,16 @@ func wholeRanges(dims []int) []shape.Range {
 // buildSlice: https://onnx.ai/onnx/operators/onnx__Slice.html. Below opset 10 starts, ends and axes are attributes and there are
 // no steps.
 func buildSlice(n *nodeInfo) (operator, error) {
-	args := [4]intsArgument{
-		newIntsArgument(n, "starts", 1, 10), newIntsArgument(n, "ends", 2, 10), newIntsArgument(n, "axes", 3, 10), {slot: 4},
-	}
+	args := newSliceArguments(n)
 	required := 3
 	if n.opset < 10 {
-		args[3], required = intsArgument{slot: -1}, 1
+		required = 1
 	}
 	if err := requireInputs(n, required, 5); err != nil {
 		return nil, err
 	}
 	return opFunc(func(_ *call, in []*Tensor) ([]*Tensor, error) {
-		var v [4][]int64
-		var err error
-		for k, a := range args {
-			if v[k], err = a.values(in); err != nil {
-				return nil, err
-			}
-		}
-		ranges, err := shape.SliceRanges(in[0].Dims, v[0], v[1], v[2], v[3])
+		ranges, err := args.ranges(in)
 		if err != nil {
 			return nil, err
 		}
@@ -303,6 +294,31 @@ func buildSlice(n *nodeInfo) (operator, error) {
 		out, dims, err := x.Slice(in[0].Dims, ranges)
 		return moved(in[0].Type, out, dims, err)
 	}), nil
+}
+
+// sliceArguments are the starts, ends, axes and steps of Slice.
+type sliceArguments [4]intsArgument
+
+func newSliceArguments(n *nodeInfo) sliceArguments {
+	args := sliceArguments{
+		newIntsArgument(n, "starts", 1, 10), newIntsArgument(n, "ends", 2, 10), newIntsArgument(n, "axes", 3, 10), {slot: 4},
+	}
+	if n.opset < 10 {
+		args[3] = intsArgument{slot: -1}
+	}
+	return args
+}
+
+// ranges gives one range for each axis of input 0.
+func (args sliceArguments) ranges(in []*Tensor) ([]shape.Range, error) {
+	var v [4][]int64
+	var err error
+	for k, a := range args {
+		if v[k], err = a.values(in); err != nil {
+			return nil, err
+		}
+	}
+	return shape.SliceRanges(in[0].Dims, v[0], v[1], v[2], v[3])
 }
 
 // buildExpand: https://onnx.ai/onnx/operators/onnx__Expand.html

@@ -31,28 +31,41 @@ func buildReduce(op reduceOp) builder {
 		if err := requireInputs(n, 1, 2); err != nil {
 			return nil, err
 		}
-		fromInput := int64(18)
-		if op == reduceSum {
-			fromInput = 13
-		}
-		axes := newIntsArgument(n, "axes", 1, fromInput)
+		r := newReduceAxes(n, op)
 		keep := n.bool("keepdims", true)
-		noop := n.opset >= fromInput && n.bool("noop_with_empty_axes", false)
 		return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
-			v, err := axes.values(in)
+			along, err := r.along(in)
 			if err != nil {
 				return nil, err
-			}
-			along, err := shape.Axes(v, len(in[0].Dims))
-			if err != nil {
-				return nil, err
-			}
-			if len(v) == 0 && !noop {
-				along = allAxes(len(in[0].Dims))
 			}
 			return one(reduce(op, in[0], along, keep))
 		}), nil
 	}
+}
+
+// reduceAxes are the axes of a reduction, by attribute or input.
+type reduceAxes struct {
+	axes intsArgument
+	noop bool // no axes mean none and not all
+}
+
+func newReduceAxes(n *nodeInfo, op reduceOp) reduceAxes {
+	fromInput := int64(18)
+	if op == reduceSum {
+		fromInput = 13
+	}
+	return reduceAxes{newIntsArgument(n, "axes", 1, fromInput), n.opset >= fromInput && n.bool("noop_with_empty_axes", false)}
+}
+
+func (r reduceAxes) along(in []*Tensor) ([]int, error) {
+	v, err := r.axes.values(in)
+	if err != nil {
+		return nil, err
+	}
+	if len(v) == 0 && !r.noop {
+		return allAxes(len(in[0].Dims)), nil
+	}
+	return shape.Axes(v, len(in[0].Dims))
 }
 
 func allAxes(rank int) []int {

@@ -13,31 +13,12 @@ func buildSoftmax(kernel softmaxKernel) builder {
 		if err := requireInputs(n, 1, 1); err != nil {
 			return nil, err
 		}
-		def := int64(-1)
-		if n.opset < 13 {
-			def = 1
-		}
-		axis := n.int("axis", def)
-		flatten := n.opset < 13
+		lanes := newSoftmaxLanes(n)
 		return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
 			t := in[0]
-			var length, inner int
-			if flatten {
-				rows, err := shape.FlattenDims(t.Dims, axis)
-				if err != nil {
-					return nil, err
-				}
-				length, inner = rows[1], 1
-			} else {
-				if len(t.Dims) == 0 {
-					length, inner = 1, 1
-				} else {
-					k, err := shape.Axis(axis, len(t.Dims))
-					if err != nil {
-						return nil, err
-					}
-					length, inner = t.Dims[k], shape.Strides(t.Dims)[k]
-				}
+			length, inner, err := lanes.of(t.Dims)
+			if err != nil {
+				return nil, err
 			}
 			switch d := t.Data.(type) {
 			case []float32:
@@ -48,6 +29,38 @@ func buildSoftmax(kernel softmaxKernel) builder {
 			return nil, unsupportedType(t.Type)
 		}), nil
 	}
+}
+
+// laneAxis is the axis along which the elements of a lane lie.
+type laneAxis struct {
+	axis    int64
+	flatten bool // the axes from axis on are taken as one
+}
+
+func newSoftmaxLanes(n *nodeInfo) laneAxis {
+	if n.opset < 13 {
+		return laneAxis{n.int("axis", 1), true}
+	}
+	return laneAxis{n.int("axis", -1), false}
+}
+
+// of gives the length of the lanes of a tensor and the distance of their elements.
+func (l laneAxis) of(dims []int) (length, inner int, err error) {
+	if l.flatten {
+		rows, err := shape.FlattenDims(dims, l.axis)
+		if err != nil {
+			return 0, 0, err
+		}
+		return rows[1], 1, nil
+	}
+	if len(dims) == 0 {
+		return 1, 1, nil
+	}
+	k, err := shape.Axis(l.axis, len(dims))
+	if err != nil {
+		return 0, 0, err
+	}
+	return dims[k], shape.Strides(dims)[k], nil
 }
 
 // softmaxKernel normalises one lane in place.

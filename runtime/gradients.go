@@ -1,0 +1,150 @@
+package runtime
+
+import (
+	"maps"
+	"math"
+)
+
+// Like the table of operators this one is filled by init, since some gradients look their operator up there.
+func init() {
+	maps.Copy(gradients, map[string]gradientBuilder{
+		// Arithmetic, elementwise with broadcasting.
+		"Identity": reshapeGradient,
+		"Add":      addGradient,
+		"Sub":      subGradient,
+		"Mul":      mulGradient,
+		"Div":      divGradient,
+		"Mod":      modGradientOf,
+		"Pow":      powGradient,
+		"Max":      extremeGradient,
+		"Min":      extremeGradient,
+		"Sum":      sumGradient(false),
+		"Mean":     sumGradient(true),
+		"Where":    whereGradient,
+		"Clip":     clipGradient,
+
+		// Comparisons, bits and rounding.
+		"Equal":          flatGradient,
+		"Less":           flatGradient,
+		"LessOrEqual":    flatGradient,
+		"Greater":        flatGradient,
+		"GreaterOrEqual": flatGradient,
+		"And":            flatGradient,
+		"Or":             flatGradient,
+		"Xor":            flatGradient,
+		"Not":            flatGradient,
+		"BitwiseAnd":     flatGradient,
+		"BitwiseOr":      flatGradient,
+		"BitwiseXor":     flatGradient,
+		"BitwiseNot":     flatGradient,
+		"BitShift":       flatGradient,
+		"IsNaN":          flatGradient,
+		"IsInf":          flatGradient,
+		"Sign":           flatGradient,
+		"Ceil":           flatGradient,
+		"Floor":          flatGradient,
+		"Round":          flatGradient,
+
+		// Functions of one tensor, elementwise.
+		"Abs":             slopeAt(absSlope),
+		"Neg":             slopeAt(func(float64) float64 { return -1 }),
+		"Relu":            rowSlope(reluSlopes[float32], reluSlopes[float64]),
+		"Acos":            slopeAt(func(x float64) float64 { return -1 / math.Sqrt(1-x*x) }),
+		"Acosh":           slopeAt(func(x float64) float64 { return 1 / math.Sqrt(x*x-1) }),
+		"Asin":            slopeAt(func(x float64) float64 { return 1 / math.Sqrt(1-x*x) }),
+		"Asinh":           slopeAt(func(x float64) float64 { return 1 / math.Hypot(x, 1) }),
+		"Atan":            slopeAt(func(x float64) float64 { return 1 / (1 + x*x) }),
+		"Atanh":           slopeAt(func(x float64) float64 { return 1 / (1 - x*x) }),
+		"Cos":             slopeAt(func(x float64) float64 { return -math.Sin(x) }),
+		"Cosh":            slopeAt(math.Sinh),
+		"Erf":             slopeAt(erfSlope),
+		"Exp":             rowSlope(mulRow[float32], mulRow[float64]),
+		"HardSwish":       slopeAt(hardSwishSlope),
+		"Log":             slopeAt(reciprocal),
+		"Mish":            slopeAt(mishSlope),
+		"Reciprocal":      slopeFrom(func(y float64) float64 { return -y * y }),
+		"Sigmoid":         rowSlope(sigmoidSlopes[float32], sigmoidSlopes[float64]),
+		"Sin":             slopeAt(math.Cos),
+		"Sinh":            slopeAt(math.Cosh),
+		"Softplus":        slopeAt(sigmoid),
+		"Softsign":        slopeAt(softsignSlope),
+		"Sqrt":            slopeFrom(func(y float64) float64 { return 0.5 / y }),
+		"Tan":             slopeFrom(func(y float64) float64 { return 1 + y*y }),
+		"Tanh":            rowSlope(tanhSlopes[float32], tanhSlopes[float64]),
+		"Celu":            slopeAtOf(celuSlope),
+		"Elu":             slopeAtOf(eluSlope),
+		"Gelu":            slopeAtOf(geluSlope),
+		"HardSigmoid":     slopeAtOf(hardSigmoidSlope),
+		"LeakyRelu":       slopeAtOf(leakyReluSlope),
+		"Selu":            slopeAtOf(seluSlope),
+		"Shrink":          slopeAtOf(shrinkSlope),
+		"Swish":           slopeAtOf(swishSlope),
+		"ThresholdedRelu": slopeAtOf(thresholdedReluSlope),
+		"PRelu":           preluGradient,
+		"Cast":            castGradient,
+		"CastLike":        convertGradient,
+		"Dropout":         dropoutGradient,
+
+		// Along axes.
+		"ArgMax":          flatGradient,
+		"ArgMin":          flatGradient,
+		"CumSum":          cumSumGradient,
+		"Hardmax":         flatGradient,
+		"LogSoftmax":      softmaxGradient(true),
+		"Softmax":         softmaxGradient(false),
+		"ReduceL1":        reduceGradient(reduceL1),
+		"ReduceL2":        reduceGradient(reduceL2),
+		"ReduceLogSum":    reduceGradient(reduceLogSum),
+		"ReduceLogSumExp": reduceGradient(reduceLogSumExp),
+		"ReduceMax":       reduceGradient(reduceMax),
+		"ReduceMean":      reduceGradient(reduceMean),
+		"ReduceMin":       reduceGradient(reduceMin),
+		"ReduceProd":      reduceGradient(reduceProd),
+		"ReduceSum":       reduceGradient(reduceSum),
+		"ReduceSumSquare": reduceGradient(reduceSumSquare),
+		"TopK":            topKGradient,
+
+		// Matrix products and poolings.
+		"Einsum":            einsumGradient,
+		"Gemm":              gemmGradient,
+		"GlobalAveragePool": globalGradient(reduceMean),
+		"GlobalMaxPool":     globalGradient(reduceMax),
+		"MatMul":            matMulGradient,
+
+		// Shapes.
+		"EyeLike":   flatGradient,
+		"Flatten":   reshapeGradient,
+		"Reshape":   reshapeGradient,
+		"Shape":     flatGradient,
+		"Size":      flatGradient,
+		"Squeeze":   reshapeGradient,
+		"Unsqueeze": reshapeGradient,
+
+		// Moving elements.
+		"DepthToSpace":    moverGradient(0),
+		"SpaceToDepth":    moverGradient(0),
+		"Compress":        moverGradient(2),
+		"Concat":          concatGradient,
+		"Expand":          repeatGradient,
+		"Gather":          gatherRowsGradient,
+		"GatherElements":  moverGradient(2),
+		"GatherND":        moverGradient(2),
+		"NonZero":         flatGradient,
+		"ReverseSequence": moverGradient(2),
+		"Scatter":         scatterGradient,
+		"ScatterElements": scatterGradient,
+		"ScatterND":       scatterGradient,
+		"Slice":           sliceGradient,
+		"Split":           splitGradient,
+		"Tile":            moverGradient(all &^ 1),
+		"Transpose":       transposeGradient,
+		"Trilu":           moverGradient(2),
+	})
+}
+
+// dropoutGradient: at inference the data pass. The mask is true.
+func dropoutGradient(*nodeInfo) (*gradient, error) {
+	return &gradient{flat: 2, run: func(_ *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
+		return []*Tensor{newTensor(d[0].Type, in[0].Dims, d[0].Data)}, nil
+	}}, nil
+}
