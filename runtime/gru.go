@@ -15,6 +15,8 @@ import (
 type gruCell[T floating] struct {
 	gates, candidate  weight[T] // Rz|Rr [2H, H] and Rh [H, H]
 	f, g              activation[T]
+	df, dg            derivative[T]
+	sigmoid           bool // f is the standard one
 	linearBeforeReset bool
 	rbh               []T // Rbh where it stays inside the reset
 	reset, finish     func(s *stepState[T], b int)
@@ -26,7 +28,8 @@ type gruCell[T floating] struct {
 func newGRUCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack bool) *gruCell[T] {
 	h, clip := cfg.Hidden, T(cfg.Clip)
 	c := &gruCell[T]{gates: newWeight(2*h, h, r[:2*h*h], pack), candidate: newWeight(h, h, r[2*h*h:], pack),
-		f: newActivation(acts[0], clip), g: newActivation(acts[1], clip), linearBeforeReset: cfg.LinearBeforeReset}
+		f: newActivation(acts[0], clip), g: newActivation(acts[1], clip),
+		df: newDerivative(acts[0], clip), dg: newDerivative(acts[1], clip), sigmoid: standard(cfg, acts, "Sigmoid"), linearBeforeReset: cfg.LinearBeforeReset}
 	c.reset, c.finish = c.resetRow, c.finishRow
 	if standard(cfg, acts[1:], "Tanh") {
 		c.fused, _ = any(vec.GRU).(func(update, cand, old, hidden []T))
@@ -69,6 +72,7 @@ func (c *gruCell[T]) advance(s *stepState[T]) {
 func (c *gruCell[T]) resetRow(s *stepState[T], b int) {
 	h := s.hidden
 	g := s.gates[b*3*h : (b+1)*3*h]
+	s.note(b, 0, g[:2*h])
 	c.f(g[:2*h])
 	old, t := s.h[b*h:(b+1)*h], s.scratch[b*h:(b+1)*h]
 	for k, v := range g[h : 2*h] {
@@ -82,17 +86,19 @@ func (c *gruCell[T]) finishRow(s *stepState[T], b int) {
 	update, reset, cand := g[:h], g[h:2*h], g[2*h:]
 	old, next := s.h[b*h:(b+1)*h], s.nextH[b*h:(b+1)*h]
 	if c.linearBeforeReset {
+		s.note(b, 0, g[:2*h])
 		c.f(g[:2*h])
 		projected := s.scratch[b*h : (b+1)*h]
-		if c.fusedReset != nil {
+		if c.fusedReset != nil && s.args == nil {
 			c.fusedReset(update, reset, projected, cand, old, next)
 			return
 		}
 		addProduct(cand, reset, projected)
-	} else if c.fused != nil {
+	} else if c.fused != nil && s.args == nil {
 		c.fused(update, cand, old, next)
 		return
 	}
+	s.note(b, 2*h, cand)
 	c.g(cand)
 	for k, z := range update {
 		next[k] = (1-z)*cand[k] + z*old[k]

@@ -19,6 +19,7 @@ type lstmCell[T floating] struct {
 	r          weight[T] // [4H, H]
 	pi, po, pf []T       // [H], nil without peepholes
 	f, g, hAct activation[T]
+	df, dg, dh derivative[T]
 	coupled    bool // input_forget
 	row        func(s *stepState[T], b int)
 	// fused computes a row at once, as vec.LSTM does; nil for what that does not offer.
@@ -29,7 +30,8 @@ type lstmCell[T floating] struct {
 func newLSTMCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r, p []T, pack bool) *lstmCell[T] {
 	h, clip := cfg.Hidden, T(cfg.Clip)
 	c := &lstmCell[T]{r: newWeight(4*h, h, r, pack), coupled: cfg.InputForget,
-		f: newActivation(acts[0], clip), g: newActivation(acts[1], clip), hAct: newActivation(acts[2], clip)}
+		f: newActivation(acts[0], clip), g: newActivation(acts[1], clip), hAct: newActivation(acts[2], clip),
+		df: newDerivative(acts[0], clip), dg: newDerivative(acts[1], clip), dh: newDerivative(acts[2], clip)}
 	c.row = c.general
 	if p != nil {
 		c.pi, c.po, c.pf = p[:h], p[h:2*h], p[2*h:]
@@ -60,6 +62,7 @@ func (c *lstmCell[T]) general(s *stepState[T], b int) {
 	in, out, forget, cand := g[:h], g[h:2*h], g[2*h:3*h], g[3*h:]
 	state, y := s.c[b*h:(b+1)*h], s.nextH[b*h:(b+1)*h]
 	addProduct(in, c.pi, state)
+	s.note(b, 0, in)
 	c.f(in)
 	if c.coupled {
 		for k, v := range in {
@@ -67,13 +70,16 @@ func (c *lstmCell[T]) general(s *stepState[T], b int) {
 		}
 	} else {
 		addProduct(forget, c.pf, state)
+		s.note(b, 2*h, forget)
 		c.f(forget)
 	}
+	s.note(b, 3*h, cand)
 	c.g(cand)
 	for k := range state {
 		state[k] = forget[k]*state[k] + in[k]*cand[k]
 	}
 	addProduct(out, c.po, state)
+	s.note(b, h, out)
 	c.f(out)
 	copy(y, state)
 	c.hAct(y)

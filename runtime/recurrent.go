@@ -40,10 +40,8 @@ type recurrentOp struct {
 
 func (o *recurrentOp) run(c *call, in []*Tensor) ([]*Tensor, error) {
 	x := in[recurrent.SlotX]
-	for k, t := range in {
-		if t != nil && k != recurrent.SlotSequenceLens && t.Type != x.Type {
-			return nil, fmt.Errorf("input %s is %v, X is %v", slotName(k), t.Type, x.Type)
-		}
+	if err := sameTypes(in); err != nil {
+		return nil, err
 	}
 	switch x.Type {
 	case onnx.Float, onnx.Float16, onnx.BFloat16:
@@ -52,6 +50,17 @@ func (o *recurrentOp) run(c *call, in []*Tensor) ([]*Tensor, error) {
 		return runLayer(c, o, &o.double, in, onnx.Double)
 	}
 	return nil, unsupportedType(x.Type)
+}
+
+// sameTypes checks that all operands have the type of X.
+func sameTypes(in []*Tensor) error {
+	x := in[recurrent.SlotX]
+	for k, t := range in {
+		if t != nil && k != recurrent.SlotSequenceLens && t.Type != x.Type {
+			return fmt.Errorf("input %s is %v, X is %v", slotName(k), t.Type, x.Type)
+		}
+	}
+	return nil
 }
 
 func slotName(k int) string {
@@ -159,22 +168,12 @@ func runLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []
 	if err != nil {
 		return nil, err
 	}
-	d, h := cfg.Direction.Count(), cfg.Hidden
-	yDims, stateDims := []int{l.steps, d, l.batch, h}, []int{d, l.batch, h}
-	if cfg.Layout == 1 {
-		yDims, stateDims = []int{l.batch, l.steps, d, h}, []int{l.batch, d, h}
-	}
-	var results [3][]T
-	for k, dims := range [][]int{yDims, stateDims, stateDims} {
-		if k == 2 && cfg.Op != recurrent.LSTM || !c.wants(k) {
-			continue
-		}
-		if results[k], err = alloc[T](dims); err != nil {
-			return nil, err
-		}
+	out, results, err := l.results(c, typ)
+	if err != nil {
+		return nil, err
 	}
 	directions := memory.directions(o, in, l.steps > 1)
-	if d == 1 {
+	if d := len(directions); d == 1 {
 		err = l.scan(c.ctx, 0, directions[0], memory, results)
 	} else {
 		var errs [2]error
@@ -184,14 +183,32 @@ func runLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []
 	if err != nil {
 		return nil, err
 	}
-	out := make([]*Tensor, 3)
-	for k, dims := range [][]int{yDims, stateDims, stateDims} {
-		if results[k] == nil {
-			continue
-		}
-		if out[k] = newTensor(typ, dims, results[k]); in[recurrent.SlotX].Type != typ {
-			out[k] = narrowHalf(out[k], in[recurrent.SlotX].Type)
+	if x := in[recurrent.SlotX]; x.Type != typ {
+		for k, t := range out {
+			if t != nil {
+				out[k] = narrowHalf(t, x.Type)
+			}
 		}
 	}
 	return out, nil
+}
+
+// results makes Y, Y_h and Y_c with zero elements, nil where nobody reads them.
+func (l *layer[T]) results(c *call, typ onnx.DataType) (out []*Tensor, data [3][]T, err error) {
+	d, h := l.cfg.Direction.Count(), l.cfg.Hidden
+	yDims, stateDims := []int{l.steps, d, l.batch, h}, []int{d, l.batch, h}
+	if l.cfg.Layout == 1 {
+		yDims, stateDims = []int{l.batch, l.steps, d, h}, []int{l.batch, d, h}
+	}
+	out = make([]*Tensor, 3)
+	for k, dims := range [][]int{yDims, stateDims, stateDims} {
+		if k == 2 && l.cfg.Op != recurrent.LSTM || !c.wants(k) {
+			continue
+		}
+		if data[k], err = alloc[T](dims); err != nil {
+			return nil, data, err
+		}
+		out[k] = newTensor(typ, dims, data[k])
+	}
+	return out, data, nil
 }

@@ -22,6 +22,10 @@ type cell[T floating] interface {
 	// advance computes one time step. On entry s.gates [B, G·H] holds X·Wᵀ plus inputBias, s.h and s.c the states before the step; on
 	// return s.nextH and s.c hold those after it. Rows that are not active are left alone; gates and scratch may hold anything then.
 	advance(s *stepState[T])
+	// activated says that the gradient goes by what advance leaves in s.gates. Otherwise it goes by s.args.
+	activated() bool
+	// backward prepares the gradient of steps.
+	backward() backCell[T]
 }
 
 // stepState is what a cell sees of one time step. States are [B, H]; c is nil but for LSTM.
@@ -32,6 +36,16 @@ type stepState[T floating] struct {
 	scratch       []T   // [B, H]
 	step          int   // iterations done
 	lens          []int // see layer
+	args          []T   // [B, G·H], receives the arguments of the activations; nil where no gradient needs them
+
+	backState[T]
+}
+
+// note keeps the arguments x of activations, which begin at the given column of the gates of row b.
+func (s *stepState[T]) note(b, column int, x []T) {
+	if s.args != nil {
+		copy(s.args[b*len(s.gates)/s.batch+column:], x)
+	}
 }
 
 // active says whether row b has not ended yet.
@@ -140,16 +154,7 @@ func (l *layer[T]) project(dir *direction[T], first, last int, x, pre []T) {
 		}
 		x = l.x[from*l.batch*l.inputs:]
 	} else {
-		for i := first; i < last; i++ {
-			for b := range l.batch {
-				row := x[((i-first)*l.batch+b)*l.inputs:][:l.inputs]
-				if l.lens != nil && i >= l.lens[b] {
-					clear(row)
-					continue
-				}
-				copy(row, l.x[l.row(l.time(i, b, dir.reverse), b)*l.inputs:])
-			}
-		}
+		l.gather(dir, first, last, x)
 	}
 	var beta T
 	if dir.bias != nil {
@@ -159,6 +164,20 @@ func (l *layer[T]) project(dir *direction[T], first, last int, x, pre []T) {
 		}
 	}
 	dir.w.multiply(n, x, beta, pre, gh)
+}
+
+// gather puts the rows of X for iterations first to last in their order; rows that have ended are zero.
+func (l *layer[T]) gather(dir *direction[T], first, last int, x []T) {
+	for i := first; i < last; i++ {
+		for b := range l.batch {
+			row := x[((i-first)*l.batch+b)*l.inputs:][:l.inputs]
+			if l.lens != nil && i >= l.lens[b] {
+				clear(row)
+				continue
+			}
+			copy(row, l.x[l.row(l.time(i, b, dir.reverse), b)*l.inputs:])
+		}
+	}
 }
 
 // time is the time index that row b reaches at iteration i.

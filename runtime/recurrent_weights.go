@@ -28,16 +28,44 @@ func newWeight[T floating](rows, cols int, data []T, pack bool) weight[T] {
 
 // multiply computes C = A·Mᵀ + beta·C; A is [m, cols] and C [m, rows] with rows ldc apart.
 func (w *weight[T]) multiply(m int, a []T, beta T, c []T, ldc int) {
+	if w.packed != nil {
+		gemm.F32Packed(false, m, 1, any(a).([]float32), w.cols, w.packed, float32(beta), any(c).([]float32), ldc)
+		return
+	}
+	product(false, true, m, w.rows, w.cols, a, w.cols, w.data, w.cols, beta, c, ldc)
+}
+
+// backWeight is a matrix M [rows, cols] that gradients are multiplied with as A·M.
+type backWeight[T floating] struct {
+	rows, cols int
+	data       []T
+	packed     *gemm.Packed // nil where that does not pay
+}
+
+func newBackWeight[T floating](w weight[T]) backWeight[T] {
+	b := backWeight[T]{rows: w.rows, cols: w.cols, data: w.data}
+	if w.packed != nil {
+		b.packed = gemm.PackB(false, w.cols, w.rows, any(w.data).([]float32), w.cols)
+	}
+	return b
+}
+
+// multiply computes C = A·M + beta·C; A is [m, rows], lda apart, and C [m, cols] contiguous.
+func (w *backWeight[T]) multiply(m int, a []T, lda int, beta T, c []T) {
+	if w.packed != nil {
+		gemm.F32Packed(false, m, 1, any(a).([]float32), lda, w.packed, float32(beta), any(c).([]float32), w.cols)
+		return
+	}
+	product(false, false, m, w.cols, w.rows, a, lda, w.data, w.cols, beta, c, w.cols)
+}
+
+// product computes C = op(A)·op(B) + beta·C, see gemm.F32.
+func product[T floating](ta, tb bool, m, n, k int, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
 	switch a := any(a).(type) {
 	case []float32:
-		c := any(c).([]float32)
-		if w.packed != nil {
-			gemm.F32Packed(false, m, 1, a, w.cols, w.packed, float32(beta), c, ldc)
-			return
-		}
-		gemm.F32(false, true, m, w.rows, w.cols, 1, a, w.cols, any(w.data).([]float32), w.cols, float32(beta), c, ldc)
+		gemm.F32(ta, tb, m, n, k, 1, a, lda, any(b).([]float32), ldb, float32(beta), any(c).([]float32), ldc)
 	case []float64:
-		gemm.F64(false, true, m, w.rows, w.cols, 1, a, w.cols, any(w.data).([]float64), w.cols, float64(beta), any(c).([]float64), ldc)
+		gemm.F64(ta, tb, m, n, k, 1, a, lda, any(b).([]float64), ldb, float64(beta), any(c).([]float64), ldc)
 	}
 }
 
@@ -79,6 +107,7 @@ type layerMemory[T floating] struct {
 	mu     sync.Mutex
 	kept   []*direction[T] // of constant weights; nil before the first run
 	spaces sync.Pool       // of *[]T
+	traces sync.Pool       // of *[]T, which are much larger
 }
 
 // directions reads the weights: once, where they are constants of the program. Weights that are not are packed if they are used often
@@ -104,8 +133,12 @@ func (m *layerMemory[T]) directions(o *recurrentOp, in []*Tensor, often bool) []
 }
 
 // borrow returns n elements of no particular content, to be given back with release.
-func (m *layerMemory[T]) borrow(n int) *[]T {
-	s, _ := m.spaces.Get().(*[]T)
+func (m *layerMemory[T]) borrow(n int) *[]T { return borrow[T](&m.spaces, n) }
+
+func (m *layerMemory[T]) release(s *[]T) { m.spaces.Put(s) }
+
+func borrow[T floating](pool *sync.Pool, n int) *[]T {
+	s, _ := pool.Get().(*[]T)
 	if s == nil {
 		s = new([]T)
 	}
@@ -115,5 +148,3 @@ func (m *layerMemory[T]) borrow(n int) *[]T {
 	*s = (*s)[:n]
 	return s
 }
-
-func (m *layerMemory[T]) release(s *[]T) { m.spaces.Put(s) }

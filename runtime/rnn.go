@@ -6,11 +6,12 @@ import "github.com/trconvert/trconvert/onnx/recurrent"
 type rnnCell[T floating] struct {
 	r   weight[T] // [H, H]
 	f   activation[T]
+	df  derivative[T]
 	row func(s *stepState[T], b int)
 }
 
 func newRNNCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack bool) *rnnCell[T] {
-	c := &rnnCell[T]{r: newWeight(cfg.Hidden, cfg.Hidden, r, pack), f: newActivation(acts[0], T(cfg.Clip))}
+	c := &rnnCell[T]{r: newWeight(cfg.Hidden, cfg.Hidden, r, pack), f: newActivation(acts[0], T(cfg.Clip)), df: newDerivative(acts[0], T(cfg.Clip))}
 	c.row = func(s *stepState[T], b int) {
 		next := s.nextH[b*s.hidden : (b+1)*s.hidden]
 		copy(next, s.gates[b*s.hidden:])

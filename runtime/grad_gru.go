@@ -1,0 +1,106 @@
+package runtime
+
+// gruBack is the gradient of gruCell. With Δ for the gradient of what follows it and σ for the arguments of the activations:
+//
+//	Δσh = Δh⊙(1 − z)⊙g'(σh)
+//	Δσz = Δh⊙(H − h̃)⊙f'(σz)
+//	q   = Δσh·Rh, Δσr = q⊙H⊙f'(σr), ΔH = Δh⊙z + q⊙r + [Δσz Δσr]·[Rz Rr], or with linear_before_reset
+//	q   = Δσh⊙r,  Δσr = Δσh⊙(H·Rhᵀ + Rbh)⊙f'(σr), ΔH = Δh⊙z + q·Rh + [Δσz Δσr]·[Rz Rr]
+//
+// s.scratch keeps r⊙H, with linear_before_reset it receives q.
+type gruBack[T floating] struct {
+	*gruCell[T]
+	gates, candidate backWeight[T]
+}
+
+func (c *gruCell[T]) activated() bool { return c.fused != nil && c.sigmoid }
+
+func (c *gruCell[T]) backward() backCell[T] {
+	return &gruBack[T]{gruCell: c, gates: newBackWeight(c.gates), candidate: newBackWeight(c.candidate)}
+}
+
+func (c *gruBack[T]) step(s *stepState[T]) {
+	h := s.hidden
+	s.rows(c.first)
+	q := s.work[s.batch*7*h : s.batch*8*h]
+	if !c.linearBeforeReset {
+		c.candidate.multiply(s.batch, s.gates[min(2*h, len(s.gates)):], 3*h, 0, q)
+	}
+	s.rows(c.second)
+	if s.last {
+		return
+	}
+	if c.linearBeforeReset {
+		c.candidate.multiply(s.batch, s.scratch, h, 1, s.dh)
+	}
+	c.gates.multiply(s.batch, s.gates, 3*h, 1, s.dh)
+}
+
+// values are those of a gate whose arguments, or values if the cell is activated, are x.
+func (c *gruBack[T]) values(f activation[T], x, space []T) []T {
+	if c.activated() {
+		return x
+	}
+	copy(space, x)
+	f(space)
+	return space
+}
+
+// first finds Δσz, Δσh and Δh⊙z.
+func (c *gruBack[T]) first(s *stepState[T], b int) {
+	h := s.hidden
+	g := s.gates[b*3*h : (b+1)*3*h]
+	work := s.work[b*4*h : (b+1)*4*h]
+	update, cand := c.values(c.f, g[:h], work[:h]), c.values(c.g, g[2*h:], work[h:2*h])
+	dUpdate, dCand := work[2*h:3*h], work[3*h:]
+	old, dh := s.h[b*h:(b+1)*h], s.dh[b*h:(b+1)*h]
+	for k, z := range update {
+		dUpdate[k] = dh[k] * (old[k] - cand[k])
+		dCand[k] = dh[k] * (1 - z)
+		dh[k] *= z
+	}
+	c.df(dUpdate, g[:h], update)
+	c.dg(dCand, g[2*h:], cand)
+	copy(g, dUpdate)
+	copy(g[2*h:], dCand)
+}
+
+// second finds Δσr and q.
+func (c *gruBack[T]) second(s *stepState[T], b int) {
+	h := s.hidden
+	g := s.gates[b*3*h : (b+1)*3*h]
+	work := s.work[b*4*h : (b+1)*4*h]
+	reset, dReset := c.values(c.f, g[h:2*h], work[:h]), work[h:2*h]
+	if c.linearBeforeReset {
+		projected := s.scratch[b*h : (b+1)*h]
+		for k, d := range g[2*h:] {
+			dReset[k] = d * projected[k]
+			projected[k] = d * reset[k]
+		}
+	} else {
+		old, dh, q := s.h[b*h:(b+1)*h], s.dh[b*h:(b+1)*h], s.work[s.batch*7*h+b*h:]
+		for k, r := range reset {
+			dReset[k] = q[k] * old[k]
+			dh[k] += q[k] * r
+		}
+	}
+	c.df(dReset, g[h:2*h], reset)
+	copy(g[h:2*h], dReset)
+}
+
+func (c *gruBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
+	h := c.candidate.cols
+	dCand, stride, by := k.gates[min(2*h, len(k.gates)):], 3*h, k.scratch
+	if c.linearBeforeReset {
+		dCand, stride, by = k.scratch, h, k.h
+	}
+	if g.r != nil {
+		product(true, false, 2*h, h, k.n, k.gates, 3*h, k.h, h, 1, g.r, h)
+		product(true, false, h, h, k.n, dCand, stride, by, h, 1, g.r[2*h*h:], h)
+	}
+	if g.wb != nil {
+		addColumns(k.gates, k.n, 3*h, 3*h, g.wb)
+		addColumns(k.gates, k.n, 2*h, 3*h, g.rb)
+		addColumns(dCand, k.n, h, stride, g.rb[2*h:])
+	}
+}

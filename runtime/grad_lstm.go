@@ -1,0 +1,130 @@
+package runtime
+
+// lstmBack is the gradient of lstmCell. With Δ for the gradient of what follows it and σ for the arguments of the activations:
+//
+//	Δσo = Δh⊙h(C')⊙f'(σo)
+//	ΔC' = Δc + Δh⊙o⊙h'(C') + Po⊙Δσo
+//	Δσi = ΔC'⊙c̃⊙f'(σi), with input_forget ΔC'⊙(c̃ − C)⊙f'(σi)
+//	Δσf = ΔC'⊙C⊙f'(σf), with input_forget 0
+//	Δσc = ΔC'⊙i⊙g'(σc)
+//	ΔC  = ΔC'⊙f + Pi⊙Δσi + Pf⊙Δσf
+//	ΔH  = Δσ·R
+type lstmBack[T floating] struct {
+	*lstmCell[T]
+	r   backWeight[T]
+	row func(s *stepState[T], b int)
+}
+
+func (c *lstmCell[T]) activated() bool { return c.fused != nil }
+
+func (c *lstmCell[T]) backward() backCell[T] {
+	b := &lstmBack[T]{lstmCell: c, r: newBackWeight(c.r)}
+	b.row = b.general
+	if c.activated() {
+		b.row = b.plain
+	}
+	return b
+}
+
+func (c *lstmBack[T]) step(s *stepState[T]) {
+	s.rows(c.row)
+	s.carry(&c.r)
+}
+
+// carry adds Δgates·R to Δh of the step before, in which cells leave the rest.
+func (s *stepState[T]) carry(r *backWeight[T]) {
+	if !s.last {
+		r.multiply(s.batch, s.gates, r.rows, 1, s.dh)
+	}
+}
+
+// plain is general with the standard activations, without peepholes and input_forget, from activated gates.
+func (c *lstmBack[T]) plain(s *stepState[T], b int) {
+	h := s.hidden
+	g := s.gates[b*4*h : (b+1)*4*h]
+	in, out, forget, cand := g[:h], g[h:2*h], g[2*h:3*h], g[3*h:]
+	dh, dc := s.dh[b*h:(b+1)*h], s.dc[b*h:(b+1)*h]
+	old, t := s.c[b*h:(b+1)*h], s.work[b*h:(b+1)*h]
+	copy(t, s.nextC[b*h:])
+	c.hAct(t)
+	for k := range h {
+		i, o, f, g, t := in[k], out[k], forget[k], cand[k], t[k]
+		d := dc[k] + dh[k]*o*(1-t*t)
+		out[k] = dh[k] * t * o * (1 - o)
+		in[k] = d * g * i * (1 - i)
+		forget[k] = d * old[k] * f * (1 - f)
+		cand[k] = d * i * (1 - g*g)
+		dc[k] = d * f
+		dh[k] = 0
+	}
+}
+
+func (c *lstmBack[T]) general(s *stepState[T], b int) {
+	h := s.hidden
+	args := s.gates[b*4*h : (b+1)*4*h]
+	work := s.work[b*10*h : (b+1)*10*h]
+	act, d, hc := work[:4*h], work[4*h:8*h], work[8*h:9*h]
+	copy(act, args)
+	in, out, forget, cand := act[:h], act[h:2*h], act[2*h:3*h], act[3*h:]
+	dIn, dOut, dForget, dCand := d[:h], d[h:2*h], d[2*h:3*h], d[3*h:]
+	old, next := s.c[b*h:(b+1)*h], s.nextC[b*h:(b+1)*h]
+	dh, dc := s.dh[b*h:(b+1)*h], s.dc[b*h:(b+1)*h]
+	c.f(in)
+	c.f(out)
+	c.g(cand)
+	if c.coupled {
+		for k, v := range in {
+			forget[k] = 1 - v
+		}
+	} else {
+		c.f(forget)
+	}
+	copy(hc, next)
+	c.hAct(hc)
+
+	for k := range h {
+		dOut[k] = dh[k] * hc[k]
+		dh[k] *= out[k]
+	}
+	c.df(dOut, args[h:2*h], out)
+	c.dh(dh, next, hc)
+	addInto(dc, dh)
+	clear(dh)
+	addProduct(dc, c.po, dOut)
+	for k, v := range dc {
+		dIn[k], dForget[k], dCand[k] = v*cand[k], v*old[k], v*in[k]
+		dc[k] = v * forget[k]
+	}
+	if c.coupled {
+		for k, v := range dForget {
+			dIn[k] -= v
+		}
+		clear(dForget)
+	} else {
+		c.df(dForget, args[2*h:3*h], forget)
+		addProduct(dc, c.pf, dForget)
+	}
+	c.df(dIn, args[:h], in)
+	c.dg(dCand, args[3*h:], cand)
+	addProduct(dc, c.pi, dIn)
+	copy(args, d)
+}
+
+func (c *lstmBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
+	h := c.r.cols
+	if g.r != nil {
+		product(true, false, 4*h, h, k.n, k.gates, 4*h, k.h, h, 1, g.r, h)
+	}
+	addColumns(k.gates, k.n, 4*h, 4*h, g.wb, g.rb)
+	if g.p == nil {
+		return
+	}
+	for r := range k.n {
+		d := k.gates[r*4*h : (r+1)*4*h]
+		addProduct(g.p[:h], d[:h], k.c[r*h:])
+		addProduct(g.p[h:2*h], d[h:2*h], k.nextC[r*h:])
+		if !c.coupled {
+			addProduct(g.p[2*h:], d[2*h:3*h], k.c[r*h:])
+		}
+	}
+}

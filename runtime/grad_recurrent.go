@@ -1,0 +1,600 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/trconvert/trconvert/internal/gemm"
+	"github.com/trconvert/trconvert/internal/seed"
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+)
+
+func init() {
+	for _, op := range []recurrent.Op{recurrent.LSTM, recurrent.GRU, recurrent.RNN} {
+		gradients[string(op)] = func(*nodeInfo) (*gradient, error) { return &gradient{run: recurrentGradient}, nil }
+	}
+}
+
+// traceElements bounds what a direction keeps of all its steps, in elements (256 MiB of float32). A longer sequence is cut into
+// stretches of √T steps: the states at their beginnings are kept, and the gradient runs each stretch forward again before it goes back through it
+// (Chen et al., arXiv 1604.06174, §3). Only tests change it.
+var traceElements = 1 << 26
+
+// backCell is the gradient of a cell, by hand from the equations in the comment of the cell's type.
+type backCell[T floating] interface {
+	// step goes back through one time step. On entry s.gates holds what advance left there, or the arguments of the activations if the cell is not activated,
+	// s.scratch what advance left there, s.h, s.nextH, s.c and s.nextC the states before and after the step, and s.dh and s.dc the gradients of the states after the step. On return s.gates holds the gradient of
+	// X·Wᵀ + inputBias, s.dh and s.dc those of the states before the step. Of rows that are not active the gates and scratch are zero and stay so, and s.dh and s.dc
+	// are left alone.
+	step(s *stepState[T])
+	// weights adds, where they are not nil, the gradients of R, B and P over a stretch of steps that step has gone through.
+	weights(k *stretch[T], g *weightGradients[T])
+}
+
+// backState is what a step has besides when it goes back. States are [B, H].
+type backState[T floating] struct {
+	nextC  []T // C after the step
+	dh, dc []T
+	work   []T  // B rows of 2·G·H + 2·H elements
+	last   bool // nobody reads dh after this step
+}
+
+// stretch is what stands for some time steps in the order of their slots; n is steps times batch rows.
+type stretch[T floating] struct {
+	n                  int
+	gates              []T // [n, G·H]
+	scratch            []T // [n, H]
+	h, nextH, c, nextC []T // [n, H]
+}
+
+// weightGradients are those of one direction, nil where nobody wants them.
+type weightGradients[T floating] struct {
+	w, r, wb, rb, p []T
+	x               []T // of all of X
+	initialH        []T // of all directions
+	initialC        []T
+}
+
+// layerTrace is what a run of a layer leaves for its gradient.
+type layerTrace[T floating] struct {
+	*layer[T]
+	typ    onnx.DataType
+	memory *layerMemory[T]
+	parts  []*trace[T]
+}
+
+// size is the memory of the trace in bytes.
+func (t *layerTrace[T]) size() int64 {
+	n := len(t.x)
+	for _, p := range t.parts {
+		n += len(*p.space) + len(p.projection) + len(p.hidden)
+	}
+	return int64(n) * bytesPerElement(t.typ)
+}
+
+// trace is the part of one direction.
+//
+// Slots of time steps are in the order of time where X is inOrder, so that they stand as X does, in the order of iterations otherwise.
+type trace[T floating] struct {
+	layer   *layer[T]
+	d       int
+	dir     *direction[T]
+	flipped bool // the order of time is not that of iterations
+	steps   int  // of a stretch but for the last
+	chunk   int  // steps projected at once
+
+	space              *[]T // that everything below is cut from
+	starts             []T  // H and C [B, H] before each stretch and at the end
+	gates              []T  // [steps, B, G·H]
+	scratch            []T  // [steps, B, H], for GRU
+	h, c               []T  // [steps + 1, B, H]
+	x                  []T  // [chunk, B, I], where X is not in order
+	work               []T  // see backState
+	projection, hidden []T  // masks of dropout [B, G·H] and [B, H], nil without
+}
+
+func (o *recurrentOp) record(c *call, in []*Tensor) ([]*Tensor, any, error) {
+	x := in[recurrent.SlotX]
+	if err := sameTypes(in); err != nil {
+		return nil, nil, err
+	}
+	switch x.Type {
+	case onnx.Float:
+		return recordLayer(c, o, &o.single, in)
+	case onnx.Double:
+		return recordLayer(c, o, &o.double, in)
+	}
+	return nil, nil, unsupportedf("gradient in type %v", x.Type)
+}
+
+// recordLayer is runLayer with a trace.
+func recordLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []*Tensor) ([]*Tensor, any, error) {
+	l, err := newLayer[T](&o.cfg, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, results, err := l.results(c, in[recurrent.SlotX].Type)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &layerTrace[T]{layer: l, typ: in[recurrent.SlotX].Type, memory: memory}
+	for d, dir := range memory.directions(o, in, l.steps > 1) {
+		p := newTrace(l, d, dir, memory)
+		if err := p.drop(c); err != nil {
+			return nil, nil, err
+		}
+		t.parts = append(t.parts, p)
+	}
+	if err := t.each(func(p *trace[T]) error { return p.record(c.ctx, results) }); err != nil {
+		return nil, nil, err
+	}
+	if !c.node.variable[recurrent.SlotW] && t.parts[0].stretches() < 2 {
+		l.x = nil // no longer needed
+	}
+	return out, t, nil
+}
+
+// each runs f for every direction, at the same time if there are two.
+func (t *layerTrace[T]) each(f func(*trace[T]) error) error {
+	if len(t.parts) == 1 {
+		return f(t.parts[0])
+	}
+	errs := make([]error, len(t.parts))
+	gemm.Parallel(len(t.parts), func(k int) { errs[k] = f(t.parts[k]) })
+	return errors.Join(errs...)
+}
+
+func newTrace[T floating](l *layer[T], d int, dir *direction[T], memory *layerMemory[T]) *trace[T] {
+	t := &trace[T]{layer: l, d: d, dir: dir, flipped: l.inOrder(dir) && dir.reverse, steps: l.longest}
+	rows, h, gh := l.batch, l.cfg.Hidden, dir.w.rows
+	states := 1
+	if l.cfg.Op == recurrent.LSTM {
+		states = 2
+	}
+	if perStep := rows * (gh + 2*h); perStep*l.longest > traceElements {
+		t.steps = int(math.Ceil(math.Sqrt(float64(l.longest))))
+	}
+	t.chunk = max(1, min(t.steps, stretchElements/max(1, rows*gh)))
+	block := rows * h
+	var gathered, scratch, c int
+	if !l.inOrder(dir) || l.lens != nil {
+		gathered = t.chunk * rows * l.inputs
+	}
+	switch l.cfg.Op {
+	case recurrent.LSTM:
+		c = (t.steps + 1) * block
+	case recurrent.GRU:
+		scratch = t.steps * block
+	}
+	parts := []struct {
+		to *[]T
+		n  int
+	}{
+		{&t.starts, (t.stretches() + 1) * states * block}, {&t.gates, t.steps * rows * gh}, {&t.scratch, scratch}, {&t.h, (t.steps + 1) * block},
+		{&t.c, c}, {&t.x, gathered}, {&t.work, rows * (2*gh + 2*h)},
+	}
+	n := 0
+	for _, p := range parts {
+		n += p.n
+	}
+	t.space = borrow[T](&memory.traces, n)
+	free := *t.space
+	for _, p := range parts {
+		if p.n > 0 { // else it stays nil
+			*p.to, free = free[:p.n:p.n], free[p.n:]
+		}
+	}
+	return t
+}
+
+// stretches is the number of stretches the sequence is cut into.
+func (t *trace[T]) stretches() int {
+	if t.steps == 0 {
+		return 0
+	}
+	return (t.layer.longest + t.steps - 1) / t.steps
+}
+
+// bounds are the iterations of stretch k.
+func (t *trace[T]) bounds(k int) (first, last int) {
+	return k * t.steps, min((k+1)*t.steps, t.layer.longest)
+}
+
+// start is H and C before stretch k; C is nil but for LSTM.
+func (t *trace[T]) start(k int) (h, c []T) {
+	n := t.layer.batch * t.layer.cfg.Hidden
+	if t.c == nil {
+		return t.starts[k*n : (k+1)*n], nil
+	}
+	return t.starts[2*k*n : (2*k+1)*n], t.starts[(2*k+1)*n : (2*k+2)*n]
+}
+
+// slots are the places, in steps, of iteration i of stretch [first, last): of its gates, and of the states before and after it.
+func (t *trace[T]) slots(i, first, last int) (slot, before, after int) {
+	if t.flipped {
+		slot = last - 1 - i
+		return slot, slot + 1, slot
+	}
+	slot = i - first
+	return slot, slot, slot + 1
+}
+
+// drop draws the masks of dropout.
+func (t *trace[T]) drop(c *call) error {
+	o := c.runner.pass.Dropout
+	for _, m := range []struct {
+		name  string
+		rate  float64
+		width int
+		to    *[]T
+	}{{"projection", o.Projection, t.dir.w.rows, &t.projection}, {"hidden", o.Hidden, t.layer.cfg.Hidden, &t.hidden}} {
+		if !(m.rate >= 0 && m.rate < 1) {
+			return fmt.Errorf("dropout of %v on the %s (want at least 0 and less than 1)", m.rate, m.name)
+		}
+		if m.rate == 0 {
+			continue
+		}
+		r := seed.Stream(o.Seed, "dropout", c.node.node.String(), m.name, fmt.Sprint(t.d))
+		mask := make([]T, t.layer.batch*m.width)
+		for k := range mask {
+			if r.Float64() >= m.rate {
+				mask[k] = T(1 / (1 - m.rate))
+			}
+		}
+		*m.to = mask
+	}
+	return nil
+}
+
+// record runs the direction and fills results as scan does.
+func (t *trace[T]) record(ctx context.Context, results [3][]T) error {
+	l, h := t.layer, t.layer.cfg.Hidden
+	h0, c0 := t.start(0)
+	l.initial(h0, l.initialH, t.d)
+	if c0 != nil {
+		l.initial(c0, l.initialC, t.d)
+	}
+	for k := range t.stretches() {
+		if err := t.replay(ctx, k); err != nil {
+			return err
+		}
+		first, last := t.bounds(k)
+		_, _, end := t.slots(last-1, first, last)
+		nextH, nextC := t.start(k + 1)
+		copy(nextH, t.h[end*len(nextH):])
+		if nextC != nil {
+			copy(nextC, t.c[end*len(nextC):])
+		}
+		if y := results[0]; y != nil {
+			for i := first; i < last; i++ {
+				_, _, after := t.slots(i, first, last)
+				for b := range l.batch {
+					if l.lens == nil || i < l.lens[b] {
+						t.leave(y[l.outputRow(l.time(i, b, t.dir.reverse), b, t.d)*h:][:h], t.h[(after*l.batch+b)*h:], b)
+					}
+				}
+			}
+		}
+	}
+	endH, endC := t.start(t.stretches())
+	for b := range l.batch {
+		at := l.stateRow(b, t.d) * h
+		if results[1] != nil {
+			t.leave(results[1][at:at+h], endH[b*h:], b)
+		}
+		if results[2] != nil {
+			copy(results[2][at:at+h], endC[b*h:])
+		}
+	}
+	return nil
+}
+
+// leave copies H of row b to where other nodes read it.
+func (t *trace[T]) leave(to, h []T, b int) {
+	copy(to, h)
+	if t.hidden != nil {
+		scale(to, t.hidden[b*len(to):])
+	}
+}
+
+// scale multiplies x by the leading elements of m.
+func scale[T floating](x, m []T) {
+	for k := range x {
+		x[k] *= m[k]
+	}
+}
+
+// state is what a cell sees of iteration i of stretch [first, last).
+func (t *trace[T]) state(s *stepState[T], i, first, last int) {
+	rows, h, gh := t.layer.batch, t.layer.cfg.Hidden, t.dir.w.rows
+	slot, before, after := t.slots(i, first, last)
+	at := func(x []T, slot, width int) []T {
+		if x == nil {
+			return nil
+		}
+		return x[slot*rows*width : (slot+1)*rows*width]
+	}
+	s.step, s.gates, s.scratch = i, at(t.gates, slot, gh), at(t.scratch, slot, h)
+	s.h, s.nextH, s.c, s.nextC = at(t.h, before, h), at(t.h, after, h), at(t.c, before, h), at(t.c, after, h)
+}
+
+// replay runs stretch k forward from its start and keeps everything.
+func (t *trace[T]) replay(ctx context.Context, k int) error {
+	l, rows, gh := t.layer, t.layer.batch, t.dir.w.rows
+	first, last := t.bounds(k)
+	h := l.cfg.Hidden
+	s := &stepState[T]{batch: rows, hidden: h, lens: l.lens}
+	h0, c0 := t.start(k)
+	t.state(s, first, first, last)
+	copy(s.h, h0)
+	copy(s.c, c0)
+	for from := first; from < last; from += t.chunk {
+		to := min(from+t.chunk, last)
+		at := from - first
+		if t.flipped {
+			at = last - to
+		}
+		t.project(from, to, t.gates[at*rows*gh:(at+to-from)*rows*gh])
+		for i := from; i < to; i++ {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			t.state(s, i, first, last)
+			if s.c != nil {
+				copy(s.nextC, s.c)
+				s.c = s.nextC // advance works in place
+			}
+			if !t.dir.cell.activated() {
+				s.args = s.gates
+				s.gates = t.work[:len(s.args)]
+				copy(s.gates, s.args)
+			}
+			t.dir.cell.advance(s)
+			if l.lens == nil {
+				continue
+			}
+			for b := range rows {
+				if !s.active(b) {
+					copy(s.nextH[b*h:(b+1)*h], s.h[b*h:])
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// project is layer.project with dropout.
+func (t *trace[T]) project(first, last int, pre []T) {
+	if t.projection == nil {
+		t.layer.project(t.dir, first, last, t.x, pre)
+		return
+	}
+	plain := *t.dir
+	plain.bias = nil
+	t.layer.project(&plain, first, last, t.x, pre)
+	t.mask(pre)
+	if t.dir.bias != nil {
+		for ; len(pre) > 0; pre = pre[len(t.dir.bias):] {
+			addInto(pre[:len(t.dir.bias)], t.dir.bias)
+		}
+	}
+}
+
+// mask applies the dropout of the projection to steps of [B, G·H].
+func (t *trace[T]) mask(pre []T) {
+	for ; len(pre) > 0; pre = pre[len(t.projection):] {
+		scale(pre[:len(t.projection)], t.projection)
+	}
+}
+
+// recurrentGradient is back-propagation through time.
+func recurrentGradient(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
+	switch t := c.saved.(type) {
+	case *layerTrace[float32]:
+		return t.backward(c, in, d)
+	case *layerTrace[float64]:
+		return t.backward(c, in, d)
+	}
+	return nil, errors.New("nothing was recorded")
+}
+
+func (t *layerTrace[T]) backward(c *backCall, in, d []*Tensor) ([]*Tensor, error) {
+	grads := make([]*Tensor, len(in))
+	var data [8][]T
+	for k := range in {
+		if k >= len(data) || in[k] == nil || !c.needs(k) {
+			continue
+		}
+		g, err := alloc[T](in[k].Dims)
+		if err != nil {
+			return nil, err
+		}
+		data[k], grads[k] = g, newTensor(t.typ, in[k].Dims, g)
+	}
+	var dy [3][]T
+	for k := range dy {
+		dy[k] = wideData[T](optional(d, k))
+	}
+	count := len(t.parts)
+	own := make([]weightGradients[T], count)
+	for k := range own {
+		share := func(all []T) []T {
+			n := len(all) / count
+			if n == 0 {
+				return nil
+			}
+			return all[k*n : (k+1)*n]
+		}
+		g := &own[k]
+		g.w, g.r, g.p = share(data[recurrent.SlotW]), share(data[recurrent.SlotR]), share(data[recurrent.SlotP])
+		if b := share(data[recurrent.SlotB]); b != nil {
+			g.wb, g.rb = b[:len(b)/2], b[len(b)/2:]
+		}
+		g.x, g.initialH, g.initialC = data[recurrent.SlotX], data[recurrent.SlotInitialH], data[recurrent.SlotInitialC]
+		if k > 0 && g.x != nil {
+			g.x = make([]T, len(g.x))
+		}
+	}
+	if err := t.each(func(p *trace[T]) error { return p.backward(c.ctx, dy, &own[p.d]) }); err != nil {
+		return nil, err
+	}
+	for k := 1; k < count && own[k].x != nil; k++ {
+		addInto(own[0].x, own[k].x)
+	}
+	for _, p := range t.parts {
+		t.memory.traces.Put(p.space)
+		*p = trace[T]{}
+	}
+	return grads, nil
+}
+
+// backward goes back through the direction; dy are the gradients of Y, Y_h and Y_c, nil where there are none.
+func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T]) error {
+	l, rows, h := t.layer, t.layer.batch, t.layer.cfg.Hidden
+	s := &stepState[T]{batch: rows, hidden: h, lens: l.lens}
+	s.dh, s.work = make([]T, rows*h), t.work
+	l.initial(s.dh, dy[1], t.d)
+	if t.hidden != nil {
+		scale(s.dh, t.hidden)
+	}
+	if t.c != nil {
+		s.dc = make([]T, rows*h)
+		l.initial(s.dc, dy[2], t.d)
+	}
+	cell := t.dir.cell.backward()
+	for k := t.stretches() - 1; k >= 0; k-- {
+		if k < t.stretches()-1 {
+			if err := t.replay(ctx, k); err != nil {
+				return err
+			}
+		}
+		first, last := t.bounds(k)
+		for i := last - 1; i >= first; i-- {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			t.state(s, i, first, last)
+			t.arrive(s, dy[0])
+			s.last = i == 0 && g.initialH == nil
+			cell.step(s)
+		}
+		t.weights(k, cell, g)
+	}
+	for b := range rows {
+		at := l.stateRow(b, t.d) * h
+		if g.initialH != nil {
+			copy(g.initialH[at:at+h], s.dh[b*h:])
+		}
+		if g.initialC != nil {
+			copy(g.initialC[at:at+h], s.dc[b*h:])
+		}
+	}
+	return nil
+}
+
+// arrive adds the gradients that come to H after a step from the readers of Y, and clears what rows that have ended hold of the step.
+func (t *trace[T]) arrive(s *stepState[T], dy []T) {
+	l, h, gh := t.layer, s.hidden, t.dir.w.rows
+	for b := range s.batch {
+		if !s.active(b) {
+			clear(s.gates[b*gh : (b+1)*gh])
+			if s.scratch != nil {
+				clear(s.scratch[b*h : (b+1)*h])
+			}
+			continue
+		}
+		if dy == nil {
+			continue
+		}
+		from := dy[l.outputRow(l.time(s.step, b, t.dir.reverse), b, t.d)*h:]
+		to := s.dh[b*h : (b+1)*h]
+		if t.hidden == nil {
+			addInto(to, from[:h])
+			continue
+		}
+		for k, m := range t.hidden[b*h : (b+1)*h] {
+			to[k] += m * from[k]
+		}
+	}
+}
+
+// weights adds the gradients of what all steps share, and finds those of X, from the gradients of the gates of stretch k.
+func (t *trace[T]) weights(k int, cell backCell[T], g *weightGradients[T]) {
+	l, w, rows, h, gh := t.layer, &t.dir.w, t.layer.batch, t.layer.cfg.Hidden, t.dir.w.rows
+	first, last := t.bounds(k)
+	n := (last - first) * rows
+	v := &stretch[T]{n: n, gates: t.gates[:n*gh]}
+	ahead := func(x []T) (before, after []T) {
+		if x == nil {
+			return nil, nil
+		}
+		if before, after = x[:n*h], x[rows*h:][:n*h]; t.flipped {
+			return after, before
+		}
+		return before, after
+	}
+	v.h, v.nextH = ahead(t.h)
+	v.c, v.nextC = ahead(t.c)
+	if t.scratch != nil {
+		v.scratch = t.scratch[:n*h]
+	}
+	cell.weights(v, g)
+	if g.w == nil && g.x == nil {
+		return
+	}
+	if t.projection != nil {
+		t.mask(v.gates)
+	}
+	if l.inOrder(t.dir) {
+		from := first
+		if t.dir.reverse {
+			from = l.steps - last
+		}
+		at := from * rows * l.inputs
+		if g.x != nil {
+			product(false, false, n, l.inputs, gh, v.gates, gh, w.data, l.inputs, 0, g.x[at:], l.inputs)
+		}
+		if g.w != nil && l.lens == nil {
+			product(true, false, gh, l.inputs, n, v.gates, gh, l.x[at:], l.inputs, 1, g.w, l.inputs)
+			return
+		}
+	}
+	for from := first; from < last; from += t.chunk {
+		to := min(from+t.chunk, last)
+		d, m := v.gates[(from-first)*rows*gh:], (to-from)*rows
+		if g.w != nil {
+			l.gather(t.dir, from, to, t.x)
+			product(true, false, gh, l.inputs, m, d, gh, t.x, l.inputs, 1, g.w, l.inputs)
+		}
+		if g.x != nil && !l.inOrder(t.dir) {
+			product(false, false, m, l.inputs, gh, d, gh, w.data, l.inputs, 0, t.x, l.inputs)
+			l.scatter(t.dir, from, to, t.x, g.x)
+		}
+	}
+}
+
+// scatter is gather backwards.
+func (l *layer[T]) scatter(dir *direction[T], first, last int, x, to []T) {
+	for i := first; i < last; i++ {
+		for b := range l.batch {
+			if l.lens == nil || i < l.lens[b] {
+				copy(to[l.row(l.time(i, b, dir.reverse), b)*l.inputs:], x[((i-first)*l.batch+b)*l.inputs:][:l.inputs])
+			}
+		}
+	}
+}
+
+// addColumns adds the sum of the rows of m [n, width], stride apart, to each of the sums that is there.
+func addColumns[T floating](m []T, n, width, stride int, sums ...[]T) {
+	for _, s := range sums {
+		if s == nil {
+			continue
+		}
+		for r := range n {
+			addInto(s[:width], m[r*stride:r*stride+width])
+		}
+	}
+}

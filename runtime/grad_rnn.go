@@ -1,0 +1,36 @@
+package runtime
+
+// rnnBack is the gradient of rnnCell: Δσ = Δh⊙f'(σ), ΔH = Δσ·R.
+type rnnBack[T floating] struct {
+	*rnnCell[T]
+	r   backWeight[T]
+	row func(s *stepState[T], b int)
+}
+
+// activated: advance leaves the arguments in the gates.
+func (c *rnnCell[T]) activated() bool { return true }
+
+func (c *rnnCell[T]) backward() backCell[T] {
+	b := &rnnBack[T]{rnnCell: c, r: newBackWeight(c.r)}
+	b.row = func(s *stepState[T], b int) {
+		h := s.hidden
+		args, dh := s.gates[b*h:(b+1)*h], s.dh[b*h:(b+1)*h]
+		c.df(dh, args, s.nextH[b*h:(b+1)*h])
+		copy(args, dh)
+		clear(dh)
+	}
+	return b
+}
+
+func (c *rnnBack[T]) step(s *stepState[T]) {
+	s.rows(c.row)
+	s.carry(&c.r)
+}
+
+func (c *rnnBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
+	h := c.r.cols
+	if g.r != nil {
+		product(true, false, h, h, k.n, k.gates, h, k.h, h, 1, g.r, h)
+	}
+	addColumns(k.gates, k.n, h, h, g.wb, g.rb)
+}
