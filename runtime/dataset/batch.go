@@ -130,8 +130,6 @@ func (d *Dataset) plan(o BatchOptions) (*epochPlan, error) {
 		return nil, fmt.Errorf("dataset: %s: %s", quote(d.path), fmt.Sprintf(format, args...))
 	}
 	switch {
-	case n == 0:
-		return fail("0 samples: there is nothing to batch")
 	case o.Size < 0 || o.Skip < 0 || o.Window < 0 || o.Epoch < 0:
 		return fail("batches of %d samples and %d steps from batch %d of epoch %d: none of them may be negative", o.Size, o.Window, o.Skip, o.Epoch)
 	case o.Size > n:

@@ -13,11 +13,12 @@ import (
 
 // files are what a data set keeps open.
 type files struct {
-	mu   sync.Mutex
-	held []heldFile
+	mu       sync.Mutex
+	held     []heldFile
+	cleanups []runtime.Cleanup
 }
 
-// heldFile has a path where the file is to be removed.
+// heldFile has a path where the file is to be removed when it is closed.
 type heldFile struct {
 	file *os.File
 	path string
@@ -36,21 +37,21 @@ func (fs *files) keep(h heldFile) {
 	defer fs.mu.Unlock()
 	fs.held = append(fs.held, h)
 	if h.path != "" {
-		runtime.AddCleanup(fs, func(h heldFile) {
-			h.file.Close()
-			os.Remove(h.path)
-		}, h)
+		fs.cleanups = append(fs.cleanups, runtime.AddCleanup(fs, func(h heldFile) { h.close() }, h))
 	}
 }
 
 func (fs *files) close() error {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	for _, c := range fs.cleanups {
+		c.Stop()
+	}
 	var err error
 	for _, h := range fs.held {
 		err = errors.Join(err, h.close())
 	}
-	fs.held = nil
+	fs.held, fs.cleanups = nil, nil
 	if err != nil {
 		err = fmt.Errorf("dataset: %w", err)
 	}
