@@ -1,0 +1,55 @@
+package finetune
+
+// Setting is what the defaults depend on.
+type Setting struct {
+	Samples int  // of the training data
+	Labels  bool // there are labels
+	Teacher bool // there is a teacher
+	Streams bool // the model is a step of a stream
+}
+
+// Recipe is what [Defaults] gives: options without data and tensors, and the weights of the objectives.
+type Recipe struct {
+	Options Options
+	// Alpha is the share of the teacher in a mix with labels (1 without labels, 0 without a teacher), Temperature that of [Distill].
+	Alpha, Temperature float64
+	// Smoothing is that of [CrossEntropy].
+	Smoothing float64
+	// Cores, Recurrent and Head are factors of the rate for the groups of these roles; CoreDecay, RecurrentDecay and HeadDecay of the weight decay. Biases have no decay.
+	Cores, Recurrent, Head               float64
+	CoreDecay, RecurrentDecay, HeadDecay float64
+	// ValFraction is held back from the training data where no validation data are given.
+	ValFraction float64
+}
+
+// Defaults are the settings that are used where the user gives none. All of them stand here.
+func Defaults(s Setting) Recipe {
+	r := Recipe{
+		Options: Options{
+			Epochs:    20,
+			Batch:     32,
+			Seed:      1,
+			Optimizer: Optimizer{Method: AdamW, Rate: 3e-3, Decay: 1e-4, Clip: 1},
+			Schedule:  Schedule{Shape: Cosine, WarmUp: 0.5, Floor: 0.01},
+		},
+		Alpha: 0.7, Temperature: 2,
+		Cores: 1, Recurrent: 1, Head: 1,
+		CoreDecay: 1, RecurrentDecay: 1, HeadDecay: 1,
+		ValFraction: 0.1,
+	}
+	if s.Streams {
+		r.Options.Optimizer.Rate = 1e-3
+		r.Options.Batch = 8
+		r.Options.Streams.Window = DefaultWindow
+	}
+	if !s.Labels {
+		r.Alpha = 1
+	}
+	if !s.Teacher {
+		r.Alpha = 0
+	}
+	if s.Samples > 0 {
+		r.Options.Batch = min(r.Options.Batch, s.Samples)
+	}
+	return r
+}
