@@ -31,7 +31,8 @@ type Batch struct {
 	// [Options.States] all but constants have a step axis in front of the feed's own axes; see [Batch.At].
 	Feeds map[string]*onnx.Array
 	// Labels are nil where none were asked for. Axis 0 is the samples, in the order of Index; further axes (steps, classes) and the type are as
-	// stored. Labels with an axis for the steps of streams are those of the window. See [Batch.Classes] and [Batch.Targets].
+	// stored. Labels with an axis for the steps of streams are those of the window. The labels of a set of a test_data_set folder are its file's, whose axes are the
+	// feed's. See [Batch.Classes] and [Batch.Targets].
 	Labels *onnx.Array
 	// Lengths are the steps of each sample that count, in the window for streams; nil where [Options.Lengths] names none.
 	Lengths []int
@@ -46,9 +47,10 @@ type Batch struct {
 	Start   int  // streams: the first step of the window
 	Reset   bool // the streams begin here: states are zero. Always true without streams
 
-	stepped map[string]bool // inputs with a step axis
-	steps   int
-	labels  *labels
+	stepped      map[string]bool // inputs with a step axis
+	steps        int
+	perStep      bool // axis 1 of Labels is steps
+	labelsOfFeed bool // axis 0 of Labels is not the samples
 }
 
 // Steps is how many steps of the streams the batch holds, 1 without streams.
@@ -125,7 +127,7 @@ type epochPlan struct {
 func (p *epochPlan) runs(samples int) int { return (samples + p.run - 1) / p.run }
 
 func (d *Dataset) plan(o BatchOptions) (*epochPlan, error) {
-	n := d.count()
+	n := d.Len()
 	fail := func(format string, args ...any) (*epochPlan, error) {
 		return nil, fmt.Errorf("dataset: %s: %s", quote(d.path), fmt.Sprintf(format, args...))
 	}
@@ -159,7 +161,7 @@ func (d *Dataset) plan(o BatchOptions) (*epochPlan, error) {
 
 // order is the samples' order in an epoch, as numbers in the file.
 func (d *Dataset) order(o BatchOptions) []int {
-	order := make([]int, d.count())
+	order := make([]int, d.Len())
 	for i := range order {
 		order[i] = d.at(i)
 	}

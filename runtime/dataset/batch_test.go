@@ -89,7 +89,7 @@ func TestBatchesInOrder(t *testing.T) {
 			Labels: ints([]int{1}, 104), Index: []int{4}, Weights: []float32{1}, Number: 2, Last: true, Samples: 1, Reset: true,
 		}
 		if diff := cmp.Diff(want, last, cmp.FilterPath(func(p cmp.Path) bool {
-			return slices.Contains([]string{".stepped", ".steps", ".labels"}, p.Last().String())
+			return slices.Contains([]string{".stepped", ".steps", ".perStep", ".labelsOfFeed"}, p.Last().String())
 		}, cmp.Ignore())); diff != "" {
 			t.Errorf("%s: last batch (-want +got):\n%s", from, diff)
 		}

@@ -8,9 +8,11 @@
 // Labels are classes (integers from 0, per sample or per step; [Ignore] where there is none) or targets of any shape behind the sample axis. Which of the
 // two is the caller's to know: see [Dataset.Classes] and [Dataset.CheckTargets].
 //
-// Arrays are held in memory as long as they fit [Options.Memory], float16 as float16. Of a larger .npy and of a larger .npz member that is not
-// compressed, only the rows of a batch are read from where they lie (its checksum is not compared); a larger compressed member is unfolded once, to a file in the folder for temporary
-// files. Reads are positioned reads and no memory mapping: a file that shrinks meanwhile is an error and not a signal.
+// Arrays are held in memory as long as they fit [Options.Memory], float16 as float16. Of a larger .npy, and of a larger .npz member that is not
+// compressed, only the rows of a batch are read from where they lie; the checksum of such a member is not compared. A larger compressed member and the numbers
+// of a larger .csv are unfolded once, to a file in the folder for temporary files. The files of a larger test_data_set folder are read again whenever they are wanted.
+// Arrays in Fortran order, whose rows do not lie together, are always in memory. Files are read by position and not mapped: one that shrinks meanwhile is an error
+// and not a signal.
 package dataset
 
 import (
@@ -76,14 +78,6 @@ func Open(ctx context.Context, path string, m *onnx.Model, o Options) (*Dataset,
 // are still wanted afterwards may be errors. An unclosed data set is closed when it is garbage.
 func (d *Dataset) Close() error { return d.files.close() }
 
-// count is the number of samples of this part.
-func (d *Dataset) count() int {
-	if d.index != nil {
-		return len(d.index)
-	}
-	return d.rows
-}
-
 // at is the number in the file of sample i.
 func (d *Dataset) at(i int) int {
 	if d.index != nil {
@@ -93,7 +87,12 @@ func (d *Dataset) at(i int) int {
 }
 
 // Len is the number of samples: of rows along the batch axis, of sets of a folder, of streams with States.
-func (d *Dataset) Len() int { return d.count() }
+func (d *Dataset) Len() int {
+	if d.index != nil {
+		return len(d.index)
+	}
+	return d.rows
+}
 
 // Steps is the number of steps of each stream, 1 without States.
 func (d *Dataset) Steps() int { return d.steps }
@@ -102,7 +101,7 @@ func (d *Dataset) Steps() int { return d.steps }
 // they are not known.
 func (d *Dataset) MaxBatch() int {
 	if d.joins {
-		return d.count()
+		return d.Len()
 	}
 	return d.fixed
 }
@@ -111,7 +110,7 @@ func (d *Dataset) MaxBatch() int {
 // the model's batch dimension is fixed at K and the samples are fewer, those that follow fill it up, from the first again behind the last. State inputs are left
 // to the caller. The arrays may share the dataset's memory and must not be written to.
 func (d *Dataset) Feeds(from, to, step int) (map[string]*onnx.Array, error) {
-	n := d.count()
+	n := d.Len()
 	if from < 0 || to <= from || to > n || to-from > d.MaxBatch() || step < 0 || step >= d.steps {
 		return nil, fmt.Errorf("dataset: samples [%d, %d) at step %d: there are %d samples of %d steps, at most %d in one batch", from, to, step, n, d.steps, d.MaxBatch())
 	}

@@ -115,7 +115,7 @@ func (b *binder) readLengths(d *Dataset) error {
 
 // Labels returns the labels of samples [from, to), nil where none were asked for or they cannot be read: axis 0 is the samples, further axes (steps, classes) as stored.
 func (d *Dataset) Labels(from, to int) *onnx.Array {
-	if d.labels == nil || from < 0 || to < from || to > d.count() || d.labels.separate && to != from+1 {
+	if d.labels == nil || from < 0 || to < from || to > d.Len() || d.labels.separate && to != from+1 {
 		return nil
 	}
 	var samples []int
@@ -209,7 +209,7 @@ func (d *Dataset) Classes(ctx context.Context, classes int) (*Classes, error) {
 func (d *Dataset) CheckTargets(ctx context.Context, dims []int) error {
 	return d.eachLabels(ctx, func(b *Batch) error {
 		own := b.Labels.Dims
-		if !d.labels.separate && d.labels.per == 1 {
+		if !b.labelsOfFeed {
 			own = own[1:]
 		}
 		if dims != nil && !sameShape(own, dims) {
@@ -238,12 +238,12 @@ func (d *Dataset) eachLabels(ctx context.Context, visit func(*Batch) error) erro
 	if d.labels.separate {
 		size = 1
 	}
-	for from := 0; from < d.count(); from += size {
+	for from := 0; from < d.Len(); from += size {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		b := &Batch{steps: d.steps}
-		for i := from; i < min(from+size, d.count()); i++ {
+		for i := from; i < min(from+size, d.Len()); i++ {
 			b.Index = append(b.Index, d.at(i))
 		}
 		if err := d.fillLabels(b); err != nil {
@@ -267,12 +267,17 @@ func (d *Dataset) fillLabels(b *Batch) error {
 			}
 		}
 	}
-	var err error
-	if d.labels != nil {
-		b.labels = d.labels
-		b.Labels, err = d.labels.take(b.Index, window{step: b.Start, steps: b.steps})
+	l := d.labels
+	if l == nil {
+		return nil
 	}
-	return err
+	var err error
+	if b.Labels, err = l.take(b.Index, window{step: b.Start, steps: b.steps}); err != nil {
+		return err
+	}
+	b.labelsOfFeed = l.separate && !l.stepped || l.per > 1
+	b.perStep = l.stepped || !d.streams && !b.labelsOfFeed && len(b.Labels.Dims) > 1 && b.Labels.Dims[1] != 1
+	return nil
 }
 
 // place names label i by its sample, and by its place in the sample's labels where there are several.
@@ -282,7 +287,7 @@ func (b *Batch) place(i int) string {
 	switch {
 	case per == 1:
 		return where
-	case !b.labels.separate && b.labels.per == 1:
+	case !b.labelsOfFeed:
 		dims = dims[1:]
 	}
 	return where + " at " + indexString(dims, i%per)
@@ -315,7 +320,7 @@ func (b *Batch) Classes() ([]int, error) {
 
 // maskClasses ignores steps behind a sample's length.
 func (b *Batch) maskClasses(classes []int) error {
-	if b.Lengths == nil || len(b.Labels.Dims) < 2 || b.labels.separate || b.labels.per > 1 || !b.labels.stepped && b.Labels.Dims[1] == 1 {
+	if b.Lengths == nil || !b.perStep {
 		return nil
 	}
 	steps := b.Labels.Dims[1]

@@ -121,6 +121,18 @@ func TestLabelsRefuse(t *testing.T) {
 	}
 }
 
+// Lengths mask labels of steps; classes per stream with several of them each are not steps.
+func TestLengthsOfStreamsWithoutStepLabels(t *testing.T) {
+	arrays := map[string]*onnx.Array{"x": ramp(2, 3), "len": ints([]int{2}, 1, 3), "label": ints([]int{2, 2}, 0, 1, 1, 0)}
+	m := model(value("x", onnx.Float), value("h", onnx.Float))
+	for from, d := range open(t, m, writeNPZ(t, arrays), Options{States: map[string]string{"hN": "h"}, Lengths: "len", Labels: "label"}) {
+		c, err := d.Classes(context.Background(), 2)
+		if err != nil || !slices.Equal(c.Counts, []int{2, 2}) {
+			t.Errorf("%s: %v, %v", from, c, err)
+		}
+	}
+}
+
 func TestTargets(t *testing.T) {
 	arrays := map[string]*onnx.Array{"x": ramp(3), "y": {Type: onnx.Float16, Dims: []int{3, 2, 1}, Data: []uint16{0, 0x3800, 0x3c00, 0, 0xc000, 0x7bff}}}
 	for from, d := range open(t, model(value("x", onnx.Float, -1)), writeNPZ(t, arrays), Options{Labels: "y"}) {

@@ -14,7 +14,7 @@ import (
 // has one class, each class gives its share, as exactly as whole numbers allow, and no class is held back whole. Which samples are held back depends on
 // the labels, fraction and seed alone; both parts keep the order of the data. The parts share the files of d.
 func (d *Dataset) Split(ctx context.Context, fraction float64, seed uint64) (train, held *Dataset, err error) {
-	n := d.count()
+	n := d.Len()
 	switch {
 	case !(fraction > 0 && fraction < 1):
 		return nil, nil, fmt.Errorf("dataset: %s: a fraction of %v cannot be held back (it must lie between 0 and 1)", quote(d.path), fraction)
@@ -58,14 +58,14 @@ func (d *Dataset) part() *Dataset {
 
 // byClass lists samples (as places in this part) class by class, or all in one list where a sample has not one class.
 func (d *Dataset) byClass(ctx context.Context) ([][]int, error) {
-	all := make([]int, d.count())
+	all := make([]int, d.Len())
 	for i := range all {
 		all[i] = i
 	}
 	if d.labels == nil {
 		return [][]int{all}, nil
 	}
-	classes := make([]int, 0, d.count())
+	classes := make([]int, 0, d.Len())
 	var unclassed bool
 	err := d.eachLabels(ctx, func(b *Batch) error {
 		values, err := b.Classes()
