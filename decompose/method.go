@@ -10,6 +10,8 @@ import (
 type method interface {
 	// smallest is the fewest numbers that a factor of the matrix can have.
 	smallest() int
+	// layouts are the modes to choose from where no matrix says which are best; modes that are given are taken as they are.
+	layouts() []shape
 	// given is the candidate of a Rank or Ranks budget.
 	given(b Budget) (candidate, error)
 	// best is the most promising candidate of at most n numbers that many trials find; its ranks are nil where there is none.

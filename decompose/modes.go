@@ -72,8 +72,8 @@ func balanced(first, n, count int) []int {
 					fixed = first
 				}
 				free := modes[a] / fixed * modes[b]
-				for d := 1; d <= free; d++ {
-					if free%d == 0 && fixed*d > 1 && free/d > 1 && fixed*d+free/d < modes[a]+modes[b] {
+				for _, d := range divisors(free) {
+					if fixed*d > 1 && free/d > 1 && fixed*d+free/d < modes[a]+modes[b] {
 						modes[a], modes[b], changed = fixed*d, free/d, true
 					}
 				}
@@ -81,6 +81,21 @@ func balanced(first, n, count int) []int {
 		}
 	}
 	return modes
+}
+
+// divisors lists the divisors of n, ascending.
+func divisors(n int) []int {
+	var small, large []int
+	for d := 1; d*d <= n; d++ {
+		if n%d == 0 {
+			small = append(small, d)
+			if d*d < n {
+				large = append(large, n/d)
+			}
+		}
+	}
+	slices.Reverse(large)
+	return append(small, large...)
 }
 
 // primeFactors lists the prime factors of n, ascending.

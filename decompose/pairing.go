@@ -80,6 +80,8 @@ func (j pairing) smallest() int {
 	return least
 }
 
+func (j pairing) layouts() []shape { return j.pairings() }
+
 func (j pairing) given(b Budget) (candidate, error) {
 	count := len(b.Ranks)
 	for _, modes := range [][]int{j.o.InModes, j.o.OutModes} {

@@ -14,6 +14,8 @@ type truncation struct{ *job }
 
 func (j truncation) smallest() int { return j.Out() + j.In }
 
+func (j truncation) layouts() []shape { return []shape{j.rank(1).shape} }
+
 func (j truncation) given(b Budget) (candidate, error) {
 	return j.rank(max(b.Rank, last(b.Ranks))), nil
 }

@@ -122,7 +122,7 @@ func Notes(rs []Replacement, o Options) []string {
 		asked := cmp.Or(o.Form, Bottleneck)
 		switch written := formOf(r.Factor, asked, opsetOf(r.Sites[0].Node.Graph)); {
 		case !r.Factor.HasSides() && written == Bottleneck:
-			notes = append(notes, fmt.Sprintf("site %q: contracting frames with the cores of a %s would take more than the dense layer does, so a runtime rebuilds W from them when it loads the model: the file is small, speed and memory are those of the dense layer", name, r.Factor.Format))
+			notes = append(notes, fmt.Sprintf("site %q: a runtime rebuilds W from the cores when it loads the model, for frames would take longer through them than through the dense layer: the file is small, speed and memory are the dense layer's", name))
 		case asked == Cores && written == Bottleneck:
 			notes = append(notes, fmt.Sprintf("site %q: the input side has one mode, so it cannot be contracted in two groups and is written as bottleneck", name))
 		}
