@@ -1,0 +1,99 @@
+package plot
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"math"
+	"strings"
+	"testing"
+)
+
+var nan, inf = math.NaN(), math.Inf(1)
+
+// Oracle: encoding/xml says that the image is well-formed; its names and the number of its lines are counted by hand.
+func TestSVG(t *testing.T) {
+	c := Chart{Title: "Loss & more", X: "epoch", Y: "loss", Curves: []Curve{
+		{Name: "training", Y: []float64{3, 2, nan, 1, 0.5}},
+		{Name: "validation <held back>", X: []float64{1, 2, 3}, Y: []float64{3, 2.5, 2}, Low: []float64{2.9, 2, 1}, High: []float64{3.1, 3, 2}},
+	}}
+	var first, again bytes.Buffer
+	for _, w := range []*bytes.Buffer{&first, &again} {
+		if err := c.SVG(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(first.Bytes(), again.Bytes()) {
+		t.Error("the same chart gave other bytes")
+	}
+	var text strings.Builder
+	for d := xml.NewDecoder(&first); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, ok := token.(xml.CharData); ok {
+			text.Write(c)
+		}
+	}
+	for _, want := range []string{"Loss & more", "epoch", "loss", "training", "validation <held back>"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the image has no %q", want)
+		}
+	}
+}
+
+func TestSVGOfOddValues(t *testing.T) {
+	for name, tt := range map[string]struct {
+		chart Chart
+		want  string // in the error, "" for none
+	}{
+		"one point":        {Chart{Curves: []Curve{{Y: []float64{1}}}}, ""},
+		"all the same":     {Chart{Curves: []Curve{{Y: []float64{0, 0, 0}}}}, ""},
+		"log with zero":    {Chart{LogY: true, Curves: []Curve{{Y: []float64{0, 1, 10}}}}, ""},
+		"log of one value": {Chart{LogY: true, LogX: true, Curves: []Curve{{Y: []float64{5}}}}, ""},
+		"huge":             {Chart{Curves: []Curve{{Y: []float64{1e300, 1, -1e300}}}}, ""},
+		"infinite":         {Chart{Curves: []Curve{{Y: []float64{inf, 1}}}}, ""},
+		"nothing":          {Chart{Title: "t", Curves: []Curve{{Y: []float64{nan}}}}, "no curve has a point"},
+		"no curves":        {Chart{}, "no curve has a point"},
+		"lengths":          {Chart{Curves: []Curve{{Name: "c", X: []float64{1}, Y: []float64{1, 2}}}}, `"c"`},
+		"half a bar":       {Chart{Curves: []Curve{{Name: "c", Y: []float64{1}, Low: []float64{1}}}}, "both ends"},
+	} {
+		var w bytes.Buffer
+		switch err := tt.chart.SVG(&w); {
+		case tt.want == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s: error %v, want %q", name, err, tt.want)
+		case tt.want == "" && (strings.Contains(w.String(), "NaN") || strings.Contains(w.String(), "Inf")):
+			t.Errorf("%s: the image has coordinates that are no numbers", name)
+		}
+	}
+}
+
+// The expected lines follow from the rule: eighths between the lowest and the highest value, means of shares.
+func TestSparkline(t *testing.T) {
+	for _, tt := range []struct {
+		values []float64
+		width  int
+		want   string
+	}{
+		{nil, 5, ""},
+		{[]float64{0, 1, 2, 3, 4, 5, 6, 7}, 0, "▁▂▃▄▅▆▇█"},
+		{[]float64{7, 0}, 0, "█▁"},
+		{[]float64{2, 2, 2}, 0, "▁▁▁"},
+		{[]float64{1, nan, 2, inf}, 0, "▁ █ "},
+		{[]float64{0, 2, 6, 8}, 2, "▁█"},
+		{[]float64{nan, nan, 1, 3, 4, 6}, 3, " ▁█"},
+		{[]float64{-math.MaxFloat64, math.MaxFloat64}, 0, "▁█"},
+		{[]float64{math.MaxFloat64, math.MaxFloat64, 0, 0}, 2, "█▁"},
+	} {
+		if got := Sparkline(tt.values, tt.width); got != tt.want {
+			t.Errorf("Sparkline(%v, %d) is %q, want %q", tt.values, tt.width, got, tt.want)
+		}
+	}
+}
