@@ -14,7 +14,7 @@ import (
 )
 
 // Limits of .npz files. A deflated member may unfold to maxNPZRatio times its stored bytes, and all that are read to as many times the file's,
-// or to freeNPZBytes where that is more (small arrays of zeros shrink a thousandfold and harm nobody); all members that are read together
+// or to freeNPZBytes where that is more (small arrays of zeros shrink a thousandfold and harm nobody); all deflated members that are read together
 // to maxNPZTotal.
 const (
 	maxNPZRatio  = 200
@@ -110,16 +110,19 @@ func (z *npz) checkSizes(m *zip.File) error {
 
 // checkTotal refuses names that are not there and arrays that are too large together.
 func (z *npz) checkTotal(names []string) error {
-	var total uint64
+	var total, deflated uint64
 	for _, name := range names {
 		m := z.members[name]
 		if m == nil {
 			return fmt.Errorf("dataset: %s: no array %s (there are %s)", quote(z.file), quote(name), quoteAll(z.names))
 		}
 		total += m.UncompressedSize64
+		if m.Method != zip.Store {
+			deflated += m.UncompressedSize64
+		}
 		switch {
-		case total > maxNPZTotal:
-			return fmt.Errorf("dataset: %s: the arrays take more than the limit of %d bytes", quote(z.file), int64(maxNPZTotal))
+		case deflated > maxNPZTotal:
+			return fmt.Errorf("dataset: %s: the compressed arrays take more than the limit of %d bytes", quote(z.file), int64(maxNPZTotal))
 		case total > freeNPZBytes && total/maxNPZRatio > uint64(z.size):
 			return fmt.Errorf("dataset: %s: a file of %d bytes unfolds to %d, more than %d times as many: a zip bomb", quote(z.file), z.size, total, maxNPZRatio)
 		}
