@@ -184,6 +184,9 @@ func (b *binder) bind(in *onnx.ValueInfo, a *stored) (*series, error) {
 		}
 	}
 	axis, given := b.options.BatchAxis[in.Name]
+	if given && axis >= len(want) {
+		return fail("there is no axis %d for its batch", axis)
+	}
 	switch len(a.dims) {
 	case len(want) + lead:
 		if k := mismatch(a.dims[lead:], want, -1); k >= 0 {

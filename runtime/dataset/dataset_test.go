@@ -165,6 +165,8 @@ func TestOpenRefuses(t *testing.T) {
 		"axis too large":   {[]*onnx.ValueInfo{x(1)}, nil, Options{BatchAxis: map[string]int{"x": 1}}, []string{"batch axis 1", "[1]"}},
 		"labels missing":   {[]*onnx.ValueInfo{x(-1)}, map[string]*onnx.Array{"x": ramp(1)}, Options{Labels: "label"}, []string{`labels "label"`}},
 		"labels disagree":  {[]*onnx.ValueInfo{x(-1)}, map[string]*onnx.Array{"x": ramp(2), "label": ramp(3)}, Options{Labels: "label"}, []string{"shape [3]", "2 samples"}},
+		"labels, constant": {[]*onnx.ValueInfo{x(2, 3)}, map[string]*onnx.Array{"x": ramp(2, 3), "label": ramp(2)}, Options{Labels: "label"}, []string{"shape [2]", "constant", "--batch-axis x=K"}},
+		"no such axis":     {[]*onnx.ValueInfo{{Name: "x", Type: &onnx.TypeInfo{Kind: "tensor", Elem: onnx.Float}}}, map[string]*onnx.Array{"x": ramp(2, 3)}, Options{BatchAxis: map[string]int{"x": 2}}, []string{"[2, 3]", "no axis 2"}},
 		"out of range":     {[]*onnx.ValueInfo{value("x", onnx.Uint8, -1, 2)}, map[string]*onnx.Array{"x": ints([]int{2, 2}, 0, 1, 256, 3)}, Options{}, []string{"at [1, 0]", "value 256"}},
 		"negative":         {[]*onnx.ValueInfo{value("x", onnx.Uint64, -1)}, map[string]*onnx.Array{"x": ints([]int{1}, -1)}, Options{}, []string{"value -1"}},
 		"fraction":         {[]*onnx.ValueInfo{value("x", onnx.Int64, -1)}, map[string]*onnx.Array{"x": {Type: onnx.Float, Dims: []int{1}, Data: []float32{1.5}}}, Options{}, []string{"value 1.5"}},

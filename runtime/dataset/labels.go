@@ -76,6 +76,10 @@ func (b *binder) checkLabels(d *Dataset) error {
 		}
 	}
 	dims := l.parts[0].dims
+	if !slices.ContainsFunc(b.series, func(s *series) bool { return s.kind != constant }) && (len(dims) == 0 || dims[0] != rows) {
+		return fmt.Errorf("dataset: %s: labels have the shape %s, but every array is a constant for one run of the model: %s has %s, as the input (say --batch-axis %s=K if samples lie along axis K)",
+			quote(l.from), shapeString(dims), quote(b.series[0].name), b.series[0].shapes(), b.series[0].name)
+	}
 	if len(dims) == 0 || dims[0] != rows {
 		return fmt.Errorf("dataset: %s: labels have the shape %s, there are %d samples (%s has %s)", quote(l.from), shapeString(dims), rows, quote(b.series[0].name), b.series[0].shapes())
 	}
