@@ -85,6 +85,14 @@ func DefaultOutput(model string) string {
 	return filepath.Join(filepath.Dir(model), base+".tr.onnx")
 }
 
+// oneOf refuses a value that is none of the valid ones.
+func oneOf(option, value string, valid []string) error {
+	if slices.Contains(valid, value) {
+		return nil
+	}
+	return &OptionError{Option: option, Value: value, What: "unknown value", Near: nearest(value, valid, 1), Valid: valid}
+}
+
 // validate checks what can be checked without the model.
 func (o *Options) validate() error {
 	for _, c := range []struct {
@@ -96,8 +104,11 @@ func (o *Options) validate() error {
 		{"--init", o.Fit.Init, Inits},
 		{"--form", string(o.Export.Form), Forms},
 	} {
-		if c.value != "" && !slices.Contains(c.valid, c.value) {
-			return &OptionError{Option: c.option, Value: c.value, What: "unknown value", Near: nearest(c.value, c.valid, 1), Valid: c.valid}
+		if c.value == "" {
+			continue
+		}
+		if err := oneOf(c.option, c.value, c.valid); err != nil {
+			return err
 		}
 	}
 	if o.Model == "" {

@@ -73,6 +73,9 @@ func (v *verb) usage() string {
 const (
 	groupBudget = "Budget (one of)"
 	groupFit    = "The fit"
+	groupNet    = "The network"
+	groupCores  = "Its input matrices"
+	groupTrain  = "Training"
 	groupForm   = "The written model"
 	groupGate   = "The comparison"
 	groupData   = "Data"

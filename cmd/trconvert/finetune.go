@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/trconvert/trconvert/convert"
+	"github.com/trconvert/trconvert/internal/term"
+	"github.com/urfave/cli/v2"
+)
+
+func finetuneVerb() *verb {
+	return &verb{
+		name:  "finetune",
+		short: "train a compact model on data, with labels or after the original",
+		args:  []argument{modelArgument("COMPACT")},
+		flags: []*flag{
+			{name: "o", value: "OUT", group: groupForm, kind: modelFile, usage: "the model to write"},
+
+			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "what to train on: .npz with arrays named as the model's inputs, .npy or .csv for a single input, or a folder in the ONNX test_data_set layout"},
+			flagLabels,
+			{name: "teacher", value: "MODEL", group: groupData, kind: modelFile, usage: "a model, such as the original, whose outputs are to be met; with --labels both count"},
+			flagLoss, flagOutput,
+			{name: "val", value: "FRACTION|DATA", group: groupData, kind: anyFile, usage: "what epochs are judged by: a part of the samples, held back (default 0.1; 0: none), or another data set"},
+			flagLengths, flagBatchAxis, flagState,
+
+			{name: "train", value: "WHAT", group: groupTrain, words: convert.Trainings, usage: "all (default): every weight; cores: the cores of factored layers; site: those and the layers' R and biases; head: what stands behind the last recurrent layer"},
+			{name: "epochs", value: "N", group: groupTrain, usage: "times the data are gone through (default 20)"},
+			{name: "lr", value: "X", group: groupTrain, usage: "learning rate (default 0.003, for streams 0.001)"},
+			{name: "batch", value: "N", group: groupTrain, usage: "samples of a step (default 32, for streams 8, or all where there are fewer)"},
+			{name: "seed", value: "S", group: groupTrain, usage: "of everything random (default 0); same seed, same bytes"},
+			{name: "checkpoint", value: "DIR", group: groupTrain, kind: anyFile, usage: "keep the state of the training in this folder"},
+			{name: "resume", group: groupTrain, usage: "go on from the checkpoint in --checkpoint DIR, to the same bytes; without one training begins"},
+
+			flagJSON, flagQuiet, flagForce, flagFollow, flagThreads,
+		},
+		text: `
+Trains the cores of a compact model, and unless --train says otherwise all other weights, and writes a model with the new values. Nothing else in it changes: it has the same size and
+runs where the old one did, and finetune can go on with it. The best epoch on the samples held back is written, or the last one without any.
+
+With --labels it learns what the labels say. With --teacher it learns to answer as the original does, for which no labels are needed. With both, both count, which usually
+is best. Every operator on the way from the trained weights to the output needs a gradient; those without are named before anything is done.
+
+It works on dense models, too, with --train all, site or head.
+
+A training that is interrupted writes nothing but its checkpoint.`,
+		examples: []string{
+			"finetune model.tr.onnx -o tuned.onnx --data train.npz --labels label --teacher model.onnx",
+			"finetune model.tr.onnx -o tuned.onnx --data unlabelled.npz --teacher model.onnx",
+			"finetune model.tr.onnx -o tuned.onnx --data train.npz --labels label --epochs 100 --checkpoint ckpt --resume",
+			"finetune stream.tr.onnx -o tuned.onnx --data speech.npz --teacher stream.onnx --state h_out=h_in",
+		},
+		parse: parseFinetune,
+	}
+}
+
+type finetuneCommand struct {
+	common
+	options convert.FinetuneOptions
+}
+
+func parseFinetune(c *cli.Context) (command, error) {
+	r := &reader{c: c}
+	f := finetuneCommand{common: r.common()}
+	f.options = convert.FinetuneOptions{
+		Model:      c.Args().First(),
+		Output:     r.text("o"),
+		Data:       convert.TrainingData{Path: r.text("data"), Reading: r.reading(), Output: r.text("output")},
+		Teacher:    r.text("teacher"),
+		Loss:       r.word("loss", convert.Losses),
+		Train:      r.word("train", convert.Trainings),
+		Settings:   convert.TrainingSettings{Epochs: r.integer("epochs", 1), Rate: r.number("lr", 0), Batch: r.integer("batch", 1), Seed: r.seed("seed")},
+		Checkpoint: convert.CheckpointOptions{Folder: r.text("checkpoint"), Resume: c.Bool("resume")},
+		Files:      r.files(),
+		Threads:    f.threads,
+	}
+	f.options.Data.Held, f.options.Data.HeldPart = r.held("val")
+	return f, r.err
+}
+
+// held reads a part of the samples or the name of a data set.
+func (r *reader) held(name string) (data string, part float64) {
+	v := r.text(name)
+	x, err := strconv.ParseFloat(v, 64)
+	switch {
+	case err != nil:
+		return v, 0
+	case x == 0:
+		return "", -1
+	case !(x > 0 && x < 1):
+		r.fail(name, v, "must be a part of the samples from 0 to below 1, or a file")
+	}
+	return "", x
+}
+
+func (f finetuneCommand) run(ctx context.Context, c *console) error {
+	f.apply()
+	var bar *term.Bar
+	if !f.quiet {
+		bar = term.NewBar(c.err)
+		f.options.Progress = (&trainingDrawer{bar: bar}).show
+	}
+	r, err := convert.Finetune(ctx, f.options)
+	bar.Clear()
+	if err != nil {
+		return err
+	}
+	return show(c, f.common, r, trainingText)
+}
+
+// trainingDrawer moves a bar along a training, a unit being a step.
+type trainingDrawer struct {
+	bar   *term.Bar
+	trial string
+	start time.Time
+	first int // steps done at start
+}
+
+func (d *trainingDrawer) show(p convert.TrainingProgress) {
+	switch p.Stage {
+	case convert.StageRead:
+		d.bar.Show(0, 1, "reading")
+		return
+	case convert.StageWrite, convert.StageVerify:
+		d.bar.Show(1, 1, string(p.Stage))
+		return
+	}
+	done, total := (p.Epoch-1)*p.Steps+p.Step, p.Epochs*p.Steps
+	if d.start.IsZero() || d.trial != p.Trial {
+		d.start, d.trial, d.first = time.Now(), p.Trial, done
+	}
+	text := fmt.Sprintf("epoch %d/%d, loss %s", p.Epoch, p.Epochs, number(p.Loss))
+	if p.Trial != "" {
+		text = "trying " + p.Trial + ", " + text
+	}
+	if l := p.Last; l != nil && !math.IsNaN(float64(l.ValLoss)) {
+		text += ", val " + number(float64(l.ValLoss))
+		if m := float64(l.ValMetric); !math.IsNaN(m) {
+			text += " (" + number(m) + ")"
+		}
+	}
+	if p.Note != "" {
+		text += ", " + p.Note
+	}
+	if n := done - d.first; n > 0 && done < total {
+		left := time.Duration(float64(time.Since(d.start)) / float64(n) * float64(total-done))
+		text += ", " + left.Round(time.Second).String() + " left"
+	}
+	d.bar.Show(done, total, text)
+}
+
+// mostEpochs is how many lines of the table of epochs are printed.
+const mostEpochs = 12
+
+func trainingText(r *convert.Training) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s → %s\n\n", term.Escape(r.Input.File), term.Escape(r.Output.File))
+	b.WriteString(epochsTable(r))
+	var groups []string
+	for _, g := range r.Groups {
+		groups = append(groups, fmt.Sprintf("%s %s", g.Name, term.Count(g.Parameters)))
+	}
+	fmt.Fprintf(&b, "\n%s parameters were trained (%s) on %s samples, %s\n\n", term.Count(r.Trained), strings.Join(groups, ", "), term.Count(int64(r.Samples)), ending(r))
+	name := r.MetricName
+	if name == "" {
+		name = "metric"
+	}
+	on := "the samples held back"
+	if r.MeasuredOn == "training" {
+		on = "the training data"
+	}
+	b.WriteString(term.Table([]term.Column{{Title: "on " + on}, {Title: "before", Figure: true}, {Title: "after", Figure: true}}, [][]string{
+		{name, metric(name, float64(r.Before.Metric)), metric(name, float64(r.After.Metric))},
+		{"loss", number(float64(r.Before.Loss)), number(float64(r.After.Loss))},
+	}))
+	b.WriteString(warnings(r.Warnings))
+	fmt.Fprintf(&b, "\n%.1f s, %s of memory at most\n", r.Seconds, term.Bytes(r.PeakBytes))
+	return b.String()
+}
+
+// ending says which epoch was kept and why training ended.
+func ending(r *convert.Training) string {
+	s := fmt.Sprintf("epoch %d of %d was kept", r.BestEpoch, len(r.Epochs))
+	switch r.Status {
+	case "stalled":
+		s += "; it ended early, for none got better any more"
+	case "diverged":
+		s += "; it ended because losses became NaN"
+	}
+	return s
+}
+
+// epochsTable shows the epochs, evenly thinned where there are many, the kept one marked.
+func epochsTable(r *convert.Training) string {
+	var rows [][]string
+	every := (len(r.Epochs) + mostEpochs - 1) / mostEpochs
+	for k, e := range r.Epochs {
+		mark := ""
+		if e.Epoch == r.BestEpoch {
+			mark = "*"
+		}
+		if mark == "" && k%every != 0 && k != len(r.Epochs)-1 {
+			continue
+		}
+		rows = append(rows, []string{mark, fmt.Sprint(e.Epoch), number(float64(e.TrainLoss)), dashed(float64(e.ValLoss), number), dashed(float64(e.ValMetric), func(v float64) string { return metric(r.MetricName, v) })})
+	}
+	name := r.MetricName
+	if name == "" {
+		name = "metric"
+	}
+	return term.Table([]term.Column{{Title: ""}, {Title: "epoch", Figure: true}, {Title: "loss", Figure: true}, {Title: "val loss", Figure: true}, {Title: "val " + name, Figure: true}}, rows)
+}
+
+// dashed writes a figure, a dash where there is none.
+func dashed(v float64, write func(float64) string) string {
+	if math.IsNaN(v) {
+		return "–"
+	}
+	return write(v)
+}

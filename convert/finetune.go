@@ -1,0 +1,456 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/trconvert/trconvert/export"
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/runtime/dataset"
+	"github.com/trconvert/trconvert/runtime/finetune"
+)
+
+// FinetuneSchema is the schema of [Training].
+const FinetuneSchema = "trconvert.finetune/v1"
+
+// FinetuneOptions of [Finetune]. Model, Output and Data.Path are needed, and Data.Reading.Labels or Teacher.
+type FinetuneOptions struct {
+	Model, Output string
+	Data          TrainingData
+	Teacher       string // a model whose outputs are to be met; "": none
+	Loss          string // one of Losses, "" for the first
+	Train         string // one of Trainings, "" for the first
+	Settings      TrainingSettings
+	Checkpoint    CheckpointOptions
+	Files         Files
+	Threads       int
+
+	Progress func(TrainingProgress) // may be nil
+}
+
+// TrainingData is what a model is trained on.
+type TrainingData struct {
+	Path    string
+	Reading DataOptions
+	Output  string // the output that the labels are for; "" where there is only one
+	// Held is a data set for validation, of the same form as Path; "": the part HeldPart of the samples is held back.
+	Held     string
+	HeldPart float64 // 0: that of finetune.Defaults; negative: none
+}
+
+// TrainingSettings say how long and how boldly is trained; what is 0 is chosen by finetune.Defaults.
+type TrainingSettings struct {
+	Epochs int
+	Rate   float64
+	Batch  int
+	Seed   uint64
+}
+
+// CheckpointOptions say where a training can be taken up again.
+type CheckpointOptions struct {
+	Folder string // "": no checkpoints
+	Resume bool   // go on from the checkpoint there, if there is one
+}
+
+// TrainingProgress tells an observer how far a training is.
+type TrainingProgress struct {
+	Stage  Stage
+	Trial  string // the start that is tried, "" in the training itself
+	Epoch  int    // from 1
+	Epochs int
+	Step   int // in the epoch, from 1
+	Steps  int
+	Loss   float64        // of training, so far in the epoch
+	Last   *TrainingEpoch // the last epoch that ended
+	Note   string         // what has happened besides: a step back, a choice
+}
+
+// StageTrain is the stage of [Finetune] between reading and writing.
+const StageTrain Stage = "train"
+
+// Training is what [Finetune] did and what came of it.
+type Training struct {
+	Schema  string          `json:"schema"`
+	Input   FileStat        `json:"input"`
+	Output  FileStat        `json:"output"`
+	Teacher string          `json:"teacher"` // "" without
+	Epochs  []TrainingEpoch `json:"epochs"`
+	// BestEpoch is the epoch whose weights were written, 0 where none was better than the start.
+	BestEpoch int   `json:"best_epoch"`
+	Before    Score `json:"before"`
+	After     Score `json:"after"` // of the written file
+	// MeasuredOn says what Before and After were measured on: validation or training.
+	MeasuredOn string          `json:"measured_on"`
+	LossName   string          `json:"loss_name"`
+	MetricName string          `json:"metric_name"`
+	Trained    int64           `json:"trained_parameters"`
+	Train      string          `json:"train"`
+	Groups     []TrainingGroup `json:"groups"`
+	Samples    int             `json:"samples"`
+	Held       int             `json:"val_samples"`
+	Settings   SettingsReport  `json:"settings"`
+	Status     string          `json:"status"`
+	BackOffs   int             `json:"back_offs"`  // times that losses were NaN or infinite
+	KeptBytes  int64           `json:"kept_bytes"` // most that a step kept for its gradients
+	Seconds    float64         `json:"seconds"`
+	PeakBytes  int64           `json:"peak_bytes"`
+	Warnings   []Warning       `json:"warnings"`
+}
+
+// TrainingEpoch is the figures of one epoch; those of validation are null without validation data.
+type TrainingEpoch struct {
+	Epoch     int     `json:"epoch"`
+	TrainLoss Number  `json:"train_loss"`
+	ValLoss   Number  `json:"val_loss"`
+	ValMetric Number  `json:"val_metric"`
+	Seconds   float64 `json:"seconds"`
+}
+
+// Score is a loss and a metric.
+type Score struct {
+	Loss   Number `json:"loss"`
+	Metric Number `json:"metric"`
+}
+
+// TrainingGroup is a part of the weights that was trained.
+type TrainingGroup struct {
+	Name       string `json:"name"`
+	Tensors    int    `json:"tensors"`
+	Parameters int64  `json:"parameters"`
+}
+
+// SettingsReport is the settings that a training ran with.
+type SettingsReport struct {
+	Epochs int     `json:"epochs"`
+	Rate   float64 `json:"learning_rate"`
+	Batch  int     `json:"batch"`
+	Seed   uint64  `json:"seed"`
+}
+
+// Finetune trains a model on data: the cores of its rings and, unless Train says otherwise, all other weights, with labels, with the outputs of a teacher, or with both. The written file is
+// the input with other values in the trained tensors; nothing else changes, so that it can be fine-tuned again.
+//
+// All that can be known before is checked before training begins: labels, data, teacher, and that every operator between the weights and the loss has a gradient.
+func Finetune(ctx context.Context, o FinetuneOptions) (*Training, error) {
+	start := time.Now()
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	t := &tuning{o: o, report: &Training{Schema: FinetuneSchema, Teacher: o.Teacher, Epochs: []TrainingEpoch{}, Train: o.Train, Groups: []TrainingGroup{}}}
+	defer t.close()
+	if err := t.run(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, classify(o.Model, err)
+	}
+	t.report.Seconds = time.Since(start).Seconds()
+	t.report.PeakBytes = peakBytes()
+	return t.report, nil
+}
+
+// complete checks what can be checked without the files.
+func (o *FinetuneOptions) complete() error {
+	if o.Train == "" {
+		o.Train = Trainings[0]
+	}
+	for _, err := range []error{checkLoss(&o.Loss), oneOf("--train", o.Train, Trainings)} {
+		if err != nil {
+			return err
+		}
+	}
+	missing := func(option, what string) error { return &OptionError{Option: option, What: what} }
+	s := o.Settings
+	switch {
+	case o.Output == "":
+		return missing("-o", "no output file is named (-o OUT.onnx)")
+	case o.Data.Path == "":
+		return missing("--data", "is missing (--data DATA)")
+	case o.Data.Reading.Labels == "" && o.Teacher == "":
+		return missing("--labels", "nothing to train towards: give --labels NAME, --teacher MODEL, or both")
+	case o.Checkpoint.Resume && o.Checkpoint.Folder == "":
+		return missing("--resume", "needs the folder of the checkpoint (--checkpoint DIR)")
+	case o.Data.Output != "" && o.Data.Reading.Labels == "":
+		return missing("--output", "says which output the labels are for, but no --labels are given")
+	case o.Data.HeldPart >= 1 || math.IsNaN(o.Data.HeldPart):
+		return &OptionError{Option: "--val", Value: fmt.Sprint(o.Data.HeldPart), What: "must be a part of the samples below 1, or a file"}
+	case s.Epochs < 0 || s.Batch < 0 || s.Rate < 0 || math.IsNaN(s.Rate) || math.IsInf(s.Rate, 0):
+		return &OptionError{Option: "--epochs, --batch, --lr", Value: fmt.Sprint(s.Epochs, s.Batch, s.Rate), What: "must be numbers above 0"}
+	}
+	inputs := []string{o.Model, o.Data.Path}
+	if o.Teacher != "" {
+		inputs = append(inputs, o.Teacher)
+	}
+	return guardOutput(o.Output, o.Files.Force, inputs...)
+}
+
+// tuning is one call of Finetune at work.
+type tuning struct {
+	o      FinetuneOptions
+	report *Training
+
+	model, teacher *onnx.Model
+	weights        []weight
+	train, held    *dataset.Dataset // held may be nil
+	recipe         finetune.Recipe
+	objective      finetune.Objective
+	closers        []func()
+}
+
+func (t *tuning) close() {
+	for _, c := range slices.Backward(t.closers) {
+		c()
+	}
+}
+
+func (t *tuning) progress(p TrainingProgress) {
+	if t.o.Progress != nil {
+		t.o.Progress(p)
+	}
+}
+
+func (t *tuning) warn(code, format string, args ...any) {
+	t.report.Warnings = append(t.report.Warnings, Warning{Code: code, Text: fmt.Sprintf(format, args...)})
+}
+
+func (t *tuning) run(ctx context.Context) error {
+	t.progress(TrainingProgress{Stage: StageRead})
+	for _, step := range []func(context.Context) error{t.open, t.openTeacher, t.openData, t.aim} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return t.tune(ctx)
+}
+
+// open opens the model and finds what is to be trained.
+func (t *tuning) open(ctx context.Context) error {
+	m, err := openModel(ctx, t.o.Model, t.o.Files)
+	if err != nil {
+		return err
+	}
+	t.closers = append(t.closers, func() { m.Close() })
+	t.model = m
+	if err := guardOutput(t.o.Output, true, m.DataFiles()...); err != nil {
+		return err
+	}
+	t.report.Input = FileStat{File: t.o.Model, Bytes: m.FileBytes(), Parameters: m.Parameters()}
+	t.report.Warnings = noticed(m)
+	records, err := export.Records(m)
+	if err != nil {
+		return inFile(t.o.Model, err)
+	}
+	if t.weights, err = chooseWeights(t.o.Model, weightsOf(m, records), t.o.Train); err != nil {
+		return err
+	}
+	return nil
+}
+
+// groups are the weights by role; biases and other vectors do not decay.
+func (t *tuning) groups() []finetune.Group {
+	var groups []finetune.Group
+	for _, r := range []role{roleCore, roleSite, roleHead, roleOther} {
+		count := TrainingGroup{Name: string(r)}
+		rate, slow := t.factors(r)
+		for _, decay := range []float64{1, 0} {
+			g := finetune.Group{Name: string(r), Rate: rate, Decay: decay * slow}
+			if decay == 0 {
+				g.Name += " biases"
+			}
+			for _, w := range t.weights {
+				if w.role == r && (decay == 0) == w.bias() {
+					g.Tensors = append(g.Tensors, w.tensor)
+					count.Tensors++
+					count.Parameters += w.tensor.Elements()
+				}
+			}
+			if len(g.Tensors) > 0 {
+				groups = append(groups, g)
+			}
+		}
+		if count.Tensors > 0 {
+			t.report.Groups = append(t.report.Groups, count)
+			t.report.Trained += count.Parameters
+		}
+	}
+	return groups
+}
+
+// factors are what the recipe multiplies learning rate and weight decay of a role with.
+func (t *tuning) factors(r role) (rate, decay float64) {
+	switch r {
+	case roleCore:
+		return t.recipe.Cores, t.recipe.CoreDecay
+	case roleSite:
+		return t.recipe.Recurrent, t.recipe.RecurrentDecay
+	}
+	return t.recipe.Head, t.recipe.HeadDecay
+}
+
+// openTeacher opens the model whose outputs are to be met.
+func (t *tuning) openTeacher(ctx context.Context) error {
+	if t.o.Teacher == "" {
+		return nil
+	}
+	m, err := openModel(ctx, t.o.Teacher, t.o.Files)
+	if err != nil {
+		return classify(t.o.Teacher, err)
+	}
+	t.closers = append(t.closers, func() { m.Close() })
+	t.teacher = m
+	return nil
+}
+
+// openData opens the data and holds a part back.
+func (t *tuning) openData(ctx context.Context) error {
+	open := func(path string) (*dataset.Dataset, error) {
+		d, err := dataset.Open(ctx, path, t.model, t.o.Data.Reading)
+		if err != nil {
+			return nil, err
+		}
+		t.closers = append(t.closers, func() { d.Close() })
+		if d.Len() == 0 || d.Steps() == 0 {
+			return nil, fmt.Errorf("convert: data %q: %d samples of %d steps: there is nothing to train on", path, d.Len(), d.Steps())
+		}
+		if n := t.o.Settings.Batch; n > d.Len() && path == t.o.Data.Path {
+			return nil, fmt.Errorf("convert: data %q: a batch of %d samples, the data set has %d (--batch %d at most)", path, n, d.Len(), d.Len())
+		}
+		return d, nil
+	}
+	var err error
+	if t.train, err = open(t.o.Data.Path); err != nil {
+		return err
+	}
+	if t.o.Data.Held != "" {
+		if t.held, err = open(t.o.Data.Held); err != nil {
+			return err
+		}
+	} else if err := t.holdBack(ctx); err != nil {
+		return err
+	}
+	t.recipe = t.defaults()
+	t.report.Samples = t.train.Len()
+	if t.held != nil {
+		t.report.Held = t.held.Len()
+	}
+	return nil
+}
+
+func (t *tuning) defaults() finetune.Recipe {
+	r := t.o.Data.Reading
+	return finetune.Defaults(finetune.Setting{Samples: t.train.Len(), Labels: r.Labels != "", Teacher: t.teacher != nil, Streams: len(r.States) > 0})
+}
+
+// holdBack splits the data into what is trained on and what epochs are judged by.
+func (t *tuning) holdBack(ctx context.Context) error {
+	part := t.o.Data.HeldPart
+	if part == 0 {
+		part = t.defaults().ValFraction
+	}
+	if part <= 0 || t.train.Len() < 2 {
+		return nil
+	}
+	var err error
+	if t.train, t.held, err = t.train.Split(ctx, part, t.o.Settings.Seed); err != nil {
+		return err
+	}
+	if n := t.o.Settings.Batch; n > t.train.Len() {
+		return fmt.Errorf("convert: data %q: a batch of %d samples, %d are left beside the %d held back for validation (--batch %d at most, or --val 0)",
+			t.o.Data.Path, n, t.train.Len(), t.held.Len(), t.train.Len())
+	}
+	return nil
+}
+
+// tune trains and writes the result.
+func (t *tuning) tune(ctx context.Context) error {
+	o := t.options()
+	r, err := finetune.Train(ctx, t.model, t.train, t.held, t.objective, o)
+	if err != nil {
+		return inFile(t.o.Model, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.record(r)
+	t.progress(TrainingProgress{Stage: StageWrite, Epochs: o.Epochs})
+	patch := onnx.NewPatch(t.model)
+	for _, p := range r.Parameters {
+		patch.ReplaceInitializer(p.Tensor, p.Value)
+	}
+	tuned, err := patch.Apply(ctx)
+	if err != nil {
+		return err
+	}
+	defer tuned.Close()
+	return tuned.WriteFile(ctx, t.o.Output, onnx.WriteOptions{
+		Force: t.o.Files.Force,
+		Check: func(path string) error { return t.check(ctx, path, r) },
+	})
+}
+
+// record enters what training gave into the report.
+func (t *tuning) record(r *finetune.Result) {
+	for _, e := range r.History {
+		t.report.Epochs = append(t.report.Epochs, trainingEpoch(e))
+	}
+	t.report.BestEpoch, t.report.Status, t.report.BackOffs, t.report.KeptBytes = r.BestEpoch, r.Status.String(), r.BackOffs, r.PeakKept
+	t.report.Before = Score{Number(r.Before.Loss), Number(r.Before.Metric)}
+	t.report.MetricName = string(r.Before.Kind)
+	t.report.MeasuredOn = "training"
+	if t.held != nil {
+		t.report.MeasuredOn = "validation"
+	}
+	switch {
+	case r.Status == finetune.Diverged:
+		t.warn("diverged", "losses became NaN or infinite %d times, each time at half the rate; the best epoch before was written", r.BackOffs+1)
+	case r.BackOffs > 0:
+		t.warn("backed-off", "losses became NaN or infinite %d times; training went on with half the rate each time", r.BackOffs)
+	}
+	if r.BestEpoch == 0 {
+		t.warn("no-gain", "no epoch was better than the start: the written model is as the input was")
+	}
+}
+
+func trainingEpoch(e finetune.Epoch) TrainingEpoch {
+	return TrainingEpoch{Epoch: e.Number, TrainLoss: Number(e.TrainLoss), ValLoss: Number(e.ValLoss), ValMetric: Number(e.Metric), Seconds: e.Seconds}
+}
+
+// sameLoss is how far the loss of the written file may be from that of the weights in memory, whose products are formed in another order: relative, and absolute for losses near zero.
+const sameLoss = 1e-3
+
+// check reads the complete file back and measures it.
+func (t *tuning) check(ctx context.Context, path string, r *finetune.Result) error {
+	t.progress(TrainingProgress{Stage: StageVerify})
+	m, err := openModel(ctx, path, Files{})
+	if err != nil {
+		return fmt.Errorf("convert: verification: the written file cannot be read back: %w", err)
+	}
+	defer m.Close()
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("convert: verification: %w", err)
+	}
+	t.report.Output = FileStat{File: t.o.Output, Bytes: max(info.Size(), m.FileBytes()), Parameters: m.Parameters()}
+	if _, err := export.Records(m); err != nil {
+		return fmt.Errorf("convert: verification: %w", err)
+	}
+	data := t.train
+	if t.held != nil {
+		data = t.held
+	}
+	streams := t.recipe.Options.Streams
+	streams.States = t.o.Data.Reading.States
+	e, err := finetune.Evaluate(ctx, m, data, t.objective, finetune.EvaluateOptions{Batch: t.report.Settings.Batch, Streams: streams, Teacher: t.teacher})
+	if err != nil {
+		return fmt.Errorf("convert: verification: the written file: %w", err)
+	}
+	t.report.After = Score{Number(e.Loss), Number(e.Metric)}
+	if want := r.After.Loss; t.held != nil && !(math.Abs(e.Loss-want) <= sameLoss*(1e-3+math.Abs(want))) {
+		return fmt.Errorf("convert: verification: the written file has the loss %.6g, the trained weights %.6g; nothing was written", e.Loss, want)
+	}
+	return nil
+}
