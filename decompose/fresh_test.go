@@ -216,6 +216,9 @@ func TestShapeFor(t *testing.T) {
 				if len(warnings) > 0 || s.Params() > n || s.In != m.In || s.Out != m.Out() {
 					t.Errorf("%s, %s, %v: %+v of %d numbers for %d, warnings %q", m.Name, format, ratio, s, s.Params(), n, warnings)
 				}
+				if f, err := s.empty(); err != nil || f.HasSides() && f.Cut() > 1 && 2*f.Cut()*(m.In+m.Out()) > m.Size() && s.Format != "svd" {
+					t.Errorf("%s, %s, %v: the sides take more than half the products of the matrix: %+v, %v", m.Name, format, ratio, s, err)
+				}
 				if s.Format != "svd" && m.Name != "prime" && s.Params() < n*3/4 {
 					t.Errorf("%s, %s, %v: only %d of %d numbers are used: %+v", m.Name, format, ratio, s.Params(), n, s)
 				}

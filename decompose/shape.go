@@ -23,20 +23,15 @@ func ShapeOf(f *tensor.Factor) Shape {
 
 // empty is the factor with cores of the right shape and no numbers.
 func (s Shape) empty() (*tensor.Factor, error) {
-	format, err := tensor.FormatOf(s.Format)
-	if err != nil {
-		return nil, err
-	}
-	slots, err := format.Deal(s.InModes, s.OutModes)
+	f, modes, _, err := s.cores()
 	if err != nil {
 		return nil, fmt.Errorf("decompose: shape: %w", err)
 	}
-	if len(s.Ranks) != len(slots) {
-		return nil, fmt.Errorf("decompose: shape: %d ranks for %d cores", len(s.Ranks), len(slots))
+	if len(s.Ranks) != len(modes) {
+		return nil, fmt.Errorf("decompose: shape: %d ranks for %d cores", len(s.Ranks), len(modes))
 	}
-	f := &tensor.Factor{Format: s.Format, Out: s.Out, In: s.In, InModes: s.InModes, OutModes: s.OutModes}
-	for k, slot := range slots {
-		f.Cores = append(f.Cores, tensor.Core{Left: s.Ranks[k], Mode: slot.Size(), Right: s.Ranks[(k+1)%len(slots)]})
+	for k, mode := range modes {
+		f.Cores = append(f.Cores, tensor.Core{Left: s.Ranks[k], Mode: mode, Right: s.Ranks[(k+1)%len(modes)]})
 	}
 	return f, nil
 }
@@ -57,8 +52,9 @@ func (s Shape) Params() int {
 // ShapeFor chooses modes and ranks for a matrix that does not exist yet: m needs no Load, of o Format, InModes and OutModes count, and
 // "auto" is a ring. A budget of ranks is taken as [Run] takes it, with modes near 8 where none are given.
 //
-// A budget of numbers (Ratio, MaxParams) buys bonds that are as equal as can be, since nothing is known that would favour one; what an
-// equal rank leaves over raises single bonds, the lowest first. Of all numbers of modes for which this uses at least 0.9 of what can be
+// A budget of numbers (Ratio, MaxParams) buys bonds that are as equal as can be, since nothing is known that would favour one, but across
+// the cut no more than leaves the merged sides half the products of the matrix; what an equal rank leaves over raises single bonds, the
+// lowest first. Of all numbers of modes for which this uses at least 0.9 of what can be
 // used, the one with modes nearest to 8 is taken. MaxError says nothing about a matrix that does not exist and is refused.
 //
 // Errors are those of Run; the warnings name ranks that were lowered to what their cores can use.
@@ -108,7 +104,11 @@ func (j *job) even(n int) (best Shape, least int) {
 	most := 0
 	for _, s := range j.method().layouts() {
 		c := choice{Shape: j.shape(s, nil), off: abs(len(s.in)-defaultCount(j.In)) + abs(len(s.out)-defaultCount(j.Out()))}
-		modes, closed, err := c.coreModes()
+		_, modes, _, err := c.cores()
+		if err != nil {
+			continue
+		}
+		bounds, err := c.mostRanks()
 		if err != nil {
 			continue
 		}
@@ -117,7 +117,7 @@ func (j *job) even(n int) (best Shape, least int) {
 		if smallest > n {
 			continue
 		}
-		c.Ranks = evenRanks(modes, closed, n)
+		c.Ranks = evenRanks(modes, bounds, n)
 		c.params = paramsOf(modes, c.Ranks)
 		most = max(most, c.params)
 		all = append(all, c)
@@ -131,25 +131,26 @@ func (j *job) even(n int) (best Shape, least int) {
 	return best, least
 }
 
-func (s Shape) coreModes() (modes []int, closed bool, err error) {
+// cores are the modes of the cores, and whether they form a ring.
+func (s Shape) cores() (f *tensor.Factor, modes []int, closed bool, err error) {
 	format, err := tensor.FormatOf(s.Format)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	slots, err := format.Deal(s.InModes, s.OutModes)
 	for _, slot := range slots {
 		modes = append(modes, slot.Size())
 	}
-	return modes, format.Closed, err
+	return &tensor.Factor{Format: s.Format, Out: s.Out, In: s.In, InModes: s.InModes, OutModes: s.OutModes}, modes, format.Closed, err
 }
 
 // evenRanks is the largest equal rank that n numbers buy, with single bonds raised by one for what is left. Bonds hold no more states than
-// their cores can use.
-func evenRanks(modes []int, closed bool, n int) []int {
+// their cores can use, and no more than most allows.
+func evenRanks(modes, most []int, n int) []int {
 	equal := func(r int) []int {
-		ranks := slices.Repeat([]int{r}, len(modes))
-		if !closed {
-			ranks[0] = 1
+		ranks := make([]int, len(modes))
+		for k := range ranks {
+			ranks[k] = min(r, most[k])
 		}
 		return trals.CapRanks(modes, ranks)
 	}
@@ -165,7 +166,7 @@ func evenRanks(modes []int, closed bool, n int) []int {
 	for {
 		raised := -1
 		for k := range ranks {
-			if k == 0 && !closed || ranks[k] > low || raised >= 0 && ranks[k] >= ranks[raised] {
+			if ranks[k] == most[k] || ranks[k] > low || raised >= 0 && ranks[k] >= ranks[raised] {
 				continue
 			}
 			more := slices.Clone(ranks)
@@ -179,6 +180,28 @@ func evenRanks(modes []int, closed bool, n int) []int {
 		}
 		ranks[raised]++
 	}
+}
+
+// mostRanks bounds the bonds of even ranks: 1 at an open end, and across the cut of a factor with sides so many that the merged sides take
+// at most half the products of the matrix, (I + O)·r_0·r_n ≤ I·O/2.
+func (s Shape) mostRanks() ([]int, error) {
+	f, modes, closed, err := s.cores()
+	if err != nil {
+		return nil, err
+	}
+	most := slices.Repeat([]int{maxRank}, len(modes))
+	if !closed {
+		most[0] = 1
+	}
+	if f.HasSides() {
+		cut := max(1, s.In*s.Out/(2*(s.In+s.Out)))
+		if closed {
+			cut = int(math.Sqrt(float64(cut)))
+			most[0] = cut
+		}
+		most[len(s.InModes)] = min(cut, maxRank)
+	}
+	return most, nil
 }
 
 func abs(x int) int { return max(x, -x) }
