@@ -14,7 +14,13 @@ import (
 
 func init() {
 	for _, op := range []recurrent.Op{recurrent.LSTM, recurrent.GRU, recurrent.RNN} {
-		gradients[string(op)] = func(*nodeInfo) (*gradient, error) { return &gradient{run: recurrentGradient}, nil }
+		gradients[string(op)] = func(n *nodeInfo) (*gradient, error) {
+			g := &gradient{run: recurrentGradient}
+			if n.variable[recurrent.SlotW] {
+				g.in = 1 << recurrent.SlotX
+			}
+			return g, nil
+		}
 	}
 }
 
@@ -64,16 +70,10 @@ type layerTrace[T floating] struct {
 	typ    onnx.DataType
 	memory *layerMemory[T]
 	parts  []*trace[T]
+	bytes  int64 // of the trace, without X where the gradient's mask keeps it
 }
 
-// size is the memory of the trace in bytes.
-func (t *layerTrace[T]) size() int64 {
-	n := len(t.x)
-	for _, p := range t.parts {
-		n += len(*p.space) + len(p.projection) + len(p.hidden)
-	}
-	return int64(n) * bytesPerElement(t.typ)
-}
+func (t *layerTrace[T]) size() int64 { return t.bytes }
 
 // trace is the part of one direction.
 //
@@ -97,44 +97,48 @@ type trace[T floating] struct {
 }
 
 func (o *recurrentOp) record(c *call, in []*Tensor) ([]*Tensor, any, error) {
-	x := in[recurrent.SlotX]
 	if err := sameTypes(in); err != nil {
 		return nil, nil, err
 	}
-	switch x.Type {
-	case onnx.Float:
-		return recordLayer(c, o, &o.single, in)
+	switch x := in[recurrent.SlotX]; x.Type {
+	case onnx.Float, onnx.Float16, onnx.BFloat16:
+		return recordLayer(c, o, &o.single, in, onnx.Float)
 	case onnx.Double:
-		return recordLayer(c, o, &o.double, in)
+		return recordLayer(c, o, &o.double, in, onnx.Double)
+	default:
+		return nil, nil, unsupportedType(x.Type)
 	}
-	return nil, nil, unsupportedf("gradient in type %v", x.Type)
 }
 
-// recordLayer is runLayer with a trace.
-func recordLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []*Tensor) ([]*Tensor, any, error) {
+// recordLayer is runLayer with a trace; the gradients have type typ.
+func recordLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []*Tensor, typ onnx.DataType) ([]*Tensor, any, error) {
 	l, err := newLayer[T](&o.cfg, in)
 	if err != nil {
 		return nil, nil, err
 	}
-	out, results, err := l.results(c, in[recurrent.SlotX].Type)
+	out, results, err := l.results(c, typ)
 	if err != nil {
 		return nil, nil, err
 	}
-	t := &layerTrace[T]{layer: l, typ: in[recurrent.SlotX].Type, memory: memory}
+	t := &layerTrace[T]{layer: l, typ: typ, memory: memory}
 	for d, dir := range memory.directions(o, in, l.steps > 1) {
 		p := newTrace(l, d, dir, memory)
 		if err := p.drop(c); err != nil {
 			return nil, nil, err
 		}
 		t.parts = append(t.parts, p)
+		t.bytes += int64(len(*p.space)+len(p.projection)+len(p.hidden)) * bytesPerElement(typ)
 	}
 	if err := t.each(func(p *trace[T]) error { return p.record(c.ctx, results) }); err != nil {
 		return nil, nil, err
 	}
-	if !c.node.variable[recurrent.SlotW] && t.parts[0].stretches() < 2 {
-		l.x = nil // no longer needed
+	if !c.node.variable[recurrent.SlotW] {
+		if t.parts[0].stretches() < 2 {
+			l.x = nil // no longer needed
+		}
+		t.bytes += int64(len(l.x)) * bytesPerElement(typ)
 	}
-	return out, t, nil
+	return narrowAll(out, in[recurrent.SlotX].Type), t, nil
 }
 
 // each runs f for every direction, at the same time if there are two.

@@ -183,14 +183,17 @@ func runLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []
 	if err != nil {
 		return nil, err
 	}
-	if x := in[recurrent.SlotX]; x.Type != typ {
-		for k, t := range out {
-			if t != nil {
-				out[k] = narrowHalf(t, x.Type)
-			}
+	return narrowAll(out, in[recurrent.SlotX].Type), nil
+}
+
+// narrowAll rounds results to typ where that is a 16-bit type.
+func narrowAll(out []*Tensor, typ onnx.DataType) []*Tensor {
+	for k, t := range out {
+		if t != nil && isHalf(typ) {
+			out[k] = narrowHalf(t, typ)
 		}
 	}
-	return out, nil
+	return out
 }
 
 // results makes Y, Y_h and Y_c with zero elements, nil where nobody reads them.

@@ -1,0 +1,153 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/onnxpb"
+)
+
+// trainingCase is a recurrent layer to train; without modes W is dense, else a ring of one rank with the gates in its last output mode.
+type trainingCase struct {
+	name        string
+	in, out     []int
+	rank        int
+	batch, time int
+}
+
+// trainingCases are those of bench/training.py.
+var trainingCases = []trainingCase{
+	{"paper", []int{4, 2, 5, 8, 6, 5, 3, 2}, []int{4, 4, 2, 4, 8}, 5, 16, 6},
+	{"mid", []int{8, 8, 8, 8}, []int{4, 4, 4, 16}, 8, 16, 32},
+	{"dense", []int{256}, []int{1024}, 0, 64, 32},
+	{"gru", []int{256}, []int{768}, 0, 64, 32},
+}
+
+// graph is the layer as trconvert writes it in the form bottleneck: the cores of each side are merged from the last to the first, R [I, r²] and L [4H, r²],
+// one product with R, and an LSTM whose W is L. All initializers but the shapes are parameters.
+func (c trainingCase) graph() *onnxpb.GraphProto {
+	inputs, rows := elements(c.in), elements(c.out)
+	h, op := rows/4, "LSTM"
+	if c.name == "gru" {
+		h, op = rows/3, "GRU"
+	}
+	r := int64(c.rank)
+	inits := []*onnxpb.TensorProto{
+		initFloats("R", []int64{1, int64(rows), int64(h)}, noise(rows*h, 1/math.Sqrt(float64(h)))...),
+		initFloats("B", []int64{1, int64(2 * rows)}, noise(2*rows, 0.1)...),
+		initInts("row", []int64{2}, r, -1), initInts("closed", []int64{3}, r, -1, r), initInts("R.dims", []int64{2}, -1, r*r), initInts("L.dims", []int64{3}, 1, -1, r*r),
+	}
+	var nodes []*onnxpb.NodeProto
+	// merge leaves the product of a side's cores in side+".merged", dims [r, rows of the side, r].
+	merge := func(side string, modes []int) {
+		last := ""
+		for k := len(modes) - 1; k >= 0; k-- {
+			core := fmt.Sprintf("%s.core%d", side, k)
+			inits = append(inits, initFloats(core, []int64{r, int64(modes[k]), r}, noise(c.rank*modes[k]*c.rank, 1/math.Sqrt(float64(c.rank)))...))
+			if last != "" {
+				nodes = append(nodes, node("Reshape", last+" row", core+".right"), node("MatMul", core+" "+core+".right", core+".merged"))
+				core += ".merged"
+			}
+			last = core
+		}
+		nodes = append(nodes, node("Reshape", last+" closed", side+".merged"))
+	}
+	x, w := "X", "W"
+	if c.rank > 0 {
+		merge("L", c.out)
+		nodes = append(nodes, node("Transpose", "L.merged", "L.rows", intsAttr("perm", 1, 2, 0)), node("Reshape", "L.rows L.dims", "L"))
+		merge("R", c.in)
+		nodes = append(nodes, node("Transpose", "R.merged", "R.rows", intsAttr("perm", 1, 0, 2)), node("Reshape", "R.rows R.dims", "R.all"), node("MatMul", "X R.all", "Z"))
+		x, w = "Z", "L"
+	} else {
+		inits = append(inits, initFloats("W", []int64{1, int64(rows), int64(inputs)}, noise(rows*inputs, 1/math.Sqrt(float64(inputs)))...))
+	}
+	nodes = append(nodes, node(op, x+" "+w+" R B", "Y", intAttr("hidden_size", int64(h))))
+	return graph([]*onnxpb.ValueInfoProto{declared("X", onnx.Float, -1, -1, int64(inputs))}, untyped("Y"), inits, nodes...)
+}
+
+// adam is Adam as PyTorch's torch.optim.Adam does it, without weight decay.
+type adam struct {
+	step   int
+	m, v   [][]float32
+	params []*Parameter
+}
+
+func (a *adam) update() {
+	const rate, beta1, beta2, eps = 1e-4, 0.9, 0.999, 1e-8
+	if a.m == nil {
+		for _, p := range a.params {
+			n := elements(p.Value.Dims)
+			a.m, a.v = append(a.m, make([]float32, n)), append(a.v, make([]float32, n))
+		}
+	}
+	a.step++
+	scale := float32(rate / (1 - math.Pow(beta1, float64(a.step))))
+	root := float32(1 / math.Sqrt(1-math.Pow(beta2, float64(a.step))))
+	for k, p := range a.params {
+		w, g, m, v := p.Value.Data.([]float32), p.Grad.Data.([]float32), a.m[k], a.v[k]
+		g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
+		for i, d := range g {
+			m[i] = beta1*m[i] + (1-beta1)*d
+			v[i] = beta2*v[i] + (1-beta2)*d*d
+			w[i] -= scale * m[i] / (float32(math.Sqrt(float64(v[i])))*root + eps)
+		}
+	}
+}
+
+// BenchmarkTrainingStep measures one step: forward, the mean square of Y as the loss, backward, Adam. Besides the mean it reports medians of the clock's time
+// and of the processor time of all threads.
+func BenchmarkTrainingStep(b *testing.B) {
+	for _, c := range trainingCases {
+		b.Run(c.name, func(b *testing.B) {
+			ctx := context.Background()
+			m := buildModel(b, c.graph())
+			var parameters []*onnx.Tensor
+			for _, t := range m.Graph.Initializers {
+				if t.Type == onnx.Float {
+					parameters = append(parameters, t)
+				}
+			}
+			training, err := CompileTraining(ctx, m, parameters, Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			inputs := elements(c.in)
+			feeds := map[string]*Tensor{"X": f32([]int{c.time, c.batch, inputs}, noise(c.time*c.batch*inputs, 1)...)}
+			optimizer := &adam{params: training.Parameters()}
+			step := func() {
+				training.ZeroGrad()
+				pass, err := training.Forward(ctx, feeds, PassOptions{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				y := pass.Outputs["Y"]
+				values := y.Data.([]float32)
+				d := make([]float32, len(values))
+				for k, v := range values {
+					d[k] = 2 * v / float32(len(values))
+				}
+				if err := pass.Backward(ctx, map[string]*Tensor{"Y": f32(y.Dims, d...)}); err != nil {
+					b.Fatal(err)
+				}
+				optimizer.update()
+			}
+			step()
+			var wall, cpu []float64
+			for b.Loop() {
+				start, used := time.Now(), processTime()
+				step()
+				wall, cpu = append(wall, time.Since(start).Seconds()), append(cpu, (processTime()-used).Seconds())
+			}
+			slices.Sort(wall)
+			slices.Sort(cpu)
+			b.ReportMetric(1000*wall[len(wall)/2], "wall-ms")
+			b.ReportMetric(1000*cpu[len(cpu)/2], "cpu-ms")
+		})
+	}
+}
