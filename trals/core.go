@@ -22,8 +22,11 @@ func gatherPairs(m []float64, x, b int, diagonal float64, out []float64) {
 		for j := range x {
 			for k := range b {
 				from := (i*b+k)*x*b + j*b + k
-				gemm.CopyRows(1, b-k, m[from:], b-k, out[at:], b-k)
-				out[at] *= diagonal
+				row, values := out[at:at+b-k], m[from:from+b-k]
+				for l := range row {
+					row[l] = values[l]
+				}
+				row[0] *= diagonal
 				at += b - k
 			}
 		}

@@ -207,3 +207,29 @@ func TestPacked(t *testing.T) {
 		testProduct[float32, float32, float32](t, packed, 0x1p-24)
 	})
 }
+
+// Products with a tall transposed matrix, which is read in place or copied by its width, agree with those in float64.
+func TestTallTransposed(t *testing.T) {
+	forKernels(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(21, 22))
+		const k, lda = 600, 1024
+		a := random[float32](r, k*lda)
+		for _, m := range []int{65, 71, 96, 201} {
+			for _, n := range []int{48, 49, 57, 64, 65} {
+				b := random[float32](r, k*n)
+				wide := make([]float64, k*n)
+				for i, v := range b {
+					wide[i] = float64(v)
+				}
+				got, want := make([]float32, m*n), make([]float64, m*n)
+				F32(true, false, m, n, k, 1, a, lda, b, n, 0, got, n)
+				Wide(true, false, m, n, k, 1, a, lda, wide, n, 0, want, n)
+				for i, v := range got {
+					if d := math.Abs(float64(v) - want[i]); d > 1e-3 {
+						t.Fatalf("%d×%d: element %d is %v, in float64 %v", m, n, i, v, want[i])
+					}
+				}
+			}
+		}
+	})
+}

@@ -12,6 +12,7 @@ var (
 			{{8, f32AVX512R8V3}, {4, f32AVX512R4V3}, {2, f32AVX512R2V3}, {1, f32AVX512R1V3}},
 			{{6, f32AVX512R6V4}, {4, f32AVX512R4V4}, {2, f32AVX512R2V4}, {1, f32AVX512R1V4}},
 		},
+		ahead: []block[float32]{{6, f32AVX512R6V4Ahead}, {4, f32AVX512R4V4}, {2, f32AVX512R2V4}, {1, f32AVX512R1V4}},
 		dots: []dots[float32]{
 			{4, f32AVX512Dot4x4, f32AVX512Dot4x1},
 			{2, f32AVX512Dot2x4, f32AVX512Dot2x1},
@@ -49,6 +50,7 @@ var (
 			{{8, f64AVX512R8V3}, {4, f64AVX512R4V3}, {2, f64AVX512R2V3}, {1, f64AVX512R1V3}},
 			{{6, f64AVX512R6V4}, {4, f64AVX512R4V4}, {2, f64AVX512R2V4}, {1, f64AVX512R1V4}},
 		},
+		ahead: []block[float64]{{6, f64AVX512R6V4Ahead}, {4, f64AVX512R4V4}, {2, f64AVX512R2V4}, {1, f64AVX512R1V4}},
 		dots: []dots[float64]{
 			{4, f64AVX512Dot4x4, f64AVX512Dot4x1},
 			{2, f64AVX512Dot2x4, f64AVX512Dot2x1},

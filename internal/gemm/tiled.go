@@ -28,6 +28,7 @@ type tier[C float] struct {
 	lanes        int
 	panel        int          // vectors of a column panel in wide matrices
 	blocks       [][]block[C] // blocks[v−1] are the kernels of v vectors, largest first and the last of one row
+	ahead        []block[C]   // the last of blocks, fetching columns of A in place; nil if there are none
 	dots         []dots[C]    // largest first and the last of one row
 	axpy8, axpy1 axpy[C]
 	inner        func(n int, a, b *C) float64 // n a positive multiple of innerStep
@@ -244,13 +245,13 @@ func (p *product[A, B, C]) tiledJob(t *tier[C], b *packed[C], w *space[C], k0, k
 	if k0 > 0 {
 		add = 1
 	}
-	a, inPlace := p.aInPlace(t, b, last-first)
+	way := p.wayOf(t, b, i1-i0, last-first)
 	for x := k0; x < k1; x += b.depth {
 		k := min(b.depth, k1-x)
-		block, rs, ks := a, p.a.row, p.a.col
+		block, rs, ks := way.inPlace, p.a.row, p.a.col
 		switch {
-		case inPlace:
-			block = a[i0*rs+x*ks:]
+		case block != nil:
+			block = block[i0*rs+x*ks:]
 		case p.a.col == 1:
 			rs, ks = k+t.lanes, 1 // rows not a power of two apart
 			block = w.grow((i1 - i0) * rs)
@@ -260,41 +261,78 @@ func (p *product[A, B, C]) tiledJob(t *tier[C], b *packed[C], w *space[C], k0, k
 			block = w.grow(k * ks)
 			pack(t, block, ks, p.a.transposed(), x, k, i0, i1-i0)
 		}
-		for j := first; j < last; j += b.panel {
-			if lower && j0+j >= i1 {
-				break
-			}
-			n := min(b.panel, last-j)
-			vectors := ceil(n, t.lanes)
-			tail := n - (vectors-1)*t.lanes
-			bp, bs := b.at(x, k, j)
-			blocks := t.blocks[vectors-1]
-			i := i0
-			if lower && j0+j > i0 { // blocks that end above the diagonal
-				i += (j0 + j - i0) / blocks[0].rows * blocks[0].rows
-			}
-			for i < i1 {
-				for blocks[0].rows > i1-i {
-					blocks = blocks[1:]
-				}
-				blocks[0].run(k, &block[(i-i0)*rs], rs, ks, bp, bs, &p.c[i*p.ldc+j0+j], p.ldc, p.alpha, tail, add)
-				i += blocks[0].rows
-			}
+		for i := i0; i < i1; i += way.rows {
+			p.panels(t, b, block[(i-i0)*rs:], rs, ks, k, x, i, min(i+way.rows, i1), j0, first, last, add, lower, way.ahead)
 		}
 		add = 1
 	}
 }
 
-// aInPlace returns A if its blocks need no copy for cols columns of C: elements of C's type, rows that do not meet in the same sets of the
-// first-level cache (or too few of them to matter), and columns, if those are contiguous, close together.
-func (p *product[A, B, C]) aInPlace(t *tier[C], b *packed[C], cols int) ([]C, bool) {
-	a, ok := any(p.a.data).([]C)
-	if p.a.col == 1 {
-		aliased := p.a.row*int(unsafe.Sizeof(C(0)))%4096 == 0
-		return a, ok && (!aliased || ceil(cols, b.panel)*t.tall(b) <= 24)
+// panels adds the products of k rows of B from x on to rows i0…i1, columns j0+first…j0+last of C; a is row i0 of A.
+func (p *product[A, B, C]) panels(t *tier[C], b *packed[C], a []C, rs, ks, k, x, i0, i1, j0, first, last, add int, lower, ahead bool) {
+	for j := first; j < last; j += b.panel {
+		if lower && j0+j >= i1 {
+			return
+		}
+		n := min(b.panel, last-j)
+		vectors := ceil(n, t.lanes)
+		tail := n - (vectors-1)*t.lanes
+		bp, bs := b.at(x, k, j)
+		blocks := t.blocks[vectors-1]
+		if ahead {
+			blocks = t.ahead
+		}
+		i := i0
+		if lower && j0+j > i0 { // blocks that end above the diagonal
+			i += (j0 + j - i0) / blocks[0].rows * blocks[0].rows
+		}
+		for i < i1 {
+			for blocks[0].rows > i1-i {
+				blocks = blocks[1:]
+			}
+			blocks[0].run(k, &a[(i-i0)*rs], rs, ks, bp, bs, &p.c[i*p.ldc+j0+j], p.ldc, p.alpha, tail, add)
+			i += blocks[0].rows
+		}
 	}
-	return a, ok && p.a.row == 1 && p.a.col <= 64
 }
+
+// way is how a job goes through A.
+type way[C float] struct {
+	inPlace []C  // A, or nil if its blocks are copied
+	rows    int  // that are taken through all panels of B at a time
+	ahead   bool // by the kernels that fetch it
+}
+
+// wayOf chooses the way of a job of so many rows and columns of C. Only elements of C's type stay in place. Rows do unless they meet in the same
+// sets of a cache; those are taken a few at a time if all the panels stay close by. Columns do where they are close together, or where
+// one panel is all there is and there are kernels for them.
+func (p *product[A, B, C]) wayOf(t *tier[C], b *packed[C], rows, cols int) way[C] {
+	a, ok := any(p.a.data).([]C)
+	copied, whole := way[C]{rows: rows}, way[C]{inPlace: a, rows: rows}
+	switch size := int(unsafe.Sizeof(C(0))); {
+	case !ok:
+		return copied
+	case p.a.col != 1 && p.a.row != 1:
+		return copied
+	case p.a.col != 1 && p.a.col <= 64:
+		return whole
+	case p.a.col != 1:
+		if t.ahead == nil || b.panel != len(t.blocks)*t.lanes {
+			return copied
+		}
+		whole.ahead = true
+		return whole
+	case p.a.row*size%cachePeriod != 0 || ceil(cols, b.panel)*t.tall(b) <= 24:
+		return whole
+	case cols*b.depth*size > inPlaceB:
+		return copied
+	}
+	whole.rows = t.tall(b)
+	return whole
+}
+
+// inPlaceB is the part of the second-level cache that a step of B may take up.
+const inPlaceB = 512 << 10
 
 // tall is the number of rows of the largest kernel for b's panels.
 func (t *tier[C]) tall(b *packed[C]) int { return t.blocks[b.panel/t.lanes-1][0].rows }

@@ -46,7 +46,10 @@ func main() {
 func writeProducts() {
 	for _, m := range machines {
 		for _, s := range m.shapes() {
-			m.micro(s.rows, s.vectors)
+			m.micro(s.rows, s.vectors, false)
+		}
+		if s, ok := m.ahead(); ok {
+			m.micro(s.rows, s.vectors, true)
 		}
 		for _, rows := range m.dotRows() {
 			m.dot(rows, 4)
@@ -94,6 +97,9 @@ func (m machine) shapes() []shape {
 	}
 	return s
 }
+
+// ahead is the block that there is another kernel of, for columns of A in place.
+func (m machine) ahead() (s shape, ok bool) { return shape{6, 4}, m.wide }
 
 func (m machine) lanes() int {
 	n := 8
@@ -262,21 +268,33 @@ const latency = 8
 
 const group = 6 // rows addressed from one pointer
 
+// rowsAhead is how many k ahead a kernel fetches A into the second-level cache: far enough for memory shared by all cores, few enough for rows
+// a power of two apart, which meet in a few of its sets.
+const rowsAhead = 32
+
 // micro writes a kernel of rows × vectors accumulators. Blocks too small to hide the latency of a multiply-add run several k at a time
-// into accumulators of their own, added at the end.
-func (m machine) micro(rows, vectors int) {
+// into accumulators of their own, added at the end. With ahead, rows of A are neighbours in memory and k far apart, and those to come are fetched.
+func (m machine) micro(rows, vectors int, ahead bool) {
 	split := 1
 	for split*rows*vectors < latency {
 		split *= 2
 	}
 	e := m.element()
-	m.begin(fmt.Sprintf("R%dV%d", rows, vectors), fmt.Sprintf("k int, a *%s, rs, ks int, b *%s, bs int, c *%s, cs int, alpha %s, tail, add int", e, e, e, e),
-		fmt.Sprintf("computes %d rows of %d vectors of C.", rows, vectors))
+	name, how := fmt.Sprintf("R%dV%d", rows, vectors), "."
+	if ahead {
+		name, how = name+"Ahead", ", fetching A ahead."
+	}
+	m.begin(name, fmt.Sprintf("k int, a *%s, rs, ks int, b *%s, bs int, c *%s, cs int, alpha %s, tail, add int", e, e, e, e),
+		fmt.Sprintf("computes %d rows of %d vectors of C%s", rows, vectors, how))
 	t := m.newTail(loadGP("tail"))
 	k, b := loadGP("k"), loadGP("b")
 	bs, ks, rs := m.loadStride("bs"), m.loadStride("ks"), m.loadStride("rs")
 	address := newRowAddress(rs, min(rows, group))
 	a := rowPointers(loadGP("a"), rs, rows)
+	far := GP64()
+	if ahead {
+		IMUL3Q(operand.Imm(rowsAhead), ks, far)
+	}
 	m.prefetchC(rows, vectors)
 	acc := make([][][]reg.VecVirtual, split)
 	for s := range acc {
@@ -299,6 +317,11 @@ func (m machine) micro(rows, vectors int) {
 				t.load(from, bv[v])
 			} else {
 				m.move(from, bv[v])
+			}
+		}
+		if ahead {
+			for _, r := range []int{0, rows - 1} { // the line may end between them
+				PREFETCHT1(operand.Mem{Base: a[0], Index: far, Scale: 1, Disp: r * m.size()})
 			}
 		}
 		for r := range acc {

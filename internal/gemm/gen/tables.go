@@ -27,7 +27,17 @@ func listing() []byte {
 			}
 			fmt.Fprintf(&b, "{%d, %s}", s.rows, m.name(s.rows, s.vectors))
 		}
-		fmt.Fprintf(&b, "},\n},\ndots: []dots[%s]{\n", e)
+		fmt.Fprint(&b, "},\n},\n")
+		if first, ok := m.ahead(); ok {
+			fmt.Fprintf(&b, "ahead: []block[%s]{{%d, %sAhead}", e, first.rows, m.name(first.rows, first.vectors))
+			for _, s := range m.shapes() {
+				if s.vectors == first.vectors && s.rows < first.rows {
+					fmt.Fprintf(&b, ", {%d, %s}", s.rows, m.name(s.rows, s.vectors))
+				}
+			}
+			fmt.Fprint(&b, "},\n")
+		}
+		fmt.Fprintf(&b, "dots: []dots[%s]{\n", e)
 		for _, r := range m.dotRows() {
 			fmt.Fprintf(&b, "{%d, %sDot%[1]dx4, %[2]sDot%[1]dx1},\n", r, p)
 		}
