@@ -24,7 +24,8 @@ type compiler struct {
 	liveness    map[*onnx.Graph]*liveness
 	constants   map[*onnx.Tensor]*constant
 	parameters  map[*onnx.Tensor]*Parameter
-	outputs     []*onnx.ValueInfo // of the main graph
+	holding     map[*onnx.Graph]bool // see holdsParameter
+	outputs     []*onnx.ValueInfo    // of the main graph
 	unsupported UnsupportedError
 	nodes       int
 }
@@ -66,6 +67,7 @@ func compile(ctx context.Context, m *onnx.Model, o Options, parameters map[*onnx
 		liveness:   map[*onnx.Graph]*liveness{},
 		constants:  map[*onnx.Tensor]*constant{},
 		parameters: parameters,
+		holding:    map[*onnx.Graph]bool{},
 		outputs:    p.outputs,
 	}
 	for _, v := range o.Overrides {
@@ -270,6 +272,10 @@ func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
 			info.captured = append(info.captured, o)
 			st.variable = st.variable || s.isVariable(o)
 		}
+		st.variable = st.variable || c.holdsParameter(b)
+	}
+	if f := c.functions[functionKey{domainName(n.Domain), n.OpType, n.Overload}]; f != nil {
+		st.variable = st.variable || c.holdsParameter(f.Body)
 	}
 	info.reached = st.variable
 	if n.OpType == "Constant" && domainName(n.Domain) == "" && n.Attr("value") != nil && n.Attr("value").T != nil && len(n.Outputs) == 1 {
@@ -284,7 +290,7 @@ func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
 	if st.op, err = c.build(info); err != nil {
 		return err
 	}
-	if fold && st.observe == nil {
+	if fold && !st.variable && st.observe == nil {
 		c.foldNode(s, st)
 		return nil
 	}
@@ -310,6 +316,31 @@ func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
 	}
 	s.steps = append(s.steps, st)
 	return nil
+}
+
+// holdsParameter says whether a parameter is stored in a graph, its bodies or the functions it calls.
+func (c *compiler) holdsParameter(g *onnx.Graph) bool {
+	if len(c.parameters) == 0 {
+		return false
+	}
+	if holds, known := c.holding[g]; known {
+		return holds
+	}
+	c.holding[g] = false // for functions that call themselves, which is an error found elsewhere
+	holds := slices.ContainsFunc(g.Initializers, func(t *onnx.Tensor) bool { return c.parameters[t] != nil })
+	for _, n := range g.Nodes {
+		if v := n.Attr("value"); v != nil && n.OpType == "Constant" && c.parameters[v.T] != nil {
+			holds = true
+		}
+		for _, b := range n.Subgraphs() {
+			holds = holds || c.holdsParameter(b)
+		}
+		if f := c.functions[functionKey{domainName(n.Domain), n.OpType, n.Overload}]; f != nil {
+			holds = holds || c.holdsParameter(f.Body)
+		}
+	}
+	c.holding[g] = holds
+	return holds
 }
 
 // nondeterministic lists the operators whose result differs from run to run.

@@ -89,9 +89,9 @@ func (f *functionCall) run(*call, []*Tensor) ([]*Tensor, error) { return nil, er
 func (f *functionCall) runValues(c *call, in []*value) ([]*value, error) {
 	args := make([]*value, len(f.body.graph.Inputs))
 	copy(args, in)
-	inner, err := c.runner.graph(f.body, nil, args, func(inner *frame) {
+	inner, results, err := c.runner.graph(f.body, nil, args, func(inner *frame) {
 		for k := range in {
-			c.trace(place{inner, operand{present: true, slot: k}}, c.input(k))
+			c.trace(inner.input(k), c.input(k))
 		}
 	})
 	if err != nil {
@@ -100,7 +100,7 @@ func (f *functionCall) runValues(c *call, in []*value) ([]*value, error) {
 	for k := range c.step.out {
 		c.trace(c.output(k), inner.output(k))
 	}
-	return inner.results, nil
+	return results, nil
 }
 
 func (f *functionCall) varies(*nodeInfo) []bool { return f.body.varies() }

@@ -25,7 +25,7 @@ const all = ^uint64(0)
 type gradientBuilder func(n *nodeInfo) (*gradient, error)
 
 // gradients holds the gradient of each operator of the default domain that has one. Its functions serve all opset versions that the operator table does.
-// Operators with bodies and calls of functions need none: see bodyOperator.
+// Operators with bodies, calls of functions and sequences need none: see tracer.
 var gradients = map[string]gradientBuilder{}
 
 // recorder is an operator whose gradient needs more than its inputs and outputs. record runs in place of run when a gradient is wanted, and
@@ -35,9 +35,9 @@ type recorder interface {
 	record(c *call, in []*Tensor) (out []*Tensor, saved any, err error)
 }
 
-// bodyOperator is an operator that runs other scopes and leaves the ways between their values and its own on the tape. varies says by
+// tracer is an operator that notes on the tape itself how its outputs come from other values, unchanged: one that runs other scopes, or holds sequences. varies says by
 // output whether it depends on a parameter.
-type bodyOperator interface {
+type tracer interface {
 	varies(n *nodeInfo) []bool
 }
 
@@ -57,7 +57,7 @@ func (c *compiler) gradient(n *nodeInfo, op operator) (*gradient, []bool, error)
 	if op == nil { // reported as unsupported already
 		return nil, varies, nil
 	}
-	if b, ok := op.(bodyOperator); ok {
+	if b, ok := op.(tracer); ok {
 		copy(varies, b.varies(n))
 		return nil, varies, nil
 	}

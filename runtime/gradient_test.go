@@ -19,9 +19,8 @@ func checkGradients(t *testing.T, m *onnx.Model, feeds map[string]*Tensor, names
 	}
 }
 
-// gradientError compares each element g of a gradient with its central difference: |g−n| ≤ tolerance·max(1, ‖n‖∞).
+// gradientError is checkGradients with a tolerance.
 func gradientError(m *onnx.Model, feeds map[string]*Tensor, tolerance float64, names ...string) error {
-	ctx := context.Background()
 	var tensors []*onnx.Tensor
 	for _, name := range names {
 		for _, init := range m.Graph.Initializers {
@@ -33,6 +32,12 @@ func gradientError(m *onnx.Model, feeds map[string]*Tensor, tolerance float64, n
 	if len(tensors) != len(names) {
 		return fmt.Errorf("%d of the initializers %v exist", len(tensors), names)
 	}
+	return gradientErrorOf(m, feeds, tolerance, tensors)
+}
+
+// gradientErrorOf compares each element g of the gradients of some stored tensors with its central difference: |g−n| ≤ tolerance·max(1, ‖n‖∞).
+func gradientErrorOf(m *onnx.Model, feeds map[string]*Tensor, tolerance float64, tensors []*onnx.Tensor) error {
+	ctx := context.Background()
 	training, err := CompileTraining(ctx, m, tensors, Options{})
 	if err != nil {
 		return err
@@ -92,7 +97,7 @@ func gradientError(m *onnx.Model, feeds map[string]*Tensor, tolerance float64, n
 		}
 		for i := range numeric {
 			if diff := math.Abs(got[i] - numeric[i]); !(diff <= tolerance*largest) {
-				return fmt.Errorf("gradient of %q at %d is %g, the central difference %g", names[k], i, got[i], numeric[i])
+				return fmt.Errorf("gradient of %q at %d is %g, the central difference %g", tensors[k].Name, i, got[i], numeric[i])
 			}
 		}
 	}

@@ -22,13 +22,21 @@ func (n *nodeInfo) body(name string, inputs, first int) (*scope, error) {
 	}
 	variable := make([]bool, len(g.Inputs))
 	for k, v := range g.Inputs {
-		variable[k] = n.reached && k >= first && (v.Type == nil || v.Type.Elem == onnx.Undefined || isFloat(v.Type.Elem))
+		variable[k] = n.reached && k >= first && mayVary(v.Type)
 	}
 	return n.compiler.graph(g, g.Inputs, n.scope, n.scope.env, nil, variable)
 }
 
+// mayVary says whether a value of a declared type may have a gradient.
+func mayVary(t *onnx.TypeInfo) bool {
+	for t != nil && t.Of != nil {
+		t = t.Of
+	}
+	return t == nil || t.Elem == onnx.Undefined || isFloat(t.Elem)
+}
+
 // runBody runs a body of the node once. enter, which may be nil, is called before its first node.
-func (c *call) runBody(s *scope, in []*value, enter func(*frame)) (*frame, error) {
+func (c *call) runBody(s *scope, in []*value, enter func(*frame)) (*frame, []*value, error) {
 	return c.runner.graph(s, c.frame, in, enter)
 }
 

@@ -36,14 +36,14 @@ func (o *ifOp) runValues(c *call, in []*value) ([]*value, error) {
 	if cond {
 		branch = o.branch[1]
 	}
-	inner, err := c.runBody(branch, nil, nil)
+	inner, results, err := c.runBody(branch, nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	for k := range c.step.out {
 		c.trace(c.output(k), inner.output(k))
 	}
-	return inner.results, nil
+	return results, nil
 }
 
 func (o *ifOp) varies(*nodeInfo) []bool {

@@ -67,15 +67,14 @@ func (o *loopOp) runValues(c *call, in []*value) ([]*value, error) {
 			{tensor: newTensor(onnx.Int64, []int{}, []int64{i})},
 			{tensor: newTensor(onnx.Bool, []int{}, []bool{run})},
 		}, state...)
-		inner, err := c.runBody(o.body, args, func(inner *frame) {
+		inner, out, err := c.runBody(o.body, args, func(inner *frame) {
 			for k, p := range from {
-				c.trace(place{inner, operand{present: true, slot: 2 + k}}, p)
+				c.trace(inner.input(2+k), p)
 			}
 		})
 		if err != nil {
 			return nil, err
 		}
-		out := inner.results
 		if run, err = condition(out[0]); err != nil {
 			return nil, fmt.Errorf("iteration %d: condition: %w", i, err)
 		}
@@ -98,7 +97,9 @@ func (o *loopOp) runValues(c *call, in []*value) ([]*value, error) {
 			return nil, fmt.Errorf("scan output %d: %w", k, err)
 		}
 		state = append(state, &value{tensor: t})
-		c.traceStack(c.output(o.carried+k), scans[k].from, 0)
+		if err := c.traceJoin(c.output(o.carried+k), scans[k].from, scans[k].parts, 0, true); err != nil {
+			return nil, err
+		}
 	}
 	return state, nil
 }

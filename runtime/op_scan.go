@@ -54,6 +54,7 @@ func (o *scanOp) run(*call, []*Tensor) ([]*Tensor, error) { return nil, errValue
 func (o *scanOp) runValues(c *call, in []*value) ([]*value, error) {
 	state := append([]*value(nil), in[:o.state]...)
 	var xs []*Tensor
+	var axes []int // of the steps in each of xs
 	steps := -1
 	for k, v := range in[o.state:] {
 		t, err := tensorOf(v)
@@ -68,7 +69,7 @@ func (o *scanOp) runValues(c *call, in []*value) ([]*value, error) {
 			return nil, fmt.Errorf("scan input %d: has %d steps, input 0 has %d", k, t.Dims[axis], steps)
 		}
 		steps = t.Dims[axis]
-		xs = append(xs, t)
+		xs, axes = append(xs, t), append(axes, axis)
 	}
 	from := make([]place, o.state) // of each state
 	for k := range from {
@@ -91,22 +92,21 @@ func (o *scanOp) runValues(c *call, in []*value) ([]*value, error) {
 			}
 			args = append(args, &value{tensor: x})
 		}
-		inner, err := c.runBody(o.body, args, func(inner *frame) {
+		inner, out, err := c.runBody(o.body, args, func(inner *frame) {
 			for k, p := range from {
-				c.trace(place{inner, operand{present: true, slot: k}}, p)
+				c.trace(inner.input(k), p)
 			}
 			for k, t := range xs {
 				at := i
 				if o.inBackward[k] == 1 {
 					at = steps - 1 - i
 				}
-				c.traceTake(place{inner, operand{present: true, slot: o.state + k}}, c.input(o.state+k), t, o.inAxes[k], at)
+				c.traceTake(inner.input(o.state+k), c.input(o.state+k), t, axes[k], at, 1)
 			}
 		})
 		if err != nil {
 			return nil, err
 		}
-		out := inner.results
 		copy(state, out)
 		for k := range from {
 			from[k] = inner.output(k)
@@ -130,7 +130,9 @@ func (o *scanOp) runValues(c *call, in []*value) ([]*value, error) {
 			return nil, fmt.Errorf("scan output %d: %w", k, err)
 		}
 		state = append(state, &value{tensor: t})
-		c.traceStack(c.output(o.state+k), scans[k].from, o.outAxes[k])
+		if err := c.traceJoin(c.output(o.state+k), scans[k].from, scans[k].parts, o.outAxes[k], true); err != nil {
+			return nil, err
+		}
 	}
 	return state, nil
 }

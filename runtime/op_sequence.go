@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/trconvert/trconvert/internal/shape"
 	"github.com/trconvert/trconvert/onnx"
@@ -18,6 +19,20 @@ func (f sequenceOp) runValues(c *call, in []*value) ([]*value, error) {
 		return nil, err
 	}
 	return []*value{v}, nil
+}
+
+// varies: lengths do not depend on parameters, elements do.
+func (f sequenceOp) varies(n *nodeInfo) []bool {
+	count := n.node.OpType == "SequenceLength" || n.node.OpType == "OptionalHasElement"
+	return []bool{!count && slices.Contains(n.variable, true)}
+}
+
+// sources are the places of a sequence's elements where a tape is kept. An element that no parameter reached may have none.
+func (v *value) sources() []place {
+	if v.from == nil {
+		return make([]place, len(v.sequence))
+	}
+	return v.from
 }
 
 // sequenceOf is the sequence a value must be.
@@ -58,7 +73,7 @@ func buildSequenceEmpty(n *nodeInfo) (operator, error) {
 }
 
 func buildSequenceConstruct(n *nodeInfo) (operator, error) {
-	return sequenceOp(func(_ *call, in []*value) (*value, error) {
+	return sequenceOp(func(c *call, in []*value) (*value, error) {
 		out := &value{kind: kindSequence}
 		for k, v := range in {
 			t, err := tensorOf(v)
@@ -69,7 +84,7 @@ func buildSequenceConstruct(n *nodeInfo) (operator, error) {
 				return nil, fmt.Errorf("input %d is %v, input 0 %v", k, t.Type, out.elem)
 			}
 			out.elem = t.Type
-			out.sequence = append(out.sequence, t)
+			out.sequence, out.from = append(out.sequence, t), append(out.from, c.input(k))
 		}
 		return out, nil
 	}), nil
@@ -80,7 +95,7 @@ func buildSequenceInsert(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 3); err != nil {
 		return nil, err
 	}
-	return sequenceOp(func(_ *call, in []*value) (*value, error) {
+	return sequenceOp(func(c *call, in []*value) (*value, error) {
 		s, err := sequenceOf(in[0])
 		if err != nil {
 			return nil, err
@@ -110,9 +125,7 @@ func buildSequenceInsert(n *nodeInfo) (operator, error) {
 			}
 			at = int(i)
 		}
-		out := make([]*Tensor, 0, len(s)+1)
-		out = append(append(append(out, s[:at]...), t), s[at:]...)
-		return &value{kind: kindSequence, elem: t.Type, sequence: out}, nil
+		return &value{kind: kindSequence, elem: t.Type, sequence: slices.Insert(slices.Clone(s), at, t), from: slices.Insert(slices.Clone(in[0].sources()), at, c.input(1))}, nil
 	}), nil
 }
 
@@ -132,8 +145,7 @@ func buildSequenceErase(n *nodeInfo) (operator, error) {
 		if len(s) == 0 {
 			return nil, fmt.Errorf("the sequence is empty")
 		}
-		out := make([]*Tensor, 0, len(s)-1)
-		return &value{kind: kindSequence, elem: in[0].elem, sequence: append(append(out, s[:at]...), s[at+1:]...)}, nil
+		return &value{kind: kindSequence, elem: in[0].elem, sequence: slices.Delete(slices.Clone(s), at, at+1), from: slices.Delete(slices.Clone(in[0].sources()), at, at+1)}, nil
 	}), nil
 }
 
@@ -141,7 +153,7 @@ func buildSequenceAt(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 2); err != nil {
 		return nil, err
 	}
-	return sequenceOp(func(_ *call, in []*value) (*value, error) {
+	return sequenceOp(func(c *call, in []*value) (*value, error) {
 		s, err := sequenceOf(in[0])
 		if err != nil {
 			return nil, err
@@ -150,6 +162,7 @@ func buildSequenceAt(n *nodeInfo) (operator, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.trace(c.output(0), in[0].sources()[at])
 		return &value{tensor: s[at]}, nil
 	}), nil
 }
@@ -175,7 +188,7 @@ func buildConcatFromSequence(n *nodeInfo) (operator, error) {
 		return nil, fmt.Errorf("attribute \"axis\" is missing")
 	}
 	axis, newAxis := int(n.int("axis", 0)), n.bool("new_axis", false)
-	return sequenceOp(func(_ *call, in []*value) (*value, error) {
+	return sequenceOp(func(c *call, in []*value) (*value, error) {
 		s, err := sequenceOf(in[0])
 		if err != nil {
 			return nil, err
@@ -194,6 +207,9 @@ func buildConcatFromSequence(n *nodeInfo) (operator, error) {
 		} else {
 			t, err = concat(s, axis)
 		}
+		if err == nil {
+			err = c.traceJoin(c.output(0), in[0].sources(), s, int64(axis), newAxis)
+		}
 		return &value{tensor: t}, err
 	}), nil
 }
@@ -203,7 +219,7 @@ func buildSplitToSequence(n *nodeInfo) (operator, error) {
 		return nil, err
 	}
 	axis, keep := n.int("axis", 0), n.bool("keepdims", true)
-	return sequenceOp(func(_ *call, in []*value) (*value, error) {
+	return sequenceOp(func(c *call, in []*value) (*value, error) {
 		t, err := tensorOf(in[0])
 		if err != nil {
 			return nil, err
@@ -232,7 +248,19 @@ func buildSplitToSequence(n *nodeInfo) (operator, error) {
 				return nil, err
 			}
 		}
-		return splitSequence(t, a, lengths, single && !keep)
+		out, err := splitSequence(t, a, lengths, single && !keep)
+		if err != nil {
+			return nil, err
+		}
+		if whole := c.input(0); c.runner.tape != nil && whole.variable() {
+			out.from = newPlaces(len(lengths))
+			at := 0
+			for k, l := range lengths {
+				c.traceTake(out.from[k], whole, t, a, at, int(l))
+				at += int(l)
+			}
+		}
+		return out, nil
 	}), nil
 }
 
@@ -283,10 +311,11 @@ func splitSequence(t *Tensor, axis int, lengths []int64, squeeze bool) (*value, 
 
 func buildOptional(n *nodeInfo) (operator, error) {
 	n.ignore("type")
-	return sequenceOp(func(_ *call, in []*value) (*value, error) {
+	return sequenceOp(func(c *call, in []*value) (*value, error) {
 		if len(in) == 0 || in[0] == nil {
 			return &value{kind: kindNone}, nil
 		}
+		c.trace(c.output(0), c.input(0))
 		return in[0], nil
 	}), nil
 }
@@ -302,10 +331,11 @@ func buildOptionalGetElement(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 1); err != nil {
 		return nil, err
 	}
-	return sequenceOp(func(_ *call, in []*value) (*value, error) {
+	return sequenceOp(func(c *call, in []*value) (*value, error) {
 		if in[0].kind == kindNone {
 			return nil, fmt.Errorf("the optional is empty")
 		}
+		c.trace(c.output(0), c.input(0))
 		return in[0], nil
 	}), nil
 }

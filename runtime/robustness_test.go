@@ -225,11 +225,7 @@ func TestMutatedNodeTests(t *testing.T) {
 					}
 				}
 				r := &runner{ctx: context.Background(), program: p}
-				ran, err := r.graph(p.main, nil, in, nil)
-				var out []*value
-				if err == nil {
-					out = ran.results
-				}
+				_, out, err := r.graph(p.main, nil, in, nil)
 				var pe *panicError
 				if errors.As(err, &pe) {
 					t.Fatalf("%v\n%s", err, pe.stack)

@@ -19,9 +19,10 @@ type runner struct {
 	pass    *PassOptions // of a run with a tape
 }
 
-// graph runs a scope once: in has one value per formal input, results of the frame one per output. enter, which may be nil, is called before the first node.
-func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame)) (*frame, error) {
-	f := &frame{scope: s, parent: parent, values: make([]*value, s.slots)}
+// graph runs a scope once: in has one value per formal input, results one per output. enter, which may be nil, is called before the first node.
+// The frame that is returned stands for places alone; it holds no values any more.
+func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame)) (f *frame, results []*value, err error) {
+	f = &frame{scope: s, parent: parent, values: make([]*value, s.slots)}
 	copy(f.values, in)
 	for _, p := range s.parameters {
 		f.values[p.slot] = &value{tensor: p.parameter.Value}
@@ -42,7 +43,7 @@ func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame))
 		for k, o := range st.in {
 			v, err := r.operand(f, o)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			args[k] = v
 		}
@@ -55,7 +56,7 @@ func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame))
 		}
 		out, err := r.step(st, c, args)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, slot := range st.release {
 			f.values[slot] = nil
@@ -66,15 +67,16 @@ func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame))
 			}
 		}
 	}
-	f.results = make([]*value, len(s.outputs))
+	results = make([]*value, len(s.outputs))
 	for k, o := range s.outputs {
 		v, err := r.operand(f, o)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		f.results[k] = v
+		results[k] = v
 	}
-	return f, nil
+	f.values = nil
+	return f, results, nil
 }
 
 // operand reads a value, nil where it is absent.

@@ -110,11 +110,8 @@ func (p *Program) values(ctx context.Context, feeds map[string]*Tensor, observe 
 		return nil, err
 	}
 	r := &runner{ctx: ctx, program: p, observe: observe}
-	f, err := r.graph(p.main, nil, in, nil)
-	if err != nil {
-		return nil, err
-	}
-	return f.results, nil
+	_, results, err := r.graph(p.main, nil, in, nil)
+	return results, err
 }
 
 // tensors names the outputs.

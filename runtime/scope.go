@@ -93,11 +93,10 @@ func (s *scope) isVariable(o operand) bool {
 
 // frame holds the values of one run of a scope.
 type frame struct {
-	scope   *scope
-	parent  *frame
-	values  []*value
-	results []*value      // of the scope's outputs, once it has run
-	grads   []accumulator // by slot, made by the reverse run
+	scope  *scope
+	parent *frame
+	values []*value      // by slot, while the scope runs
+	grads  []accumulator // by slot, made by the reverse run
 }
 
 // at walks out depth frames.

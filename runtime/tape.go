@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/trconvert/trconvert/internal/shape"
 	"github.com/trconvert/trconvert/onnx"
@@ -14,7 +15,7 @@ import (
 // in any run.
 type tape struct {
 	entries []entry
-	bytes   int64 // of what is kept; values that several nodes keep count once for each
+	ledger  ledger
 }
 
 // entry is one thing that happened: a node ran, a value went from one scope to another, or a parameter was read.
@@ -25,13 +26,16 @@ type entry struct {
 	saved   any
 
 	// at is the frame of the node, or the value that received something.
-	at place
-	// from is where the value came from: as it is, at one index of an axis, or from several places stacked along an axis.
-	from  []place
-	kind  entryKind
-	axis  int64
-	index int
-	dims  []int // of from[0] before index was taken
+	at   place
+	kind entryKind
+	// from is where the value came from: as it is, a range of an axis, or from several places joined along an axis.
+	from []place
+	axis int
+	// dims are those of the whole of from[0] where at is [start, start+count) of its axis.
+	dims         []int
+	start, count int
+	counts       []int // how much of the axis each of from fills
+	parts        [][]int
 	// parameter is what was read.
 	parameter *Parameter
 }
@@ -41,9 +45,9 @@ type entryKind uint8
 const (
 	ranNode entryKind = iota
 	readParameter
-	wasMoved // at is from[0]
-	wasTaken // at is from[0] at index of axis
-	wasStacked
+	wasMoved  // at is from[0]
+	wasTaken  // at is a range of from[0]
+	wasJoined // at is all of from
 )
 
 // place is an operand as a frame sees it.
@@ -60,23 +64,41 @@ func (p place) variable() bool {
 func (p place) accumulator() *accumulator {
 	f := p.frame.at(p.operand.depth)
 	if f.grads == nil {
-		f.grads = make([]accumulator, len(f.values))
+		f.grads = make([]accumulator, f.scope.slots)
 	}
 	return &f.grads[p.operand.slot]
 }
 
+// newPlaces makes n places that no scope has, for the elements of a sequence.
+func newPlaces(n int) []place {
+	f := &frame{scope: &scope{slots: n, variable: slices.Repeat([]bool{true}, n)}}
+	places := make([]place, n)
+	for k := range places {
+		places[k] = place{f, operand{present: true, slot: k}}
+	}
+	return places
+}
+
 // input and output are operand and result k of the node at work.
-func (c *call) input(k int) place { return place{c.frame, c.step.in[k]} }
+func (c *call) input(k int) place {
+	if c.frame == nil || k >= len(c.step.in) {
+		return place{}
+	}
+	return place{c.frame, c.step.in[k]}
+}
 
 func (c *call) output(k int) place {
-	if slot := c.step.out[k]; slot >= 0 {
-		return place{c.frame, operand{present: true, slot: slot}}
+	if c.frame == nil || k >= len(c.step.out) || c.step.out[k] < 0 {
+		return place{}
 	}
-	return place{}
+	return place{c.frame, operand{present: true, slot: c.step.out[k]}}
 }
 
 // output is result k of the scope that a frame ran.
 func (f *frame) output(k int) place { return place{f, f.scope.outputs[k]} }
+
+// input is formal input k of that scope.
+func (f *frame) input(k int) place { return place{f, operand{present: true, slot: k}} }
 
 // trace notes that a value is another one.
 func (c *call) trace(at, from place) {
@@ -85,35 +107,58 @@ func (c *call) trace(at, from place) {
 	}
 }
 
-// traceTake notes that a value is another one, whole, at an index of an axis.
-func (c *call) traceTake(at, from place, whole *Tensor, axis int64, index int) {
+// traceTake notes that a value is the range [start, start+count) of an axis of another one, whole. The axis itself may be gone where count is 1.
+func (c *call) traceTake(at, from place, whole *Tensor, axis, start, count int) {
 	if t := c.runner.tape; t != nil && at.variable() && from.variable() {
-		t.entries = append(t.entries, entry{kind: wasTaken, at: at, from: []place{from}, axis: axis, index: index, dims: whole.Dims})
+		t.entries = append(t.entries, entry{kind: wasTaken, at: at, from: []place{from}, axis: axis, start: start, count: count, dims: whole.Dims})
 	}
 }
 
-// traceStack notes that a value is made of others along a new axis.
-func (c *call) traceStack(at place, from []place, axis int64) {
-	if t := c.runner.tape; t != nil && at.variable() {
-		t.entries = append(t.entries, entry{kind: wasStacked, at: at, from: from, axis: axis})
+// traceJoin notes that a value is made of others along an axis, a new one if stacked.
+func (c *call) traceJoin(at place, from []place, parts []*Tensor, axis int64, stacked bool) error {
+	t := c.runner.tape
+	if t == nil || !at.variable() || len(parts) == 0 || !slices.ContainsFunc(from, place.variable) {
+		return nil
 	}
+	rank := len(parts[0].Dims)
+	if stacked {
+		rank++
+	}
+	k, err := shape.Axis(axis, rank)
+	if err != nil {
+		return err
+	}
+	e := entry{kind: wasJoined, at: at, from: from, axis: k}
+	for _, p := range parts {
+		e.parts = append(e.parts, p.Dims)
+		if stacked {
+			e.counts = append(e.counts, 1)
+		} else {
+			e.counts = append(e.counts, p.Dims[k])
+		}
+	}
+	t.entries = append(t.entries, e)
+	return nil
 }
 
 // load notes that a scope reads a parameter.
 func (t *tape) load(f *frame, p parameterSlot) {
 	if t != nil {
-		t.entries = append(t.entries, entry{kind: readParameter, at: place{f, operand{present: true, slot: p.slot}}, parameter: p.parameter})
+		t.entries = append(t.entries, entry{kind: readParameter, at: f.input(p.slot), parameter: p.parameter})
 	}
 }
 
 // record notes a node.
 func (t *tape) record(f *frame, st *step, in, out []*value, saved any) {
 	e := entry{step: st, at: place{frame: f}, saved: saved, in: make([]*Tensor, len(in)), out: make([]*Tensor, len(st.out))}
+	for k, o := range st.in {
+		if o.constant != nil && st.grad.in>>k&1 == 1 && in[k].kind == kindTensor {
+			t.ledger.exempt(in[k].tensor)
+		}
+	}
 	t.keep(e.in, in, st.grad.in)
 	t.keep(e.out, out, st.grad.out)
-	if s, ok := saved.(interface{ size() int64 }); ok {
-		t.bytes += s.size()
-	}
+	t.ledger.add(savedSize(saved))
 	t.entries = append(t.entries, e)
 }
 
@@ -126,11 +171,103 @@ func (t *tape) keep(to []*Tensor, from []*value, mask uint64) {
 		v := from[k].tensor
 		if mask>>k&1 == 0 {
 			v = &Tensor{Type: v.Type, Dims: v.Dims}
-		} else if n, ok := dataLen(v); ok {
-			t.bytes += int64(n) * bytesPerElement(v.Type)
 		}
+		t.ledger.hold(v)
 		to[k] = v
 	}
+}
+
+// forget takes what a node kept off the ledger.
+func (t *tape) forget(e *entry) {
+	for _, list := range [][]*Tensor{e.in, e.out} {
+		for _, v := range list {
+			if v != nil {
+				t.ledger.drop(v)
+			}
+		}
+	}
+	t.ledger.add(-savedSize(e.saved))
+}
+
+// savedSize is the size of what a recorder saved, if it knows.
+func savedSize(saved any) int64 {
+	if s, ok := saved.(interface{ size() int64 }); ok {
+		return s.size()
+	}
+	return 0
+}
+
+// ledger counts the bytes that the trace and the gradients on their way hold, elements that several of them share once.
+type ledger struct {
+	holders   map[any]int // by the address of the first element
+	now, most int64
+}
+
+func (l *ledger) add(bytes int64) {
+	l.now += bytes
+	l.most = max(l.most, l.now)
+}
+
+// exempt takes a tensor out of the count for good, since it is there anyway: a feed, a constant, a parameter.
+func (l *ledger) exempt(t *Tensor) {
+	if at, _ := memoryOf(t); at != nil {
+		l.share(at)
+	}
+}
+
+func (l *ledger) share(at any) (first bool) {
+	if l.holders == nil {
+		l.holders = map[any]int{}
+	}
+	l.holders[at]++
+	return l.holders[at] == 1
+}
+
+func (l *ledger) hold(t *Tensor) {
+	if at, size := memoryOf(t); at != nil && l.share(at) {
+		l.add(size)
+	}
+}
+
+func (l *ledger) drop(t *Tensor) {
+	at, size := memoryOf(t)
+	if at == nil {
+		return
+	}
+	if l.holders[at]--; l.holders[at] == 0 {
+		delete(l.holders, at)
+		l.add(-size)
+	}
+}
+
+// memoryOf is where a tensor's elements lie and the bytes they take, nil if there are none.
+func memoryOf(t *Tensor) (at any, size int64) {
+	switch d := t.Data.(type) {
+	case []float32:
+		at = first(d)
+	case []float64:
+		at = first(d)
+	case []int64:
+		at = first(d)
+	case []int32:
+		at = first(d)
+	case []bool:
+		at = first(d)
+	case []uint16:
+		at = first(d)
+	case []uint8:
+		at = first(d)
+	case []int8:
+		at = first(d)
+	}
+	return at, int64(elements(t.Dims)) * bytesPerElement(t.Type)
+}
+
+func first[T any](d []T) any {
+	if len(d) == 0 {
+		return nil
+	}
+	return &d[0]
 }
 
 // bytesPerElement is what an element takes in memory, the content of strings aside.
@@ -154,29 +291,70 @@ type accumulator struct {
 	owned bool // nobody else holds the elements
 }
 
-func (a *accumulator) add(t *Tensor) error {
-	if a.sum == nil {
-		a.sum = t
-		return nil
+// take empties the sum of the gradients of a place and returns it, nil where none came back.
+func (t *tape) take(p place) *Tensor {
+	a := p.accumulator()
+	sum := a.sum
+	if *a = (accumulator{}); sum != nil {
+		t.ledger.drop(sum)
 	}
-	if err := a.own(); err != nil {
-		return err
-	}
-	return addTo(a.sum, t)
+	return sum
 }
 
-// own makes sure that the elements of the sum may be changed.
-func (a *accumulator) own() error {
+// add adds a gradient to a place.
+func (t *tape) add(p place, g *Tensor) error {
+	a := p.accumulator()
+	if a.sum == nil {
+		t.ledger.hold(g)
+		a.sum = g
+		return nil
+	}
+	if err := t.own(a, a.sum.Dims); err != nil {
+		return err
+	}
+	return addTo(a.sum, g)
+}
+
+// addRange adds a gradient to the range [start, start+count) of an axis of a place whose value has the given dims.
+func (t *tape) addRange(p place, g *Tensor, dims []int, axis, start, count int) error {
+	a := p.accumulator()
+	if a.sum == nil {
+		z, err := zeros(g.Type, dims)
+		if err != nil {
+			return err
+		}
+		t.ledger.hold(z)
+		*a = accumulator{sum: z, owned: true}
+	}
+	if err := t.own(a, dims); err != nil {
+		return err
+	}
+	inner := elements(dims[axis+1:])
+	switch sum := a.sum.Data.(type) {
+	case []float32:
+		addSlices(sum, g.Data.([]float32), dims[axis]*inner, start*inner, count*inner)
+	case []float64:
+		addSlices(sum, g.Data.([]float64), dims[axis]*inner, start*inner, count*inner)
+	default:
+		return unsupportedType(g.Type)
+	}
+	return nil
+}
+
+// own makes sure that the elements of a sum may be changed.
+func (t *tape) own(a *accumulator, dims []int) error {
 	if a.owned {
 		return nil
 	}
-	fresh, err := zeros(a.sum.Type, a.sum.Dims)
+	fresh, err := zeros(a.sum.Type, dims)
 	if err != nil {
 		return err
 	}
 	if err := addTo(fresh, a.sum); err != nil {
 		return err
 	}
+	t.ledger.hold(fresh)
+	t.ledger.drop(a.sum)
 	a.sum, a.owned = fresh, true
 	return nil
 }
@@ -198,8 +376,16 @@ func addTo(sum, t *Tensor) error {
 }
 
 func addInto[T floating](dst, src []T) {
+	dst = dst[:len(src)]
 	for i, v := range src {
 		dst[i] += v
+	}
+}
+
+// addSlices adds src [outer, count] to dst [outer, n] from start on.
+func addSlices[T floating](dst, src []T, n, start, count int) {
+	for o := 0; o*count < len(src); o++ {
+		addInto(dst[o*n+start:][:count], src[o*count:(o+1)*count])
 	}
 }
 
@@ -211,9 +397,9 @@ func (t *tape) backward(ctx context.Context) error {
 		var err error
 		switch e.kind {
 		case ranNode:
-			err = e.backward(ctx)
+			err = t.back(ctx, e)
 		default:
-			err = e.carry()
+			err = t.carry(e)
 		}
 		if err != nil {
 			return err
@@ -224,8 +410,9 @@ func (t *tape) backward(ctx context.Context) error {
 	return nil
 }
 
-// backward runs the gradient of a node.
-func (e *entry) backward(ctx context.Context) (err error) {
+// back runs the gradient of a node.
+func (t *tape) back(ctx context.Context, e *entry) error {
+	defer t.forget(e)
 	st := e.step
 	if err := ctx.Err(); err != nil {
 		return nodeErrorf(st.info.node, err)
@@ -236,29 +423,51 @@ func (e *entry) backward(ctx context.Context) (err error) {
 		if slot < 0 || e.at.frame.grads == nil {
 			continue
 		}
-		d[k] = e.at.frame.grads[slot].sum
-		e.at.frame.grads[slot] = accumulator{}
+		d[k] = t.take(place{e.at.frame, operand{present: true, slot: slot}})
 		some = some || d[k] != nil
 	}
 	if !some {
 		return nil
 	}
-	grads, err := guardGradient(&backCall{ctx: ctx, node: st.info, saved: e.saved}, st.grad, e.in, e.out, d)
+	in, out := widenKept(e.in), widenKept(e.out)
+	grads, err := guardGradient(&backCall{ctx: ctx, node: st.info, saved: e.saved}, st.grad, in, out, d)
 	if err != nil {
 		return nodeErrorf(st.info.node, fmt.Errorf("gradient: %w", err))
 	}
 	for k, g := range grads {
-		if g == nil || !st.info.variable[k] {
+		if g == nil || k >= len(in) || !st.info.variable[k] {
 			continue
 		}
-		if g.Type != e.in[k].Type || !sameDims(g.Dims, e.in[k].Dims) {
-			return nodeErrorf(st.info.node, fmt.Errorf("gradient of input %d is %v%v, the input %v%v", k, g.Type, g.Dims, e.in[k].Type, e.in[k].Dims))
+		if g.Type != in[k].Type || !sameDims(g.Dims, in[k].Dims) {
+			return nodeErrorf(st.info.node, fmt.Errorf("gradient of input %d is %v%v, the input %v%v", k, g.Type, g.Dims, in[k].Type, in[k].Dims))
 		}
-		if err := (place{e.at.frame, st.in[k]}).accumulator().add(g); err != nil {
+		if err := t.add(place{e.at.frame, st.in[k]}, g); err != nil {
 			return nodeErrorf(st.info.node, fmt.Errorf("input %d: %w", k, err))
 		}
 	}
 	return nil
+}
+
+// widenKept gives tensors of 16-bit floats as float32, in which the gradients of such values are held.
+func widenKept(list []*Tensor) []*Tensor {
+	var wide []*Tensor
+	for k, t := range list {
+		if t == nil || !isHalf(t.Type) {
+			continue
+		}
+		if wide == nil {
+			wide = slices.Clone(list)
+		}
+		if t.Data == nil {
+			wide[k] = &Tensor{Type: onnx.Float, Dims: t.Dims}
+		} else {
+			wide[k] = widenHalf(t)
+		}
+	}
+	if wide == nil {
+		return list
+	}
+	return wide
 }
 
 // guardGradient turns a panic, which no shape check foresaw, into an error.
@@ -272,67 +481,32 @@ func guardGradient(c *backCall, g *gradient, in, out, d []*Tensor) (grads []*Ten
 }
 
 // carry sends a gradient the way its value came.
-func (e *entry) carry() error {
-	a := e.at.accumulator()
-	g := *a
-	*a = accumulator{}
-	if g.sum == nil {
+func (t *tape) carry(e *entry) error {
+	g := t.take(e.at)
+	if g == nil {
 		return nil
 	}
 	switch e.kind {
 	case readParameter:
 		return e.parameter.accumulate(g)
 	case wasMoved:
-		return e.from[0].accumulator().add(g.sum)
+		return t.add(e.from[0], g)
 	case wasTaken:
-		return e.from[0].accumulator().addAt(g.sum, e.dims, e.axis, e.index)
-	case wasStacked:
-		for k, from := range e.from {
-			if !from.variable() {
-				continue
-			}
-			part, err := take(g.sum, e.axis, k)
+		return t.addRange(e.from[0], g, e.dims, e.axis, e.start, e.count)
+	}
+	start := 0
+	for k, from := range e.from {
+		count := e.counts[k]
+		if from.variable() {
+			p, err := part(g, e.axis, start, count)
 			if err != nil {
 				return err
 			}
-			if err := from.accumulator().add(part); err != nil {
+			if err := t.add(from, newTensor(p.Type, e.parts[k], p.Data)); err != nil {
 				return err
 			}
 		}
+		start += count
 	}
 	return nil
-}
-
-// addAt adds t at one index of an axis of a value with the given dims.
-func (a *accumulator) addAt(t *Tensor, dims []int, axis int64, index int) (err error) {
-	if a.sum == nil {
-		if a.sum, err = zeros(t.Type, dims); err != nil {
-			return err
-		}
-		a.owned = true
-	}
-	if err := a.own(); err != nil {
-		return err
-	}
-	k, err := shape.Axis(axis, len(dims))
-	if err != nil {
-		return err
-	}
-	inner := elements(dims[k+1:])
-	switch sum := a.sum.Data.(type) {
-	case []float32:
-		addSlices(sum, t.Data.([]float32), dims[k], inner, index)
-	case []float64:
-		addSlices(sum, t.Data.([]float64), dims[k], inner, index)
-	default:
-		return unsupportedType(t.Type)
-	}
-	return nil
-}
-
-// addSlices adds src [outer, inner] to dst [outer, n, inner] at index of the middle axis.
-func addSlices[T floating](dst, src []T, n, inner, index int) {
-	for o := 0; o*inner < len(src); o++ {
-		addInto(dst[(o*n+index)*inner:][:inner], src[o*inner:(o+1)*inner])
-	}
 }

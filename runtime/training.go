@@ -18,8 +18,8 @@ type Parameter struct {
 }
 
 // accumulate adds a gradient.
-func (p *Parameter) accumulate(g accumulator) error {
-	if err := addTo(p.Grad, g.sum); err != nil {
+func (p *Parameter) accumulate(g *Tensor) error {
+	if err := addTo(p.Grad, g); err != nil {
 		return fmt.Errorf("runtime: parameter %q: %w", p.Tensor.Name, err)
 	}
 	return nil
@@ -106,37 +106,51 @@ type Pass struct {
 
 	training *Training
 	frame    *frame
-	tape     *tape
+	tape     *tape // nil once the pass has gone back
+	kept     int64
+	peak     int64
 }
 
-// Forward runs the model on feeds, which are checked as in [Program.Run], and keeps what Backward needs: of each node that a parameter reaches the operands and results its
-// gradient reads. The memory is given back by Backward, or with the Pass.
+// Forward runs the model on feeds, which are checked as in [Program.Run], and keeps what Backward needs: of each node that a parameter reaches, those operands and results
+// whose elements its gradient reads, and what recurrent nodes save of their steps. Every other value is dropped after its last reader, as in a run without gradients. The
+// memory is given back by Backward, node by node, or with the Pass.
 func (t *Training) Forward(ctx context.Context, feeds map[string]*Tensor, o PassOptions) (*Pass, error) {
 	in, err := t.program.arguments(feeds)
 	if err != nil {
 		return nil, err
 	}
 	r := &runner{ctx: ctx, program: t.program, tape: &tape{}, pass: &o}
-	f, err := r.graph(t.program.main, nil, in, nil)
+	for _, v := range in {
+		r.tape.ledger.exempt(v.tensor)
+	}
+	for _, p := range t.parameters {
+		r.tape.ledger.exempt(p.Value)
+	}
+	f, results, err := r.graph(t.program.main, nil, in, nil)
 	if err != nil {
 		return nil, err
 	}
-	p := &Pass{training: t, frame: f, tape: r.tape}
-	if p.Outputs, err = t.program.tensors(f.results); err != nil {
+	p := &Pass{training: t, frame: f, tape: r.tape, kept: r.tape.ledger.now, peak: r.tape.ledger.most}
+	if p.Outputs, err = t.program.tensors(results); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// Kept is the number of bytes the pass keeps for Backward; what several nodes keep counts once for each.
-func (p *Pass) Kept() int64 { return p.tape.bytes }
+// Kept is the number of bytes that Forward keeps for Backward. Elements that several nodes keep count once; feeds and parameters, which are there anyway, do not.
+func (p *Pass) Kept() int64 { return p.kept }
 
-// Backward adds the gradient of Σ ⟨d[name], output name⟩ to Parameter.Grad. d holds gradients of outputs with their types and dims; outputs it does not
-// name have gradient zero. A pass can go back once.
+// Peak is the largest number of bytes, so far, that the trace and the gradients on their way back held at one time: Kept until Backward has run. Not among them are Parameter.Value and
+// Grad, and what a single node needs while it is at work.
+func (p *Pass) Peak() int64 { return p.peak }
+
+// Backward adds the gradient of Σ ⟨d[name], output name⟩ to Parameter.Grad. d holds gradients of floating outputs with their types and dims; outputs it does not
+// name have gradient zero. A pass can go back once. Gradients of float16 and bfloat16 values are held and added in float32.
 func (p *Pass) Backward(ctx context.Context, d map[string]*Tensor) error {
 	if p.tape == nil {
 		return fmt.Errorf("runtime: backward: this pass has been run back already")
 	}
+	t := p.tape
 	known := 0
 	for k, v := range p.training.program.outputs {
 		g := d[v.Name]
@@ -148,8 +162,14 @@ func (p *Pass) Backward(ctx context.Context, d map[string]*Tensor) error {
 		if g.Type != out.Type || !sameDims(g.Dims, out.Dims) {
 			return fmt.Errorf("runtime: backward: output %q: gradient is %v%v, the output %v%v", v.Name, g.Type, g.Dims, out.Type, out.Dims)
 		}
+		if !isFloat(out.Type) {
+			return fmt.Errorf("runtime: backward: output %q: is %v, which has no gradient", v.Name, out.Type)
+		}
+		if err := checkArray(g); err != nil {
+			return fmt.Errorf("runtime: backward: output %q: gradient: %w", v.Name, err)
+		}
 		if at := p.frame.output(k); at.variable() {
-			if err := at.accumulator().add(g); err != nil {
+			if err := t.add(at, widenKept([]*Tensor{g})[0]); err != nil {
 				return err
 			}
 		}
@@ -157,12 +177,13 @@ func (p *Pass) Backward(ctx context.Context, d map[string]*Tensor) error {
 	if known != len(d) {
 		return fmt.Errorf("runtime: backward: %d gradients given, %d of them belong to outputs", len(d), known)
 	}
-	t := p.tape
 	p.tape = nil
+	defer func() { p.peak = max(p.peak, t.ledger.most) }()
 	return t.backward(ctx)
 }
 
-// InputGradient is the gradient of the same sum with respect to an input named in [Options.Variables], once Backward has run; nil where it is zero everywhere.
+// InputGradient is the gradient of the same sum with respect to an input named in [Options.Variables], once Backward has run; nil where it is zero everywhere. That of a 16-bit
+// input is float32.
 func (p *Pass) InputGradient(name string) *Tensor {
 	for k, v := range p.training.program.inputs {
 		if v.Name == name && p.tape == nil && p.frame.grads != nil && p.frame.scope.variable[k] {

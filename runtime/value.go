@@ -13,6 +13,7 @@ type value struct {
 	tensor   *Tensor
 	sequence []*Tensor
 	elem     onnx.DataType // element type of a sequence
+	from     []place       // of a sequence's elements where a tape is kept: their gradients go there
 }
 
 type valueKind uint8
