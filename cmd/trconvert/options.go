@@ -109,6 +109,15 @@ func (r *reader) list(name, sep string, least int) []int {
 	return out
 }
 
+// modes reads a list of modes. In a TT-matrix a mode of 1 lets a core carry one mode only.
+func (r *reader) modes(name string) []int {
+	least := 2
+	if r.text("format") == "ttm" {
+		least = 1
+	}
+	return r.list(name, "x", least)
+}
+
 // pairs reads repeated values of a form such as NAME=FILE; a left side given twice is a mistake.
 func (r *reader) pairs(name, form string) map[string]string {
 	values := r.c.StringSlice(name)
@@ -181,10 +190,6 @@ func parseInspect(c *cli.Context) (command, error) {
 func parseDecompose(c *cli.Context) (command, error) {
 	r := &reader{c: c}
 	d := decomposeCommand{common: r.common()}
-	leastMode := 2
-	if r.text("format") == "ttm" { // where a 1 lets a core carry one mode only
-		leastMode = 1
-	}
 	d.options = convert.Options{
 		Model:  c.Args().First(),
 		Output: r.text("o"),
@@ -192,8 +197,8 @@ func parseDecompose(c *cli.Context) (command, error) {
 		Budget: r.budget(),
 		Fit: convert.FitOptions{
 			Format:   r.word("format", convert.Formats),
-			InModes:  r.list("in-modes", "x", leastMode),
-			OutModes: r.list("out-modes", "x", leastMode),
+			InModes:  r.modes("in-modes"),
+			OutModes: r.modes("out-modes"),
 			Method:   r.word("method", convert.Methods),
 			Init:     r.word("init", convert.Inits),
 			Sweeps:   r.integer("sweeps", 1),

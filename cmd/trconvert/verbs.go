@@ -6,7 +6,7 @@ import (
 
 // verbs is the command table.
 func verbs() []*verb {
-	return []*verb{inspectVerb(), planVerb(), decomposeVerb(), finetuneVerb(), evalVerb(), verifyVerb(), runVerb(), benchVerb(), completionVerb(), versionVerb()}
+	return []*verb{inspectVerb(), planVerb(), decomposeVerb(), finetuneVerb(), newVerb(), evalVerb(), verifyVerb(), runVerb(), benchVerb(), completionVerb(), versionVerb()}
 }
 
 func modelArgument(name string) argument { return argument{name: name, kind: modelFile} }
