@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/trconvert/trconvert/export"
+	"github.com/trconvert/trconvert/internal/plot"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/runtime/dataset"
 	"github.com/trconvert/trconvert/runtime/finetune"
@@ -26,6 +28,7 @@ type FinetuneOptions struct {
 	Train         string // one of Trainings, "" for the first
 	Settings      TrainingSettings
 	Checkpoint    CheckpointOptions
+	Plot          string // where the curve of the losses goes, as SVG; "": beside the checkpoint, if there is one
 	Files         Files
 	Threads       int
 
@@ -93,6 +96,7 @@ type Training struct {
 	Samples    int             `json:"samples"`
 	Held       int             `json:"val_samples"`
 	Settings   SettingsReport  `json:"settings"`
+	Plot       string          `json:"plot"` // the curve of the losses, "" without
 	Status     string          `json:"status"`
 	BackOffs   int             `json:"back_offs"`  // times that losses were NaN or infinite
 	KeptBytes  int64           `json:"kept_bytes"` // most that a step kept for its gradients
@@ -184,6 +188,11 @@ func (o *FinetuneOptions) complete() error {
 	inputs := []string{o.Model, o.Data.Path}
 	if o.Teacher != "" {
 		inputs = append(inputs, o.Teacher)
+	}
+	if o.Plot != "" {
+		if err := guardOutput(o.Plot, o.Files.Force, append(inputs, o.Output)...); err != nil {
+			return err
+		}
 	}
 	return guardOutput(o.Output, o.Files.Force, inputs...)
 }
@@ -386,10 +395,43 @@ func (t *tuning) tune(ctx context.Context) error {
 		return err
 	}
 	defer tuned.Close()
-	return tuned.WriteFile(ctx, t.o.Output, onnx.WriteOptions{
+	err = tuned.WriteFile(ctx, t.o.Output, onnx.WriteOptions{
 		Force: t.o.Files.Force,
 		Check: func(path string) error { return t.check(ctx, path, r) },
 	})
+	if err != nil {
+		return err
+	}
+	t.plot(ctx)
+	return nil
+}
+
+// plotFile is the name of the curve beside a checkpoint.
+const plotFile = "loss.svg"
+
+// plot draws the losses. The model is written by then, so that a disk that is full now is worth a warning.
+func (t *tuning) plot(ctx context.Context) {
+	path := t.o.Plot
+	if path == "" && t.o.Checkpoint.Folder != "" {
+		path = filepath.Join(t.o.Checkpoint.Folder, plotFile)
+	}
+	if path == "" || len(t.report.Epochs) == 0 {
+		return
+	}
+	training, validation := plot.Curve{Name: "training"}, plot.Curve{Name: "validation"}
+	for _, e := range t.report.Epochs {
+		training.Y = append(training.Y, float64(e.TrainLoss))
+		validation.Y = append(validation.Y, float64(e.ValLoss))
+	}
+	chart := plot.Chart{Title: filepath.Base(t.o.Output), X: "epoch", Y: "loss", LogY: true, Curves: []plot.Curve{training}}
+	if t.held != nil {
+		chart.Curves = append(chart.Curves, validation)
+	}
+	if err := writeAtomic(ctx, path, chart.SVG); err != nil {
+		t.warn("no-plot", "the curve of the losses was not written: %v", err)
+		return
+	}
+	t.report.Plot = path
 }
 
 // record enters what training gave into the report.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trconvert/trconvert/convert"
+	"github.com/trconvert/trconvert/internal/plot"
 	"github.com/trconvert/trconvert/internal/term"
 	"github.com/urfave/cli/v2"
 )
@@ -20,6 +21,7 @@ func finetuneVerb() *verb {
 		args:  []argument{modelArgument("COMPACT")},
 		flags: []*flag{
 			{name: "o", value: "OUT", group: groupForm, kind: modelFile, usage: "the model to write"},
+			{name: "plot", value: "FILE.svg", group: groupForm, kind: anyFile, usage: "draw the losses of the epochs (default: loss.svg in the folder of the checkpoint, if there is one)"},
 
 			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "what to train on: .npz with arrays named as the model's inputs, .npy or .csv for a single input, or a folder in the ONNX test_data_set layout"},
 			flagLabels,
@@ -75,6 +77,7 @@ func parseFinetune(c *cli.Context) (command, error) {
 		Train:      r.word("train", convert.Trainings),
 		Settings:   convert.TrainingSettings{Epochs: r.integer("epochs", 1), Rate: r.number("lr", 0), Batch: r.integer("batch", 1), Seed: r.seed("seed")},
 		Checkpoint: convert.CheckpointOptions{Folder: r.text("checkpoint"), Resume: c.Bool("resume")},
+		Plot:       r.text("plot"),
 		Files:      r.files(),
 		Threads:    f.threads,
 	}
@@ -109,7 +112,7 @@ func (f finetuneCommand) run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	return show(c, f.common, r, trainingText)
+	return show(c, f.common, r, func(r *convert.Training) string { return trainingText(r, term.Is(c.out)) })
 }
 
 // trainingDrawer moves a bar along a training, a unit being a step.
@@ -156,10 +159,20 @@ func (d *trainingDrawer) show(p convert.TrainingProgress) {
 // mostEpochs is how many lines of the table of epochs are printed.
 const mostEpochs = 12
 
-func trainingText(r *convert.Training) string {
+// curveWidth is the width of the curve of losses on a terminal.
+const curveWidth = 60
+
+func trainingText(r *convert.Training, terminal bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s → %s\n\n", term.Escape(r.Input.File), term.Escape(r.Output.File))
 	b.WriteString(epochsTable(r))
+	if terminal {
+		var losses []float64
+		for _, e := range r.Epochs {
+			losses = append(losses, float64(e.TrainLoss))
+		}
+		fmt.Fprintf(&b, "\nloss %s\n", plot.Sparkline(losses, curveWidth))
+	}
 	var groups []string
 	for _, g := range r.Groups {
 		groups = append(groups, fmt.Sprintf("%s %s", g.Name, term.Count(g.Parameters)))
@@ -178,6 +191,9 @@ func trainingText(r *convert.Training) string {
 		{"loss", number(float64(r.Before.Loss)), number(float64(r.After.Loss))},
 	}))
 	b.WriteString(warnings(r.Warnings))
+	if r.Plot != "" {
+		fmt.Fprintf(&b, "\nlosses drawn in %s\n", term.Escape(r.Plot))
+	}
 	fmt.Fprintf(&b, "\n%.1f s, %s of memory at most\n", r.Seconds, term.Bytes(r.PeakBytes))
 	return b.String()
 }
