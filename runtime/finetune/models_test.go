@@ -42,6 +42,22 @@ func value(name string, dims ...any) *onnxpb.ValueInfoProto {
 		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnx.Float)), Shape: s}}}}
 }
 
+// double is value of type double.
+func double(name string, dims ...any) *onnxpb.ValueInfoProto {
+	v := value(name, dims...)
+	v.GetType().GetTensorType().ElemType = proto.Int32(int32(onnx.Double))
+	return v
+}
+
+// doubled turns an initializer into doubles.
+func doubled(p *onnxpb.TensorProto) *onnxpb.TensorProto {
+	for _, v := range p.FloatData {
+		p.DoubleData = append(p.DoubleData, float64(v))
+	}
+	p.FloatData, p.DataType = nil, proto.Int32(int32(onnx.Double))
+	return p
+}
+
 func initializer(name string, dims []int64, v []float32) *onnxpb.TensorProto {
 	return &onnxpb.TensorProto{Name: proto.String(name), DataType: proto.Int32(int32(onnx.Float)), Dims: dims, FloatData: v}
 }
