@@ -18,7 +18,7 @@ type Core struct {
 //
 //	W[o, i] = Tr( G_1[i_1] … G_n[i_n] · G_{n+1}[o_1] … G_d[o_m] )
 //
-// and a TT-matrix has a row and a column mode on every core (Novikov et al., NIPS 2015, eq. 3),
+// and a TT-matrix has a row and a column mode on every core (Novikov et al., NIPS 2015),
 //
 //	W[o, i] = G_1[o_1, i_1] · G_2[o_2, i_2] … G_d[o_d, i_d]
 //
