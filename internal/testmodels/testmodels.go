@@ -20,14 +20,15 @@ import (
 	"github.com/trconvert/trconvert/runtime/dataset"
 )
 
-// heldBack is the number of labelled clips in gestures.npz, and trial the number in the stored test of gestures.onnx.
+// heldBack is the number of labelled clips in gestures.npz, trained that in gestures_train.npz, and trial the number in the stored test of gestures.onnx.
 const (
 	heldBack = 160
+	trained  = 480
 	trial    = 3
 )
 
-// Files returns every generated file by its path below testdata/models: NAME.onnx, NAME/test_data_set_0/input_K.pb and gestures.npz, whose clips
-// the classifier was not fitted to.
+// Files returns every generated file by its path below testdata/models: NAME.onnx, NAME/test_data_set_0/input_K.pb, gestures.npz, whose clips
+// the classifier was not fitted to, and gestures_train.npz, a part of those that it was fitted to.
 func Files() (map[string][]byte, error) {
 	marshal := proto.MarshalOptions{Deterministic: true}.Marshal
 	files := map[string][]byte{}
@@ -48,9 +49,14 @@ func Files() (map[string][]byte, error) {
 			files[filepath.Join(name, "test_data_set_0", "input_"+string(rune('0'+k))+".pb")] = b
 		}
 	}
-	z, err := deflated(Clips("test", heldBack))
-	files["gestures.npz"] = z
-	return files, err
+	for name, clips := range map[string]map[string]*onnx.Array{"gestures.npz": Clips("test", heldBack), "gestures_train.npz": Clips("train", trained)} {
+		z, err := deflated(clips)
+		if err != nil {
+			return nil, describe(name, err)
+		}
+		files[name] = z
+	}
+	return files, nil
 }
 
 // deflated writes a compressed .npz: the frames are mostly dark.
