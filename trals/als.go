@@ -123,7 +123,11 @@ func (m *Matrix) fit(ctx context.Context, s split, r ring, restart int, o Option
 			best.status = Cancelled
 			return best
 		}
-		e := w.sweep(best.err)
+		e := w.sweep(ctx, best.err)
+		if math.IsNaN(e) && ctx.Err() != nil { // part of a sweep
+			best.status = Cancelled
+			return best
+		}
 		if math.IsNaN(e) || math.IsInf(e, 0) {
 			best.status = Diverged
 			return best

@@ -244,7 +244,7 @@ func TestUpdateMinimises(t *testing.T) {
 				}
 			}
 			before := objective(c)
-			c.update(t2, m)
+			c.update(t.Context(), t2, m)
 			after := objective(c)
 			if after > before*(1+1e-12) {
 				t.Errorf("ends %v modes %v: objective rose from %v to %v", ends, modes, before, after)

@@ -64,12 +64,12 @@ func BenchmarkSweep(b *testing.B) {
 			sweeps := newSweeper(m, s, r)
 			errs := make([]float64, 5)
 			for i := range errs {
-				errs[i] = sweeps.sweep(math.NaN())
+				errs[i] = sweeps.sweep(b.Context(), math.NaN())
 			}
 			b.ReportAllocs()
 			start := cpuTime()
 			for b.Loop() {
-				sweeps.sweep(math.NaN())
+				sweeps.sweep(b.Context(), math.NaN())
 			}
 			b.ReportMetric(float64((cpuTime()-start).Nanoseconds())/float64(b.N), "cpu-ns/op")
 			for i, e := range errs {

@@ -1,6 +1,7 @@
 package trals
 
 import (
+	"context"
 	"slices"
 
 	"github.com/trconvert/trconvert/internal/gemm"
@@ -16,9 +17,9 @@ import (
 //	F_k[p,p',b,b'] = the cores before k and M,   E_k[q,q',b,b'] = the cores after k,   Gram_k = Σ_{b,b'} F_k·E_k.
 //
 // f does not rise, but for the rounding of T's type. The cores end left-orthonormal except for the last.
-func (c chain) update(t, m []float64) {
+func (c chain) update(ctx context.Context, t, m []float64) {
 	a, b := c.ends()
-	updateChain(c, permute4(t, [4]int{1, len(t) / (a * b), a, b}, [4]int{0, 2, 1, 3}), m, nil, nil, new(memory[float64]))
+	updateChain(ctx, c, permute4(t, [4]int{1, len(t) / (a * b), a, b}, [4]int{0, 2, 1, 3}), m, nil, nil, new(memory[float64]))
 }
 
 // reversePays is the ratio of b² to a² from which a chain is better read from its end: the bond b stays open in F and E.
@@ -32,8 +33,8 @@ type memory[T float] struct {
 
 // updateChain is update with what is as large as T in T's type, as [a, N, b], the bond that a chain starts with outermost: then neither T nor
 // what it is contracted to, nor the merged cores, are ever permuted. If merged [a, N, b] and gram are not nil they are set to the merged
-// chain and to SᵀS.
-func updateChain[T float](c chain, t []T, m []float64, merged []T, gram []float64, mem *memory[T]) {
+// chain and to SᵀS. If ctx ends, so does the pass, before the next core.
+func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merged []T, gram []float64, mem *memory[T]) {
 	w, small := &mem.big, &mem.small
 	a, b := c.ends()
 	defer w.release(w.mark())
@@ -44,9 +45,9 @@ func updateChain[T float](c chain, t []T, m []float64, merged []T, gram []float6
 		if merged != nil {
 			back = w.take(len(merged))
 		}
-		updateChain(r, reverseModes(t, c.modes(), a, b), permute4(m, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}), back, gram, mem)
+		updateChain(ctx, r, reverseModes(t, c.modes(), a, b), permute4(m, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}), back, gram, mem)
 		copy(c, r.reversed())
-		if merged != nil {
+		if merged != nil && ctx.Err() == nil {
 			modes := c.modes()
 			slices.Reverse(modes)
 			copy(merged, reverseModes(back, modes, b, a))
@@ -91,6 +92,9 @@ func updateChain[T float](c chain, t []T, m []float64, merged []T, gram []float6
 	gatherPairs(m, a, b, 1, before)
 	var left []T // cores before k, [a, N before k, p]
 	for k := range c {
+		if ctx.Err() != nil {
+			return
+		}
 		g := &c[k]
 		// Right is Σ over a and the modes before of left·partial, [p, n, q]; for the first core a and p are the same bond.
 		right := small.take(g.p * g.n * g.q)

@@ -41,7 +41,10 @@ func NewMatrix(ctx context.Context, w *tensor.Dense, leading int) (*Matrix, erro
 		return nil, err
 	}
 	m := &Matrix{rows: w.Dims[0], cols: w.Dims[1], w: w, energy: w.SquaredNorm()}
-	m.spectrum = linalg.Analyze(w.Data, m.rows, m.cols, m.energy, min(max(leading, 1), m.rows, m.cols))
+	var err error
+	if m.spectrum, err = linalg.Analyze(ctx, w.Data, m.rows, m.cols, m.energy, min(max(leading, 1), m.rows, m.cols)); err != nil {
+		return nil, err
+	}
 	return m, ctx.Err()
 }
 

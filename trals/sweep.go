@@ -1,6 +1,9 @@
 package trals
 
 import (
+	"context"
+	"math"
+
 	"github.com/trconvert/trconvert/internal/gemm"
 )
 
@@ -23,29 +26,30 @@ type sweeper struct {
 
 func newSweeper(m *Matrix, s split, r ring) *sweeper { return &sweeper{m: m, s: s, r: r} }
 
-// sweep updates every core once and returns the relative error of the ring that results. before is the error so far, or NaN.
-func (w *sweeper) sweep(before float64) float64 {
+// sweep updates every core once and returns the relative error of the ring that results, or NaN if ctx ended first. before is the error so far,
+// or NaN.
+func (w *sweeper) sweep(ctx context.Context, before float64) float64 {
 	m := w.m
 	switch {
 	case m.metric != nil:
-		return m.weightedSweep(w.s, w.r)
+		return m.weightedSweep(ctx, w.s, w.r)
 	case m.w != nil && !w.slow && !(before < fastAbove) && m.inRange():
 		if w.fast == nil {
 			w.fast = &side[float32]{}
 		}
-		if e := sweepIn(m, w.s, w.r, w.fast); e >= fastAbove {
+		if e := sweepIn(ctx, m, w.s, w.r, w.fast); !(e < fastAbove) {
 			return e
 		}
-		return m.measure(w.s, w.r)
+		return m.measure(w.r)
 	}
 	if w.full == nil {
 		w.fast, w.full = nil, &side[float64]{}
 	}
-	return sweepIn(m, w.s, w.r, w.full)
+	return sweepIn(ctx, m, w.s, w.r, w.full)
 }
 
 // measure is the relative error of a ring, computed in float64.
-func (m *Matrix) measure(s split, r ring) float64 {
+func (m *Matrix) measure(r ring) float64 {
 	a, b := r.cut()
 	ab := a * b
 	left, right := r.out.merge(true), r.in.merge(false)[:m.cols*ab]
@@ -69,8 +73,8 @@ type side[T float] struct {
 	inner []float64 // rightᵀ·right
 }
 
-// sweepIn is a sweep with products in type T.
-func sweepIn[T float](m *Matrix, s split, r ring, w *side[T]) float64 {
+// sweepIn is a sweep with products in type T. It looks at ctx after each large product and each core.
+func sweepIn[T float](ctx context.Context, m *Matrix, s split, r ring, w *side[T]) float64 {
 	a, b := r.cut()
 	ab, padded := a*b, product(s.in)
 	if w.left == nil {
@@ -83,7 +87,9 @@ func sweepIn[T float](m *Matrix, s split, r ring, w *side[T]) float64 {
 	// The sides are [N, a, b] in products with W, and in passes over their chains they start with the bond that the chain starts with:
 	// the input side runs from a to b, the output side from b to a.
 	t := w.big.take(padded * ab)
-	productT(m, w.left, ab, t)
+	if productT(ctx, m, w.left, ab, t) != nil {
+		return math.NaN()
+	}
 	right := w.big.take(padded * ab)
 	if padded > m.cols {
 		// The padding takes the ring's present values, right·leftᵀ, whose product with left is right·outer.
@@ -91,40 +97,74 @@ func sweepIn[T float](m *Matrix, s split, r ring, w *side[T]) float64 {
 		multiply(false, false, padded-m.cols, ab, ab, right[m.cols*ab:], ab, w.big.narrowed(w.outer), ab, t[m.cols*ab:], ab)
 	}
 	merged := w.big.take(padded * ab)
-	updateChain(r.in, w.big.permuted(t, [4]int{1, padded, a, b}, [4]int{0, 2, 1, 3}), w.outer, merged, w.inner, &w.memory)
+	updateChain(ctx, r.in, w.big.permuted(t, [4]int{1, padded, a, b}, [4]int{0, 2, 1, 3}), w.outer, merged, w.inner, &w.memory)
 	permuteInto(right, merged, [4]int{1, a, padded, b}, [4]int{0, 2, 1, 3})
 	if padded > m.cols {
 		right = right[:m.cols*ab]
 		gramOfColumns(m.cols, ab, right, w.inner)
 	}
 	t = w.big.take(m.rows * ab)
-	productW(m, right, ab, t)
+	if productW(ctx, m, right, ab, t) != nil {
+		return math.NaN()
+	}
 	merged = w.big.take(m.rows * ab)
-	updateChain(r.out, w.big.permuted(t, [4]int{1, m.rows, a, b}, [4]int{0, 3, 1, 2}), permute4(w.inner, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}),
+	updateChain(ctx, r.out, w.big.permuted(t, [4]int{1, m.rows, a, b}, [4]int{0, 3, 1, 2}), permute4(w.inner, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}),
 		merged, w.outer, &w.memory)
+	if ctx.Err() != nil {
+		return math.NaN()
+	}
 	permuteInto(w.left, merged, [4]int{1, b, m.rows, a}, [4]int{0, 2, 3, 1})
 	copy(w.outer, permute4(w.outer, [4]int{b, a, b, a}, [4]int{1, 0, 3, 2}))
 	return m.relative(m.energy - 2*innerProduct(t, w.left) + dot(w.outer, w.inner))
 }
 
-// productT sets y to Wᵀ·x for x [rows, n].
-func productT[T float](m *Matrix, x []T, n int, y []T) {
-	switch x := any(x).(type) {
-	case []float32:
-		gemm.F32(true, false, m.cols, n, m.rows, 1, m.w.Data, m.cols, x, n, 0, any(y).([]float32), n)
-	case []float64:
-		m.timesTInto(x, n, any(y).([]float64))
+// partProducts is the number of multiplications after which a product with W looks at its ctx.
+const partProducts = 1 << 33
+
+// parts calls do for ranges of so many results of a product, each result a number of multiplications, until ctx ends.
+func parts(ctx context.Context, results, each int, do func(first, last int)) error {
+	step := max(partProducts/max(each, 1), 1)
+	for first := 0; first < results; first += step {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		do(first, min(first+step, results))
 	}
+	return ctx.Err()
+}
+
+// productT sets y to Wᵀ·x for x [rows, n].
+func productT[T float](ctx context.Context, m *Matrix, x []T, n int, y []T) error {
+	if m.w == nil {
+		m.timesTInto(any(x).([]float64), n, any(y).([]float64))
+		return ctx.Err()
+	}
+	return parts(ctx, m.cols, m.rows*n, func(first, last int) {
+		a := m.w.Data[first:]
+		switch x := any(x).(type) {
+		case []float32:
+			gemm.F32(true, false, last-first, n, m.rows, 1, a, m.cols, x, n, 0, any(y).([]float32)[first*n:], n)
+		case []float64:
+			gemm.Wide(true, false, last-first, n, m.rows, 1, a, m.cols, x, n, 0, any(y).([]float64)[first*n:], n)
+		}
+	})
 }
 
 // productW sets y to W·x for x [cols, n].
-func productW[T float](m *Matrix, x []T, n int, y []T) {
-	switch x := any(x).(type) {
-	case []float32:
-		gemm.F32(false, false, m.rows, n, m.cols, 1, m.w.Data, m.cols, x, n, 0, any(y).([]float32), n)
-	case []float64:
-		m.timesInto(x, n, any(y).([]float64))
+func productW[T float](ctx context.Context, m *Matrix, x []T, n int, y []T) error {
+	if m.w == nil {
+		m.timesInto(any(x).([]float64), n, any(y).([]float64))
+		return ctx.Err()
 	}
+	return parts(ctx, m.rows, m.cols*n, func(first, last int) {
+		a := m.w.Data[first*m.cols:]
+		switch x := any(x).(type) {
+		case []float32:
+			gemm.F32(false, false, last-first, n, m.cols, 1, a, m.cols, x, n, 0, any(y).([]float32)[first*n:], n)
+		case []float64:
+			gemm.Wide(false, false, last-first, n, m.cols, 1, a, m.cols, x, n, 0, any(y).([]float64)[first*n:], n)
+		}
+	})
 }
 
 // gramOfColumns sets g to xᵀ·x for x [n, k], summed in float64.

@@ -32,7 +32,10 @@ func NewWeightedMatrix(ctx context.Context, w *tensor.Dense, c *Metric, leading 
 	}
 	f, k := c.root(w)
 	m := &Matrix{rows: w.Dims[0], cols: w.Dims[1], w: w, energy: c.norm(w, false), metric: c, root: f}
-	m.spectrum = linalg.Analyze(f, m.rows, k, m.energy, min(max(leading, 1), m.rows, m.cols))
+	var err error
+	if m.spectrum, err = linalg.Analyze(ctx, f, m.rows, k, m.energy, min(max(leading, 1), m.rows, m.cols)); err != nil {
+		return nil, err
+	}
 	m.spectrum.Squares = m.spectrum.Squares[:min(len(m.spectrum.Squares), m.rows, m.cols)]
 	return m, ctx.Err()
 }
@@ -59,24 +62,29 @@ func (m *Matrix) weightedTruncate(k int) (left, right []float64) {
 //	‖W − L·Rᵀ‖_C² = ‖W‖_C² − 2⟨W·C·R, L⟩ + ⟨LᵀL, RᵀCR⟩.
 //
 // The input cores are coupled through C, and each is improved by conjugate gradients (see chain.updateWeighted).
-func (m *Matrix) weightedSweep(s split, r ring) float64 {
+func (m *Matrix) weightedSweep(ctx context.Context, s split, r ring) float64 {
 	a, b := r.cut()
 	ab := a * b
 	left := r.out.merge(true)
 	gram := make([]float64, ab*ab)
 	gemm.Gram64(true, ab, m.rows, left, ab, gram, ab)
 	if t := m.timesT(left, ab); len(r.in) == 1 { // the core is R itself, whose optimum Wᵀ·L·(LᵀL)⁻¹ does not depend on C
-		r.in.update(append(t, make([]float64, product(s.in)*ab-len(t))...), gram)
+		r.in.update(ctx, append(t, make([]float64, product(s.in)*ab-len(t))...), gram)
 	} else {
-		r.in.updateWeighted(m.metric, m.onMode(s.in), m.metric.times(t, ab), gram)
+		r.in.updateWeighted(ctx, m.metric, m.onMode(s.in), m.metric.times(t, ab), gram)
 	}
 
+	if ctx.Err() != nil {
+		return math.NaN()
+	}
 	right := r.in.merge(false)[:m.cols*ab]
 	cr := m.metric.times(right, ab)
 	gram = symmetric(right, cr, m.cols, ab)
 	t := m.times(cr, ab)
-	r.out.update(permute4(t, [4]int{1, m.rows, a, b}, [4]int{0, 1, 3, 2}), permute4(gram, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}))
-
+	r.out.update(ctx, permute4(t, [4]int{1, m.rows, a, b}, [4]int{0, 1, 3, 2}), permute4(gram, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}))
+	if ctx.Err() != nil {
+		return math.NaN()
+	}
 	left = r.out.merge(true)
 	outer := make([]float64, ab*ab)
 	gemm.Gram64(true, ab, m.rows, left, ab, outer, ab)
@@ -111,7 +119,7 @@ const (
 // Hessian Jᵀ(C ⊗ M)J. It is never formed: conjugate gradients start at the present core and every step lowers f. They are
 // preconditioned by the Kronecker product of what C and M come to on the core's three axes. Cost of a step: 2·n·a·b·(n + a·b +
 // p + q) FLOPs for a moment. Padded rows of S weigh nothing.
-func (c chain) updateWeighted(metric *Metric, onMode [][]float64, t, m []float64) {
+func (c chain) updateWeighted(ctx context.Context, metric *Metric, onMode [][]float64, t, m []float64) {
 	a, b := c.ends()
 	work := new(algebra)
 	c.rightCanonical(work)
@@ -131,7 +139,9 @@ func (c chain) updateWeighted(metric *Metric, onMode [][]float64, t, m []float64
 		g := &c[k]
 		p := &coreProblem{metric: metric, m: m, a: a, b: b, before: before, after: after[k], shape: *g}
 		p.precondition(traceA, traceB, onMode[k])
-		p.descend(g.v, t)
+		if p.descend(ctx, g.v, t); ctx.Err() != nil {
+			return
+		}
 		if k == len(c)-1 {
 			return
 		}
@@ -285,7 +295,7 @@ func (p *coreProblem) solve(r []float64) []float64 {
 }
 
 // descend lowers f from g on, in place, by preconditioned conjugate gradients (Hestenes and Stiefel 1952).
-func (p *coreProblem) descend(g, t []float64) {
+func (p *coreProblem) descend(ctx context.Context, g, t []float64) {
 	r := p.collect(t)
 	for i, v := range p.hessian(g) {
 		r[i] -= v
@@ -295,7 +305,7 @@ func (p *coreProblem) descend(g, t []float64) {
 	rz := dot(r, z)
 	first := rz
 	for range innerSteps {
-		if !(rz > innerTol*innerTol*first) {
+		if !(rz > innerTol*innerTol*first) || ctx.Err() != nil {
 			return
 		}
 		h := p.hessian(d)

@@ -1,6 +1,8 @@
 package linalg
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -177,7 +179,7 @@ func TestSpectrumOfKnownMatrices(t *testing.T) {
 			sigma := decay(p)
 			w := matrix(m, n, sigma)
 			e := energy(w)
-			s := Analyze(w, m, n, e, 5)
+			s, _ := Analyze(t.Context(), w, m, n, e, 5)
 			if !s.Exact {
 				t.Fatalf("%s %v: not exact", name, shape)
 			}
@@ -219,7 +221,7 @@ func TestSketchBracketsTheTail(t *testing.T) {
 			w := matrix(m, n, sigma)
 			e := energy(w)
 			s := &Spectrum{Rows: m, Cols: n, Energy: e, wide: m <= n}
-			s.sketch(w, 30)
+			_ = s.sketch(t.Context(), w, 30)
 			for _, k := range []int{0, 1, 5, 20} {
 				want := 0.0
 				for _, v := range sigma[min(k, len(sigma)):] {
@@ -259,7 +261,7 @@ func TestTruncateDense(t *testing.T) {
 func TestZeroMatrix(t *testing.T) {
 	for _, shape := range [][2]int{{20, 30}, {310, 320}} {
 		w := make([]float32, shape[0]*shape[1])
-		s := Analyze(w, shape[0], shape[1], 0, 3)
+		s, _ := Analyze(t.Context(), w, shape[0], shape[1], 0, 3)
 		left, right := s.Truncate(w, 3)
 		for _, v := range append(left, right...) {
 			if v != v {
@@ -278,7 +280,8 @@ func BenchmarkAnalyze(b *testing.B) {
 		e := energy(w)
 		b.Run(fmt.Sprintf("shape=%dx%d", s[0], s[1]), func(b *testing.B) {
 			for b.Loop() {
-				Analyze(w, s[0], s[1], e, 50).Truncate(w, 50)
+				a, _ := Analyze(b.Context(), w, s[0], s[1], e, 50)
+				a.Truncate(w, 50)
 			}
 		})
 	}
@@ -343,5 +346,62 @@ func TestFastQR(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Eigenvalues are those of LAPACK's algorithm in gonum, and leading vectors are orthonormal eigenvectors, for sizes about those of panels and
+// for matrices that are diagonal already, of low rank, zero or far from one.
+func TestSymmetric(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, n := range []int{1, 2, 3, 31, 32, 33, 34, 64, 65, 100, 150} {
+		gram := func(rank int, scale float64) []float64 {
+			a := normal(r, n*rank)
+			g := times(n, rank, n, a, Transpose(n, rank, a))
+			scaleRow(scale, g)
+			return g
+		}
+		diagonal, apart := identity(n), gram(n, 1e-130)
+		for i := range n {
+			diagonal[i*n+i] = float64(i % 5)
+			apart[i], apart[i*n] = 0, 0
+		}
+		apart[0] = 1
+		for name, a := range map[string][]float64{"full": gram(n, 1), "rank 2": gram(min(n, 2), 1), "tiny": gram(n, 1e-90), "huge": gram(n, 1e80), "far apart": apart,
+			"zero": make([]float64, n*n), "one": identity(n), "diagonal": diagonal} {
+			want, _ := Eigen(n, a)
+			s, err := NewSymmetric(t.Context(), n, slices.Clone(a))
+			if err != nil {
+				t.Fatal(err)
+			}
+			size := max(math.Abs(want[0]), math.Abs(want[n-1]))
+			if d := maxDiff(s.Values, want); d > 1e-13*float64(n)*size {
+				t.Errorf("n=%d, %s: values are off by %v of %v", n, name, d, size)
+			}
+			k := min(n, 7)
+			v := s.Leading(k)
+			if d := maxDiff(times(k, n, k, Transpose(n, k, v), v), identity(k)); d > 1e-12 {
+				t.Errorf("n=%d, %s: vectors are orthonormal but for %v", n, name, d)
+			}
+			av := times(n, n, k, a, v)
+			for i := range n {
+				for j := range k {
+					if d := math.Abs(av[i*k+j] - want[j]*v[i*k+j]); !(d <= 1e-12*float64(n)*size) {
+						t.Fatalf("n=%d, %s: vector %d is off by %v of %v", n, name, j, d, size)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestCancelledAnalysis(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := NewSymmetric(ctx, 40, identity(40)); !errors.Is(err, context.Canceled) {
+		t.Errorf("a reduction gave %v", err)
+	}
+	s := &Spectrum{Rows: 60, Cols: 50}
+	if err := s.sketch(ctx, matrix(60, 50, power(50, 1)), 10); !errors.Is(err, context.Canceled) {
+		t.Errorf("a sketch gave %v", err)
 	}
 }

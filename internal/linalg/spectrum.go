@@ -1,6 +1,7 @@
 package linalg
 
 import (
+	"context"
 	"math"
 
 	"github.com/trconvert/trconvert/internal/gemm"
@@ -31,24 +32,26 @@ const (
 )
 
 // Analyze finds the spectrum of w [m, n]. leading is how many singular values and vectors will be asked for; energy is ‖W‖_F².
-// Cost: m·n·min(m,n) FLOPs if exact, else about 10·m·n·leading.
-func Analyze(w []float32, m, n int, energy float64, leading int) *Spectrum {
+// Cost: m·n·min(m,n) FLOPs if exact, else about 10·m·n·leading. A cancelled ctx ends it with ctx's error.
+func Analyze(ctx context.Context, w []float32, m, n int, energy float64, leading int) (*Spectrum, error) {
 	s := &Spectrum{Rows: m, Cols: n, Energy: energy, wide: m <= n}
 	p := min(m, n)
 	if p <= exactSide && float64(m)*float64(n)*float64(p)/2 <= exactProducts {
 		s.Exact = true
 		g := make([]float64, p*p)
 		gemm.Gram(!s.wide, p, max(m, n), w, n, g, p)
-		s.gram = NewSymmetric(p, g)
+		var err error
+		if s.gram, err = NewSymmetric(ctx, p, g); err != nil {
+			return nil, err
+		}
 		s.Squares = nonNegative(s.gram.Values)
-		return s
+		return s, nil
 	}
-	s.sketch(w, min(p, leading+max(10, leading/5)))
-	return s
+	return s, s.sketch(ctx, w, min(p, leading+max(10, leading/5)))
 }
 
 // sketch finds the leading singular vectors of the smaller side.
-func (s *Spectrum) sketch(w []float32, count int) {
+func (s *Spectrum) sketch(ctx context.Context, w []float32, count int) error {
 	m, n := s.Rows, s.Cols
 	p, q := min(m, n), max(m, n)
 	up := func(cols int, z []float64) []float64 { // from the larger side to the smaller: W·z, or Wᵀ·z
@@ -67,6 +70,9 @@ func (s *Spectrum) sketch(w []float32, count int) {
 	var z []float64
 	for i := range powers + 1 {
 		z = down(count, basis)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if i < powers {
 			basis, _ = QR(p, count, up(count, z))
 		}
@@ -93,6 +99,7 @@ func (s *Spectrum) sketch(w []float32, count int) {
 		sum += v * v
 	}
 	s.rest = math.Sqrt(sum / probes)
+	return ctx.Err()
 }
 
 // TailBelow returns a value that Σ_{i>k} σ_i², and so ‖W−X‖_F² for every X of rank at most k, is not below.
