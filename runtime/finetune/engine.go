@@ -42,6 +42,7 @@ type engine struct {
 	values  []string // what objectives read
 	states  map[string]string
 	axes    map[string]int
+	shapes  map[string][]int                   // of the values, for the fewest samples that are run at once
 	current map[int]map[string]*runtime.Tensor // states by Batch.Run
 }
 
@@ -149,7 +150,7 @@ func (e *engine) step(ctx context.Context, b *dataset.Batch, feeds map[string]*r
 
 // probe finds the batch axis of each value: the one that grows with the number of samples. A model with a fixed batch of K has it where the extent is K.
 func (e *engine) probe(ctx context.Context, d *dataset.Dataset) error {
-	e.axes = map[string]int{}
+	e.axes, e.shapes = map[string]int{}, map[string][]int{}
 	if d.Len() == 0 {
 		return fmt.Errorf("finetune: the data set has 0 samples")
 	}
@@ -189,7 +190,7 @@ func (e *engine) probe(ctx context.Context, d *dataset.Dataset) error {
 		}
 	}
 	for _, name := range e.values {
-		e.axes[name] = batchAxis(one[name], two[name], rows)
+		e.axes[name], e.shapes[name] = batchAxis(one[name], two[name], rows), one[name]
 	}
 	return nil
 }

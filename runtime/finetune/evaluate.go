@@ -32,6 +32,9 @@ func Evaluate(ctx context.Context, m *onnx.Model, data *dataset.Dataset, objecti
 	if err := e.probe(ctx, data); err != nil {
 		return Evaluation{}, err
 	}
+	if err := e.checkLabels(ctx, objective, data, false); err != nil {
+		return Evaluation{}, err
+	}
 	s := &source{data: data, stepped: labelsStepped(data)}
 	if s.teacher, err = newTeacher(ctx, o.Teacher, objective.Teacher(), o.Streams, data); err != nil {
 		return Evaluation{}, fmt.Errorf("finetune: teacher: %w", err)

@@ -171,3 +171,9 @@ func findHead(t testing.TB, m *onnx.Model, output string) Head {
 	}
 	return h
 }
+
+// headModel computes y from x.
+func headModel(t testing.TB, opset int64, nodes ...*onnxpb.NodeProto) *onnx.Model {
+	t.Helper()
+	return buildModel(t, opset, &onnxpb.GraphProto{Input: []*onnxpb.ValueInfoProto{value("x", "N", 3, 4)}, Output: []*onnxpb.ValueInfoProto{value("y")}, Node: nodes})
+}

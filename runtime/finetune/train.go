@@ -90,6 +90,14 @@ func newTrainer(ctx context.Context, m *onnx.Model, train, val *dataset.Dataset,
 	if err := t.engine.probe(ctx, train); err != nil {
 		return nil, err
 	}
+	if err := t.engine.checkLabels(ctx, objective, train, true); err != nil {
+		return nil, err
+	}
+	if val != nil {
+		if err := t.engine.checkLabels(ctx, objective, val, false); err != nil {
+			return nil, err
+		}
+	}
 	k := 0
 	for _, g := range o.Groups {
 		rate := g.Rate

@@ -1,0 +1,300 @@
+package finetune
+
+import (
+	"bytes"
+	"context"
+	"math"
+	goruntime "runtime"
+	"strings"
+	"testing"
+
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/onnxpb"
+	"github.com/trconvert/trconvert/runtime"
+	"github.com/trconvert/trconvert/runtime/dataset"
+)
+
+// broken is an objective whose loss is NaN in the calls that bad names, counting those with gradients from 1.
+type broken struct {
+	Objective
+	calls *int
+	bad   func(call int) bool
+}
+
+func (b broken) Loss(r *Run, grads map[string]*runtime.Tensor) (Measure, error) {
+	m, err := b.Objective.Loss(r, grads)
+	if grads != nil {
+		if *b.calls++; b.bad(*b.calls) {
+			m.Sum = math.NaN()
+		}
+	}
+	return m, err
+}
+
+// The way back: a NaN in the second epoch leads to the state behind the first, with half the rate; nothing of the broken epoch is left.
+func TestBackOff(t *testing.T) {
+	m, train, val, objective, o := xor(t)
+	o.Epochs, o.Schedule.Shape = 3, Constant
+	calls, perEpoch := 0, 13 // 200 samples in batches of 16
+	var rates []float64
+	var reasons []string
+	o.Observe = func(e Event) {
+		switch e.Kind {
+		case Stepped:
+			rates = append(rates, e.Rate)
+		case BackedOff:
+			reasons = append(reasons, e.Reason)
+		}
+	}
+	res, err := Train(context.Background(), m, train, val, broken{objective, &calls, func(call int) bool { return call == perEpoch+5 }}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.BackOffs != 1 || res.Status != Limit || len(res.History) != 3 || len(reasons) != 1 || !strings.Contains(reasons[0], "step 5 of epoch 2: the loss is NaN") {
+		t.Errorf("%d back-offs, status %v, %d epochs, reasons %q", res.BackOffs, res.Status, len(res.History), reasons)
+	}
+	if calls != perEpoch+5+2*perEpoch {
+		t.Errorf("%d batches were run, want %d", calls, perEpoch+5+2*perEpoch)
+	}
+	if first, last := rates[0], rates[len(rates)-1]; first != 0.03 || last != 0.015 {
+		t.Errorf("rates went from %v to %v, want 0.03 and 0.015", first, last)
+	}
+	o.Observe = nil
+	plain, err := Train(context.Background(), m, train, val, objective, o)
+	if err != nil || plain.History[0].TrainLoss != res.History[0].TrainLoss || plain.History[1].TrainLoss == res.History[1].TrainLoss {
+		t.Errorf("undisturbed epochs %v, with a back-off in the second %v (%v)", plain.History, res.History, err)
+	}
+}
+
+func TestStatuses(t *testing.T) {
+	always := func(int) bool { return true }
+	for name, tt := range map[string]struct {
+		change func(*Options)
+		bad    func(int) bool
+		cancel int // event, 0: none
+		status Status
+		check  func(*Result) bool
+	}{
+		"limit":     {func(o *Options) { o.Epochs = 2 }, nil, 0, Limit, func(r *Result) bool { return len(r.History) == 2 }},
+		"diverged":  {func(o *Options) { o.Stop.BackOffs = 3 }, always, 0, Diverged, func(r *Result) bool { return r.BackOffs == 3 && r.BestEpoch == 0 && r.After == r.Before }},
+		"stalled":   {func(o *Options) { o.Epochs, o.Stop.Patience, o.Optimizer.Rate = 500, 3, 0.2 }, nil, 0, Stalled, func(r *Result) bool { return len(r.History) == r.BestEpoch+3 }},
+		"converged": {func(o *Options) { o.Epochs, o.Optimizer.Rate = 300, 0.2 }, nil, 0, Converged, func(r *Result) bool { return r.BestEpoch <= 295 }},
+		"cancelled": {func(o *Options) { o.Epochs = 9 }, nil, 30, Cancelled, func(r *Result) bool { return len(r.History) == 2 }},
+	} {
+		m, train, val, objective, o := xor(t)
+		tt.change(&o)
+		ctx, cancel := context.WithCancel(context.Background())
+		events, calls := 0, 0
+		o.Observe = func(Event) {
+			if events++; events == tt.cancel {
+				cancel()
+			}
+		}
+		if tt.bad != nil {
+			objective = broken{objective, &calls, tt.bad}
+		}
+		res, err := Train(ctx, m, train, val, objective, o)
+		cancel()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if res.Status != tt.status || !tt.check(res) || len(res.Parameters) != 4 {
+			t.Errorf("%s: status %v after %d epochs, the best %d, %d back-offs", name, res.Status, len(res.History), res.BestEpoch, res.BackOffs)
+		}
+	}
+}
+
+// The returned parameters are those of the best epoch: Evaluate, on a model that has them, gives the figures of that epoch.
+func TestBestEpochIsReturned(t *testing.T) {
+	for _, average := range []float64{0, 0.95} {
+		m, train, val, objective, o := xor(t)
+		o.Epochs, o.Optimizer.Rate, o.Average = 40, 0.2, average
+		res, err := Train(context.Background(), m, train, val, objective, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		best := math.Inf(1)
+		number := 0
+		for _, e := range res.History {
+			if e.ValLoss < best {
+				best, number = e.ValLoss, e.Number
+			}
+		}
+		o.Epochs, o.Optimizer.Rate, o.Average = 1, 1e-30, 0
+		start := Start{Values: map[*onnx.Tensor]*onnx.Array{}}
+		for _, p := range res.Parameters {
+			start.Values[p.Tensor] = p.Value
+		}
+		o.Trial.Starts = []Start{start}
+		again, err := Train(context.Background(), m, train, val, objective, o)
+		if err != nil || res.BestEpoch != number || res.After.Loss != best || again.Before != res.After {
+			t.Errorf("average %v: best epoch %d with %+v, want %d with %v; evaluated %+v (%v)", average, res.BestEpoch, res.After, number, best, again.Before, err)
+		}
+	}
+}
+
+// Of a start that is a trained model and of one with zeros everywhere, which never breaks the symmetry of the hidden units, the trained one is chosen.
+func TestTrialChooses(t *testing.T) {
+	m, train, val, objective, o := xor(t)
+	trained, err := Train(context.Background(), m, train, val, objective, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, zero := map[*onnx.Tensor]*onnx.Array{}, map[*onnx.Tensor]*onnx.Array{}
+	for _, p := range trained.Parameters {
+		good[p.Tensor] = p.Value
+		if zero[p.Tensor], err = onnx.ZeroArray(p.Value.Type, p.Value.Dims); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.Epochs = 4
+	for _, tt := range []struct {
+		val   *dataset.Dataset
+		trial Trial
+	}{{val, Trial{}}, {val, Trial{Epochs: 2, Fraction: 0.5}}, {nil, Trial{Epochs: 2}}} {
+		o.Trial = tt.trial
+		o.Trial.Starts = []Start{{Name: "zero", Values: zero}, {Name: "good", Values: good, Rate: 0.01}}
+		var chosen []string
+		o.Observe = func(e Event) {
+			if e.Kind == Chosen {
+				chosen = append(chosen, e.Trial)
+			}
+		}
+		res, err := Train(context.Background(), m, train, tt.val, objective, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Start != "good" || len(chosen) != 1 || chosen[0] != "good" || len(res.Trials) != 2 || !(res.Trials[1].Loss < res.Trials[0].Loss) {
+			t.Errorf("chosen is %q of %v", res.Start, res.Trials)
+		}
+		if tt.val != nil && res.Before != trained.After {
+			t.Errorf("training begins at %+v, the start has %+v", res.Before, trained.After)
+		}
+	}
+}
+
+// The same bits whatever the number of threads.
+func TestThreadsChangeNothing(t *testing.T) {
+	defer goruntime.GOMAXPROCS(goruntime.GOMAXPROCS(1))
+	one := bytesOf(mustTrain(t, resumable(t, "", 3)))
+	goruntime.GOMAXPROCS(2)
+	if two := bytesOf(mustTrain(t, resumable(t, "", 3))); !bytes.Equal(one, two) {
+		t.Error("two threads give another result than one")
+	}
+}
+
+// A value [steps, samples, classes] is read along its own axes, also where there are as many steps as samples.
+func TestTimeMajorOutputs(t *testing.T) {
+	transposed := func(to string) *onnx.Model {
+		return buildModel(t, 13, &onnxpb.GraphProto{
+			Input: []*onnxpb.ValueInfoProto{value("x", "N", 4, 3)}, Output: []*onnxpb.ValueInfoProto{value(to)},
+			Node: []*onnxpb.NodeProto{node("Transpose", "x", "y", &onnxpb.AttributeProto{Name: ptr("perm"), Type: onnxpb.AttributeProto_INTS.Enum(), Ints: []int64{1, 0, 2}}), node("Identity", "x", "z")},
+		})
+	}
+	r := quadrants(1, 24)["x"].Data.([]float32)
+	labels := make([]int64, 16)
+	for i := range labels {
+		labels[i] = int64(i % 3)
+	}
+	arrays := map[string]*onnx.Array{"x": floatArray([]int{4, 4, 3}, r), "label": intArray([]int{4, 4}, labels)}
+	var loss []float64
+	for _, name := range []string{"z", "y"} {
+		m := transposed(name)
+		e, err := Evaluate(context.Background(), m, openArrays(t, m, arrays, dataset.Options{Labels: "label"}), CrossEntropy{Head: Head{Value: name, axis: -1}}, EvaluateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		loss = append(loss, e.Loss)
+	}
+	if math.Abs(loss[0]-loss[1]) > 1e-12 {
+		t.Errorf("losses are %v", loss)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// Steps behind a sample's length count for nothing: their labels and inputs may be anything.
+func TestLengths(t *testing.T) {
+	m := buildModel(t, 13, &onnxpb.GraphProto{Input: []*onnxpb.ValueInfoProto{value("x", "N", 3, 2)}, Output: []*onnxpb.ValueInfoProto{value("y")}, Node: []*onnxpb.NodeProto{node("Identity", "x", "y")}})
+	var got []Evaluation
+	for _, junk := range []float32{0, 50} {
+		arrays := map[string]*onnx.Array{
+			"x": floatArray([]int{2, 3, 2}, []float32{1, 2, junk, -junk, 2, junk, 3, 1, 0, 1, 1, junk}), "label": intArray([]int{2, 3}, []int64{1, 0, 0, 0, 1, int64(junk) / 50}),
+			"n": intArray([]int{2}, []int64{1, 2}), "t": floatArray([]int{2, 3, 2}, []float32{0, 0, 9, 9, 9, 9, 1, 1, 1, 1, 9, 9}),
+		}
+		for label, objective := range map[string]Objective{"label": CrossEntropy{Head: findHead(t, m, "y")}, "t": Squared{findHead(t, m, "y").Itself()}} {
+			e, err := Evaluate(context.Background(), m, openArrays(t, m, arrays, dataset.Options{Labels: label, Lengths: "n"}), objective, EvaluateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, e)
+			want := (1.0+4.0)/2 + (4.0+0+1+0)/4 // the means of squares over one step of the first sample and two of the second
+			if label == "t" && math.Abs(e.Loss-want/2) > 1e-12 {
+				t.Errorf("squares are %v, want %v", e.Loss, want/2)
+			}
+			if want := (math.Log1p(math.Exp(-1)) + math.Log1p(math.Exp(-2)) + math.Log1p(math.Exp(-1))) / 3; label == "label" && math.Abs(e.Loss-want) > 1e-6 {
+				t.Errorf("cross-entropy is %v, want %v", e.Loss, want)
+			}
+		}
+	}
+	if len(got) != 4 {
+		t.Fatal(got)
+	}
+}
+
+func TestBadTrainings(t *testing.T) {
+	relabelled := func(m *onnx.Model, label func(i int) int64) *dataset.Dataset {
+		arrays := quadrants(1, 40)
+		y := arrays["label"].Data.([]int64)
+		for i := range y {
+			y[i] = label(i)
+		}
+		return openArrays(t, m, arrays, dataset.Options{Labels: "label"})
+	}
+	for name, tt := range map[string]struct {
+		change func(m *onnx.Model, train **dataset.Dataset, objective *Objective, o *Options)
+		want   []string
+	}{
+		"out of range": {func(m *onnx.Model, d **dataset.Dataset, _ *Objective, _ *Options) {
+			*d = relabelled(m, func(i int) int64 { return int64(i) % 3 })
+		}, []string{"sample 2", "class 2", "2 classes"}},
+		"one class": {func(m *onnx.Model, d **dataset.Dataset, _ *Objective, _ *Options) {
+			*d = relabelled(m, func(int) int64 { return 1 })
+		}, []string{"all 40 labels are class 1"}},
+		"no label": {func(m *onnx.Model, d **dataset.Dataset, _ *Objective, _ *Options) {
+			*d = relabelled(m, func(int) int64 { return -1 })
+		}, []string{"none of the 40 labels"}},
+		"large batch": {func(_ *onnx.Model, _ **dataset.Dataset, _ *Objective, o *Options) { o.Batch = 500 }, []string{"500", "200"}},
+		"no tensors":  {func(_ *onnx.Model, _ **dataset.Dataset, _ *Objective, o *Options) { o.Groups = []Group{{Name: "none"}} }, []string{"no tensors"}},
+		"a tensor twice": {func(_ *onnx.Model, _ **dataset.Dataset, _ *Objective, o *Options) {
+			o.Groups = append(o.Groups, o.Groups[0])
+		}, []string{`"A"`, "matrices"}},
+		"epochs":    {func(_ *onnx.Model, _ **dataset.Dataset, _ *Objective, o *Options) { o.Epochs = 0 }, []string{"0 epochs"}},
+		"rate":      {func(_ *onnx.Model, _ **dataset.Dataset, _ *Objective, o *Options) { o.Optimizer.Rate = math.NaN() }, []string{"learning rate", "NaN"}},
+		"dropout":   {func(_ *onnx.Model, _ **dataset.Dataset, _ *Objective, o *Options) { o.Noise.Dropout.Hidden = 1 }, []string{"dropout of 1"}},
+		"optimizer": {func(_ *onnx.Model, _ **dataset.Dataset, _ *Objective, o *Options) { o.Optimizer.Method = "lion" }, []string{`"lion"`, "adamw"}},
+		"schedule":  {func(_ *onnx.Model, _ **dataset.Dataset, _ *Objective, o *Options) { o.Schedule.Shape = "steps" }, []string{`"steps"`, "cosine"}},
+		"no teacher": {func(m *onnx.Model, _ **dataset.Dataset, c *Objective, _ *Options) {
+			*c = Distill{Own: findHead(t, m, "p"), Of: findHead(t, m, "p")}
+		}, []string{"teacher"}},
+		"class weights": {func(m *onnx.Model, _ **dataset.Dataset, c *Objective, _ *Options) {
+			*c = CrossEntropy{Head: findHead(t, m, "p"), ClassWeights: []float32{1}}
+		}, []string{"2 classes", "1 class weights"}},
+		"targets of classes": {func(m *onnx.Model, _ **dataset.Dataset, c *Objective, _ *Options) {
+			*c = Squared{findHead(t, m, "p").Itself()}
+		}, []string{`"p"`, "1 targets", "2 places"}},
+		"start": {func(m *onnx.Model, _ **dataset.Dataset, _ *Objective, o *Options) {
+			o.Trial.Starts = []Start{{Name: "s", Values: map[*onnx.Tensor]*onnx.Array{o.Groups[0].Tensors[0]: floatArray([]int{1}, []float32{1})}}}
+		}, []string{`"s"`, `"A"`, "[1]", "[2 8]"}},
+	} {
+		m, train, val, objective, o := xor(t)
+		tt.change(m, &train, &objective, &o)
+		_, err := Train(context.Background(), m, train, val, objective, o)
+		for _, want := range tt.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: error %v, want one with %q", name, err, want)
+			}
+		}
+	}
+}
