@@ -36,33 +36,23 @@ func (c trainingCase) graph() *onnxpb.GraphProto {
 	if c.name == "gru" {
 		h, op = rows/3, "GRU"
 	}
-	r := int64(c.rank)
 	inits := []*onnxpb.TensorProto{
 		initFloats("R", []int64{1, int64(rows), int64(h)}, noise(rows*h, 1/math.Sqrt(float64(h)))...),
 		initFloats("B", []int64{1, int64(2 * rows)}, noise(2*rows, 0.1)...),
-		initInts("row", []int64{2}, r, -1), initInts("closed", []int64{3}, r, -1, r), initInts("R.dims", []int64{2}, -1, r*r), initInts("L.dims", []int64{3}, 1, -1, r*r),
+	}
+	cores := func(side string, modes []int) (dims [][3]int) {
+		for k, n := range modes {
+			dims = append(dims, [3]int{c.rank, n, c.rank})
+			inits = append(inits, initFloats(fmt.Sprintf("%s.core%d", side, k), []int64{int64(c.rank), int64(n), int64(c.rank)},
+				noise(c.rank*n*c.rank, 1/math.Sqrt(float64(c.rank)))...))
+		}
+		return dims
 	}
 	var nodes []*onnxpb.NodeProto
-	// merge leaves the product of a side's cores in side+".merged", dims [r, rows of the side, r].
-	merge := func(side string, modes []int) {
-		last := ""
-		for k := len(modes) - 1; k >= 0; k-- {
-			core := fmt.Sprintf("%s.core%d", side, k)
-			inits = append(inits, initFloats(core, []int64{r, int64(modes[k]), r}, noise(c.rank*modes[k]*c.rank, 1/math.Sqrt(float64(c.rank)))...))
-			if last != "" {
-				nodes = append(nodes, node("Reshape", last+" row", core+".right"), node("MatMul", core+" "+core+".right", core+".merged"))
-				core += ".merged"
-			}
-			last = core
-		}
-		nodes = append(nodes, node("Reshape", last+" closed", side+".merged"))
-	}
 	x, w := "X", "W"
 	if c.rank > 0 {
-		merge("L", c.out)
-		nodes = append(nodes, node("Transpose", "L.merged", "L.rows", intsAttr("perm", 1, 2, 0)), node("Reshape", "L.rows L.dims", "L"))
-		merge("R", c.in)
-		nodes = append(nodes, node("Transpose", "R.merged", "R.rows", intsAttr("perm", 1, 0, 2)), node("Reshape", "R.rows R.dims", "R.all"), node("MatMul", "X R.all", "Z"))
+		merge, shapes := mergedRing(cores("R", c.in), cores("L", c.out))
+		nodes, inits = merge, append(inits, shapes...)
 		x, w = "Z", "L"
 	} else {
 		inits = append(inits, initFloats("W", []int64{1, int64(rows), int64(inputs)}, noise(rows*inputs, 1/math.Sqrt(float64(inputs)))...))
