@@ -24,10 +24,11 @@ func Expand(ctx context.Context, m *onnx.Model) (*onnx.Model, error) {
 	p := onnx.NewPatch(m)
 	left := maxDense
 	for k, r := range records {
-		if r.Out > left/r.In {
-			return nil, fmt.Errorf("export: ring of site %q: [%d, %d] and the rings before it have more than %d numbers, too many to expand", r.Sites[0], r.Out, r.In, maxDense)
+		in := tensorProduct(r.InModes) // padding included
+		if r.Out > left/in {
+			return nil, fmt.Errorf("export: ring of site %q: [%d, %d] and the rings before it have more than %d numbers, too many to expand", r.Sites[0], r.Out, in, maxDense)
 		}
-		left -= r.Out * r.In
+		left -= r.Out * in
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

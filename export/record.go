@@ -234,7 +234,7 @@ func (r ring) check() error {
 		return fmt.Errorf("the output is merged, but there are %d output modes", len(r.OutModes))
 	}
 	for k, s := range slots {
-		if _, err := product([]int{r.Ranks[k], s.Size(), r.Ranks[(k+1)%d]}); err != nil {
+		if _, err := product([]int{r.Ranks[k], max(s.Row, 1), max(s.Col, 1), r.Ranks[(k+1)%d]}); err != nil {
 			return err
 		}
 	}

@@ -51,6 +51,8 @@ func TestRecordsRefuse(t *testing.T) {
 		{"sites and inputs", edit(func(r *ring) { r.Inputs = append(r.Inputs, "x") }), []string{"2 inputs for 1 sites"}},
 		{"form", edit(func(r *ring) { r.Form = Dense }), []string{`"dense"`}},
 		{"no modes", edit(func(r *ring) { r.InModes = nil }), []string{"0 input"}},
+		{"a format of another version", edit(func(r *ring) { r.Format = "btd" }), []string{`"btd" is unknown`}},
+		{"modes that do not pair", edit(func(r *ring) { r.Format, r.OutModes = "ttm", append(r.OutModes, 1) }), []string{"there are 2 and 3"}},
 		{"a mode too few", edit(func(r *ring) { r.OutModes = r.OutModes[:1] }), []string{"4 cores and 4 ranks for 3 modes"}},
 		{"a negative mode", edit(func(r *ring) { r.InModes = []int{-4, -6} }), []string{"[-4 -6]"}},
 		{"modes that overflow", edit(func(r *ring) { r.InModes = []int{1 << 40, 1 << 40} }), []string{"2⁶³"}},
@@ -157,6 +159,8 @@ func FuzzRecords(f *testing.F) {
 	f.Add(`{"schema":"trconvert.ring/v1","rings":[]}`)
 	f.Add(`{"schema":"trconvert.ring/v1","rings":[{"sites":["cell"],"x":["x"],"format":"tr","form":"bottleneck","in":24,"out":32,"in_modes":[24],"out_modes":[32],"ranks":[1,24],"cores":["W","W"],"merged_output":true}]}`)
 	f.Add(`{"schema":"trconvert.ring/v1","rings":[{"sites":["cell"],"x":["x"],"form":"cores","in":1,"out":1,"in_modes":[1],"out_modes":[1],"ranks":[1,1],"cores":["x","R"]}]}`)
+	f.Add(`{"schema":"trconvert.ring/v1","rings":[{"sites":["cell"],"x":["x"],"format":"ttm","form":"bottleneck","in":24,"out":32,"in_modes":[24,1],"out_modes":[32,1],"ranks":[1,1],"cores":["W","W"]}]}`)
+	f.Add(`{"schema":"trconvert.ring/v1","rings":[{"sites":["cell"],"x":["x"],"format":"ttm","form":"cores","in":24,"out":32,"in_modes":[24,1],"out_modes":[8,4],"ranks":[1,2],"cores":["W","R"]}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		m := add(text)
 		if m == nil {

@@ -115,6 +115,8 @@ func (f *Factor) Validate() error {
 	for k, c := range f.Cores {
 		mode, next := slots[k].Size(), f.Cores[(k+1)%d].Left
 		switch {
+		case slots[k].Row > 0 && slots[k].Col > math.MaxInt/slots[k].Row:
+			return fmt.Errorf("tensor: factor: core %d has modes %d and %d, whose product overflows", k, slots[k].Row, slots[k].Col)
 		case c.Left < 1 || c.Right < 1:
 			return fmt.Errorf("tensor: factor: core %d has ranks %d and %d (a rank is at least 1)", k, c.Left, c.Right)
 		case c.Mode != mode:
