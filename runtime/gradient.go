@@ -7,7 +7,7 @@ import (
 // gradient says how an operator sends gradients from its outputs to its inputs.
 type gradient struct {
 	// run returns one gradient per declared input, nil where backCall.needs denies or where it is zero everywhere; the list may be shorter. in and out are what the
-	// operator read and gave, d the gradients of out, nil where nothing came back, at least one being there. A result has type and dims of its
+	// operator read and gave (which may be more outputs than the node declares), d the gradients of out, nil where nothing came back, at least one being there. A result has type and dims of its
 	// input. Values are immutable: run writes into none of its arguments, but may return one of d, or a Tensor that shares its Data.
 	run func(c *backCall, in, out, d []*Tensor) ([]*Tensor, error)
 	// in and out are the inputs and outputs whose elements run reads, bit k for number k; of the others only type and dims are there (Data
@@ -63,7 +63,11 @@ func (c *compiler) gradient(n *nodeInfo, op operator) (*gradient, []bool, error)
 	}
 	build := gradients[n.node.OpType]
 	if build == nil {
-		c.unsupported.add(opKey(n.node)+": no gradient", n.node.String())
+		what := opKey(n.node) + ": no gradient"
+		if reason := noGradient[n.node.OpType]; reason != "" {
+			what += " (" + reason + ")"
+		}
+		c.unsupported.add(what, n.node.String())
 		return nil, varies, nil
 	}
 	g, err := build(n)

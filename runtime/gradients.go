@@ -104,23 +104,59 @@ func init() {
 		"ReduceSumSquare": reduceGradient(reduceSumSquare),
 		"TopK":            topKGradient,
 
-		// Matrix products and poolings.
+		// Normalisation.
+		"BatchNormalization":        batchNormGradient,
+		"GroupNormalization":        groupNormGradient,
+		"InstanceNormalization":     instanceNormGradient,
+		"LayerNormalization":        layerNormGradient(false),
+		"LpNormalization":           floatGradient(lpNormBack),
+		"LRN":                       floatGradient(lrnBack),
+		"MeanVarianceNormalization": floatGradient(meanVarianceBack),
+		"RMSNormalization":          layerNormGradient(true),
+
+		// Matrix products, convolutions and poolings.
+		"AveragePool":       poolGradient(slidingWindow, 0, 0, 0, averagePoolBack),
+		"Conv":              convGradient,
+		"ConvTranspose":     convTransposeGradient,
 		"Einsum":            einsumGradient,
 		"Gemm":              gemmGradient,
 		"GlobalAveragePool": globalGradient(reduceMean),
+		"GlobalLpPool":      poolGradient(globalWindow, 1, 1, 0, lpPoolBack),
 		"GlobalMaxPool":     globalGradient(reduceMax),
+		"LpPool":            poolGradient(slidingWindow, 1, 1, 0, lpPoolBack),
 		"MatMul":            matMulGradient,
+		"MaxPool":           poolGradient(slidingWindow, 1, 0, 2, maxPoolBack),
 
-		// Shapes.
-		"EyeLike":   flatGradient,
-		"Flatten":   reshapeGradient,
-		"Reshape":   reshapeGradient,
-		"Shape":     flatGradient,
-		"Size":      flatGradient,
-		"Squeeze":   reshapeGradient,
-		"Unsqueeze": reshapeGradient,
+		// Quantised.
+		"DequantizeLinear": dequantizeGradient,
+
+		// Signals.
+		"BlackmanWindow":  flatGradient,
+		"DFT":             dftGradient,
+		"HammingWindow":   flatGradient,
+		"HannWindow":      flatGradient,
+		"MelWeightMatrix": flatGradient,
+		"STFT":            stftGradient,
+
+		// Shapes and constants.
+		"ConstantOfShape": flatGradient,
+		"EyeLike":         flatGradient,
+		"Flatten":         reshapeGradient,
+		"Range":           rangeGradient,
+		"Reshape":         reshapeGradient,
+		"Shape":           flatGradient,
+		"Size":            flatGradient,
+		"Squeeze":         reshapeGradient,
+		"Unsqueeze":       reshapeGradient,
 
 		// Moving elements.
+		"AffineGrid":      affineGridGradient,
+		"GridSample":      gridSampleGradient,
+		"Resize":          resizeGradient(newResize),
+		"Upsample":        resizeGradient(newUpsample),
+		"OneHot":          oneHotGradient,
+		"Pad":             padGradient,
+		"Unique":          uniqueGradient,
 		"DepthToSpace":    moverGradient(0),
 		"SpaceToDepth":    moverGradient(0),
 		"Compress":        moverGradient(2),
@@ -147,4 +183,15 @@ func dropoutGradient(*nodeInfo) (*gradient, error) {
 	return &gradient{flat: 2, run: func(_ *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
 		return []*Tensor{newTensor(d[0].Type, in[0].Dims, d[0].Data)}, nil
 	}}, nil
+}
+
+// noGradient says why an operator has none. Rounding is flat, so the gradient of what is quantised would be zero everywhere and training would stand still without
+// saying so; those operators are refused and not called flat.
+var noGradient = map[string]string{
+	"ConvInteger":           "it computes with integers",
+	"DynamicQuantizeLinear": "it rounds to integers",
+	"MatMulInteger":         "it computes with integers",
+	"QLinearConv":           "it rounds to integers",
+	"QLinearMatMul":         "it rounds to integers",
+	"QuantizeLinear":        "it rounds to integers",
 }

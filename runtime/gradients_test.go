@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,13 +77,18 @@ func (c nodeGradientCase) model(t *testing.T) (m *onnx.Model, parameters []strin
 			parameters = append(parameters, name)
 		}
 	}
+	nodes := []*onnxpb.NodeProto{c.node}
 	var outputs []string
 	for _, name := range c.node.Output {
-		if name != "" {
-			outputs = append(outputs, name)
+		if name != "" { // as doubles, so that those of other types are compared too
+			cast := node("Cast", name, name+"_double", intAttr("to", int64(onnx.Double)))
+			if c.opset < 6 {
+				cast = node("Cast", name, name+"_double", stringAttr("to", "DOUBLE"))
+			}
+			nodes, outputs = append(nodes, cast), append(outputs, name+"_double")
 		}
 	}
-	p := modelProto(graph(nil, untyped(strings.Join(outputs, " ")), inits, c.node))
+	p := modelProto(graph(nil, untyped(strings.Join(outputs, " ")), inits, nodes...))
 	p.OpsetImport[0].Version = proto.Int64(c.opset)
 	b, err := proto.Marshal(p)
 	if err != nil {
@@ -105,6 +111,43 @@ func TestOperatorGradients(t *testing.T) {
 			m, parameters := c.model(t)
 			checkGradients(t, m, nil, parameters...)
 		})
+	}
+}
+
+// TestEveryOperatorHasAGradient: or says why not. Every entry of the table is covered by TestOperatorGradients; the recurrent operators have tests of their own.
+func TestEveryOperatorHasAGradient(t *testing.T) {
+	traced := map[string]bool{} // operators that note on the tape themselves where their values come from, see TestGradientThroughGraphs
+	for _, op := range strings.Fields("If Loop Scan SequenceEmpty SequenceConstruct SequenceInsert SequenceErase SequenceAt SequenceLength ConcatFromSequence SplitToSequence Optional OptionalHasElement OptionalGetElement") {
+		traced[op] = true
+	}
+	tested := map[string]bool{"LSTM": true, "GRU": true, "RNN": true, "DequantizeLinear": true} // elsewhere
+	for _, op := range strings.Fields("And Or Xor Not BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BitShift HannWindow HammingWindow BlackmanWindow ConstantOfShape") {
+		if g, err := gradients[op](nil); g != nil || err != nil { // of what is no float
+			t.Errorf("%s is not flat", op)
+		}
+		tested[op] = true
+	}
+	for _, c := range nodeGradientCases() {
+		tested[c.node.GetOpType()] = true
+	}
+	for op := range operators {
+		ways := 0
+		for _, has := range []bool{gradients[op] != nil, traced[op], noGradient[op] != "", op == "Constant"} {
+			if has {
+				ways++
+			}
+		}
+		if ways != 1 {
+			t.Errorf("%s has a gradient in %d ways, want one: an entry in the table, its own traces, or a reason why not", op, ways)
+		}
+	}
+	for op := range gradients {
+		if operators[op] == nil {
+			t.Errorf("%s has a gradient and is no operator", op)
+		}
+		if !tested[op] {
+			t.Errorf("the gradient of %s is not tested", op)
+		}
 	}
 }
 
@@ -201,6 +244,7 @@ func nodeGradientCases() []nodeGradientCase {
 	}
 	add(11, node("TopK", "x k", "v i"), unit(2, 5), int64List(3))
 	add(11, node("TopK", "x k", "v _", intAttr("axis", 0), intAttr("largest", 0)), unit(4, 2, 3), int64List(2))
+	add(11, node("TopK", "x k", "v"), unit(5), int64List(2))
 	add(9, node("TopK", "x", "v i", intAttr("k", 2), intAttr("axis", 1)), unit(2, 4, 2))
 
 	for _, dims := range [][2][]int{{{2, 3}, {3, 4}}, {{3}, {3, 4}}, {{2, 3}, {3}}, {{3}, {3}}, {{2, 2, 3}, {3, 4}}, {{2, 2, 3}, {2, 3, 2}}, {{2, 3}, {4, 3, 2}},
@@ -282,5 +326,182 @@ func nodeGradientCases() []nodeGradientCase {
 	add(13, node("SpaceToDepth", "x", "y", intAttr("blocksize", 2)), unit(1, 2, 4, 6))
 	add(14, node("Trilu", "x", "y"), unit(2, 3, 4))
 	add(14, node("Trilu", "x k", "y", intAttr("upper", 0)), unit(4, 3), scalarInt(-1))
+
+	for _, c := range []struct {
+		x, w  []int
+		attrs []*onnxpb.AttributeProto
+	}{
+		{[]int{2, 3, 6}, []int{4, 3, 3}, nil},
+		{[]int{1, 2, 5, 4}, []int{3, 2, 2, 3}, []*onnxpb.AttributeProto{intsAttr("pads", 1, 0, 2, 1), intsAttr("strides", 2, 1)}},
+		{[]int{1, 4, 7}, []int{6, 2, 2}, []*onnxpb.AttributeProto{intAttr("group", 2), intsAttr("dilations", 2)}},
+		{[]int{2, 3, 5}, []int{3, 1, 3}, []*onnxpb.AttributeProto{intAttr("group", 3), stringAttr("auto_pad", "SAME_UPPER"), intsAttr("strides", 2)}},
+		{[]int{1, 2, 4}, []int{3, 2, 1}, nil},
+		{[]int{1, 2, 4, 3}, []int{2, 2, 3, 2}, []*onnxpb.AttributeProto{stringAttr("auto_pad", "SAME_LOWER")}},
+		{[]int{1, 1, 3, 3, 3}, []int{2, 1, 2, 2, 2}, []*onnxpb.AttributeProto{stringAttr("auto_pad", "VALID")}},
+	} {
+		add(13, node("Conv", "x w b", "y", c.attrs...), unit(c.x...), unit(c.w...), unit(c.w[0]))
+		add(13, node("Conv", "x w", "y", c.attrs...), unit(c.x...), unit(c.w...))
+	}
+	for _, c := range []struct {
+		x, w  []int
+		attrs []*onnxpb.AttributeProto
+	}{
+		{[]int{2, 3, 4}, []int{3, 2, 3}, nil},
+		{[]int{1, 2, 3, 4}, []int{2, 3, 2, 3}, []*onnxpb.AttributeProto{intsAttr("pads", 1, 0, 0, 1), intsAttr("strides", 2, 1), intsAttr("output_padding", 1, 0)}},
+		{[]int{1, 4, 5}, []int{4, 3, 2}, []*onnxpb.AttributeProto{intAttr("group", 2), intsAttr("dilations", 2), intsAttr("strides", 3)}},
+		{[]int{1, 2, 3}, []int{2, 2, 3}, []*onnxpb.AttributeProto{stringAttr("auto_pad", "SAME_UPPER"), intsAttr("strides", 2)}},
+		{[]int{1, 2, 3}, []int{2, 2, 3}, []*onnxpb.AttributeProto{intsAttr("output_shape", 8), intsAttr("strides", 2)}},
+	} {
+		group := 1
+		if c.attrs != nil && c.attrs[0].GetName() == "group" {
+			group = 2
+		}
+		add(13, node("ConvTranspose", "x w b", "y", c.attrs...), unit(c.x...), unit(c.w...), unit(c.w[1]*group))
+		add(13, node("ConvTranspose", "x w", "y", c.attrs...), unit(c.x...), unit(c.w...))
+	}
+	for _, attrs := range [][]*onnxpb.AttributeProto{
+		{intsAttr("kernel_shape", 2, 2)},
+		{intsAttr("kernel_shape", 3, 2), intsAttr("strides", 2, 1), intsAttr("pads", 1, 1, 1, 0)},
+		{intsAttr("kernel_shape", 2, 3), stringAttr("auto_pad", "SAME_UPPER")},
+		{intsAttr("kernel_shape", 2, 2), intsAttr("strides", 2, 2), intAttr("ceil_mode", 1)},
+	} {
+		for _, op := range []string{"MaxPool", "AveragePool", "LpPool"} {
+			if op == "LpPool" && len(attrs) == 3 && attrs[2].GetName() == "ceil_mode" {
+				attrs = attrs[:2]
+			}
+			add(12, node(op, "x", "y", attrs...), unit(1, 2, 5, 4))
+		}
+		add(12, node("AveragePool", "x", "y", append(attrs[:len(attrs):len(attrs)], intAttr("count_include_pad", 1))...), unit(1, 2, 5, 4))
+	}
+	add(12, node("MaxPool", "x", "y i", intsAttr("kernel_shape", 2), intsAttr("dilations", 2), intAttr("storage_order", 1)), unit(1, 2, 7))
+	add(12, node("LpPool", "x", "y", intsAttr("kernel_shape", 3), intAttr("p", 3)), unit(1, 2, 7))
+	add(1, node("LpPool", "x", "y", intsAttr("kernel_shape", 3), floatAttr("p", 2.5)), unit(1, 2, 7))
+	add(12, node("GlobalLpPool", "x", "y", intAttr("p", 3)), unit(2, 2, 3, 2))
+	add(12, node("GlobalLpPool", "x", "y"), unit(2, 2, 3))
+
+	add(15, node("BatchNormalization", "x s b m v", "y"), unit(2, 3, 2), positive(3), unit(3), unit(3), spread(0.5, 1.5, 3))
+	add(9, node("BatchNormalization", "x s b m v", "y", floatAttr("epsilon", 0.1)), unit(4, 2), positive(2), unit(2), unit(2), spread(0.5, 1.5, 2))
+	for _, axis := range []int64{-1, 1, 0} {
+		last := [][]int{{2, 3, 4}, {3, 4}, {4}}[map[int64]int{-1: 2, 1: 1, 0: 0}[axis]]
+		add(17, node("LayerNormalization", "x s b", "y m i", intAttr("axis", axis)), unit(2, 3, 4), positive(last...), unit(last...))
+		add(17, node("LayerNormalization", "x s", "y", intAttr("axis", axis)), unit(2, 3, 4), positive(4))
+		add(23, node("RMSNormalization", "x s", "y", intAttr("axis", axis)), unit(2, 3, 4), positive(last...))
+	}
+	add(13, node("InstanceNormalization", "x s b", "y"), unit(2, 3, 5), positive(3), unit(3))
+	add(18, node("GroupNormalization", "x s b", "y", intAttr("num_groups", 2)), unit(2, 4, 3), positive(2), unit(2))
+	add(21, node("GroupNormalization", "x s b", "y", intAttr("num_groups", 2)), unit(2, 4, 3), positive(4), unit(4))
+	for _, p := range []int64{1, 2} {
+		add(13, node("LpNormalization", "x", "y", intAttr("p", p)), unit(2, 4))
+		add(13, node("LpNormalization", "x", "y", intAttr("p", p), intAttr("axis", 0)), unit(3, 2, 2))
+	}
+	add(13, node("MeanVarianceNormalization", "x", "y"), unit(2, 2, 3, 2))
+	add(13, node("MeanVarianceNormalization", "x", "y", intsAttr("axes", 1, 2)), unit(2, 3, 4))
+	add(13, node("LRN", "x", "y", intAttr("size", 3), floatAttr("alpha", 0.6), floatAttr("bias", 1.1)), unit(2, 5, 2))
+	add(13, node("LRN", "x", "y", intAttr("size", 2), floatAttr("alpha", 0.6), floatAttr("beta", 1.5)), unit(1, 4, 3))
+
+	for _, mode := range []string{"constant", "reflect", "edge", "wrap"} {
+		add(19, node("Pad", "x p", "y", stringAttr("mode", mode)), unit(3, 4), int64List(1, 2, 1, 1))
+	}
+	add(13, node("Pad", "x p c", "y"), unit(3, 4), int64List(1, -1, 0, 2), doubles(nil, 0.5))
+	add(18, node("Pad", "x p c a", "y"), unit(3, 4), int64List(1, 2), doubles([]int{1}, 0.5), int64List(-1))
+	add(9, node("Pad", "x", "y", intsAttr("pads", 1, 0, 0, 2), floatAttr("value", 3)), unit(3, 4))
+	for _, mode := range []string{"nearest", "linear", "cubic"} {
+		for _, coordinate := range []string{"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric"} {
+			add(19, node("Resize", "x _ s", "y", stringAttr("mode", mode), stringAttr("coordinate_transformation_mode", coordinate)), unit(1, 2, 3, 4), f32([]int{4}, 1, 1, 2, 1.5))
+			add(19, node("Resize", "x _ _ s", "y", stringAttr("mode", mode), stringAttr("coordinate_transformation_mode", coordinate)), unit(1, 1, 5, 4), int64List(1, 1, 3, 3))
+		}
+		add(19, node("Resize", "x _ s", "y", stringAttr("mode", mode), intAttr("antialias", 1)), unit(1, 1, 8, 6), f32([]int{4}, 1, 1, 0.5, 0.6))
+		add(19, node("Resize", "x r _ s", "y", stringAttr("mode", mode), stringAttr("coordinate_transformation_mode", "tf_crop_and_resize"), floatAttr("extrapolation_value", 7)),
+			unit(1, 1, 4, 4), f32([]int{8}, 0, 0, 0.2, 0.1, 1, 1, 1.3, 0.9), int64List(1, 1, 5, 3))
+	}
+	add(19, node("Resize", "x _ s", "y", stringAttr("mode", "cubic"), intAttr("exclude_outside", 1)), unit(1, 1, 4, 3), f32([]int{4}, 1, 1, 2, 2))
+	add(10, node("Resize", "x s", "y", stringAttr("mode", "linear")), unit(1, 1, 3, 2), f32([]int{4}, 1, 1, 2, 2))
+	add(9, node("Upsample", "x s", "y", stringAttr("mode", "linear")), unit(1, 1, 3, 2), f32([]int{4}, 1, 1, 2, 2))
+	add(9, node("Upsample", "x s", "y"), unit(1, 1, 3, 2), f32([]int{4}, 1, 1, 2, 3))
+	add(7, node("Upsample", "x", "y", floatsAttr("scales", 1, 1, 2, 1)), unit(1, 1, 3, 2))
+	for _, padding := range []string{"zeros", "border", "reflection"} {
+		for _, mode := range []string{"linear", "nearest", "cubic"} {
+			for _, corners := range []int64{0, 1} {
+				add(20, node("GridSample", "x g", "y", stringAttr("mode", mode), stringAttr("padding_mode", padding), intAttr("align_corners", corners)), unit(1, 2, 4, 3), spread(-1.3, 1.37, 1, 3, 2, 2))
+			}
+		}
+	}
+	add(20, node("GridSample", "x g", "y"), unit(2, 1, 3, 2, 3), spread(-0.93, 0.87, 2, 1, 2, 2, 3))
+	for _, corners := range []int64{0, 1} {
+		add(20, node("AffineGrid", "t s", "y", intAttr("align_corners", corners)), unit(2, 2, 3), int64List(2, 1, 3, 4))
+		add(20, node("AffineGrid", "t s", "y", intAttr("align_corners", corners)), unit(1, 3, 4), int64List(1, 1, 2, 3, 2))
+	}
+	add(13, node("OneHot", "i d v", "y"), int64List(1, -1, 5), scalarInt(3), doubles([]int{2}, 0.3, 1.7))
+	add(13, node("OneHot", "i d v", "y", intAttr("axis", 0)), int64List(1, 0), scalarInt(3), doubles([]int{2}, 0.3, 1.7))
+	add(11, node("Range", "a b d", "y"), doubles(nil, 0.3), doubles(nil, 2), doubles(nil, 0.4))
+	add(11, node("Unique", "x", "y i j k"), doubles([]int{5}, 0.3, 2, -1, 1.5, 0.7))
+	add(11, node("Unique", "x", "y", intAttr("axis", 1), intAttr("sorted", 0)), unit(2, 3))
+
+	for _, op := range strings.Fields("Equal Less LessOrEqual Greater GreaterOrEqual") {
+		add(16, node(op, "a b", "y"), unit(2, 3), positive(3))
+	}
+	for _, op := range strings.Fields("IsNaN IsInf Floor Ceil Round Sign Shape Size NonZero") {
+		add(16, node(op, "a", "y"), spread(-3.4, 3.3, 7))
+	}
+	add(16, node("EyeLike", "x", "y"), unit(2, 3))
+	for _, op := range []string{"ArgMax", "ArgMin"} {
+		add(13, node(op, "x", "y", intAttr("axis", 1)), unit(2, 5))
+	}
+	add(17, node("MelWeightMatrix", "a b c d e", "y"), scalarInt(3), scalarInt(16), scalarInt(8000), doubles(nil, 105), doubles(nil, 3600))
+	for _, inverse := range []int64{0, 1} {
+		add(20, node("DFT", "x", "y", intAttr("inverse", inverse)), unit(2, 5, 2))
+		add(20, node("DFT", "x n a", "y", intAttr("inverse", inverse)), unit(2, 4, 3, 1), scalarInt(6), scalarInt(1))
+		add(20, node("DFT", "x n", "y", intAttr("inverse", inverse)), unit(5, 2), scalarInt(3))
+	}
+	add(17, node("DFT", "x", "y", intAttr("onesided", 1), intAttr("axis", 1)), unit(2, 6, 1))
+	add(17, node("STFT", "x s w", "y"), unit(2, 9, 1), scalarInt(2), positive(4))
+	add(17, node("STFT", "x s w n", "y", intAttr("onesided", 0)), unit(1, 9, 2), scalarInt(3), positive(5), scalarInt(5))
+	add(17, node("STFT", "x s _ n", "y"), unit(1, 8, 1), scalarInt(3), scalarInt(5))
 	return cases
+}
+
+// TestDequantizeGradient: the oracle is the definition, dscale = Σ dy·(x − zero) over the elements of the scale. Values are rounded to float32, so differences would
+// not tell.
+func TestDequantizeGradient(t *testing.T) {
+	x := typedTensor[int8](onnx.Int8, []int{2, 3}, 1, -2, 3, 4, 5, -6)
+	d := []float32{1, 2, -1, 0.5, 3, 1}
+	for _, c := range []struct {
+		attrs       []*onnxpb.AttributeProto
+		scale, zero *Tensor
+		want        []float32
+	}{
+		{nil, scalar(0.5), nil, []float32{1 - 4 - 3 + 2 + 15 - 6}},
+		{[]*onnxpb.AttributeProto{intAttr("axis", 0)}, f32([]int{2}, 0.5, 2), typedTensor[int8](onnx.Int8, []int{2}, 1, -1), []float32{0 - 6 - 2, 2.5 + 18 - 5}},
+		{[]*onnxpb.AttributeProto{intAttr("axis", 1), intAttr("block_size", 2)}, f32([]int{2, 2}, 1, 2, 3, 4), nil, []float32{1 - 4, -3, 2 + 15, -6}},
+	} {
+		inits := []*onnxpb.TensorProto{initTensor("x", x), initTensor("s", c.scale)}
+		inputs := "x s"
+		if c.zero != nil {
+			inits, inputs = append(inits, initTensor("z", c.zero)), "x s z"
+		}
+		p := modelProto(graph(nil, untyped("y"), inits, node("DequantizeLinear", inputs, "y", c.attrs...)))
+		p.OpsetImport[0].Version = proto.Int64(21)
+		b, err := proto.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := onnx.Decode("test", b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		training, err := CompileTraining(t.Context(), m, m.Graph.Initializers[1:2], Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass, err := training.Forward(t.Context(), nil, PassOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pass.Backward(t.Context(), map[string]*Tensor{"y": f32([]int{2, 3}, d...)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := training.Parameters()[0].Grad.Data.([]float32); !slices.Equal(got, c.want) {
+			t.Errorf("scale of %v: gradient %v, want %v", c.scale.Dims, got, c.want)
+		}
+	}
 }

@@ -12,11 +12,10 @@ func buildConvTranspose(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 3); err != nil {
 		return nil, err
 	}
-	w, err := newWindow(n)
+	t, err := newTransposedConv(n)
 	if err != nil {
 		return nil, err
 	}
-	t := transposedConv{window: w, group: n.int("group", 1), extra: n.ints("output_padding", nil), shape: n.ints("output_shape", nil)}
 	return widened(func(c *call, in []*Tensor) ([]*Tensor, error) {
 		switch in[0].Type {
 		case onnx.Float:
@@ -32,6 +31,11 @@ type transposedConv struct {
 	window
 	group        int64
 	extra, shape []int64 // output_padding, output_shape
+}
+
+func newTransposedConv(n *nodeInfo) (transposedConv, error) {
+	w, err := newWindow(n)
+	return transposedConv{window: w, group: n.int("group", 1), extra: n.ints("output_padding", nil), shape: n.ints("output_shape", nil)}, err
 }
 
 // fit gives the geometry of the convolution that is transposed and the spatial dims of the result:
@@ -142,7 +146,7 @@ func convTranspose[T floating](c *call, t transposedConv, in []*Tensor) (*Tensor
 					return nil, err
 				}
 				gemmInto(true, false, depth, area, cg, 1, k[g*cg*depth:][:cg*depth], x[(n*groups+g)*cg*area:][:cg*area], 0, cols)
-				addPatches(p, cols, mg, area, y[(n*groups+g)*mg*outArea:][:mg*outArea])
+				addPatches(p, cols, mg, 0, area, y[(n*groups+g)*mg*outArea:][:mg*outArea])
 			}
 		}
 	}
@@ -150,18 +154,18 @@ func convTranspose[T floating](c *call, t transposedConv, in []*Tensor) (*Tensor
 	return newTensor(in[0].Type, dims, y), nil
 }
 
-// addPatches is the transpose of patchMatrix over all positions.
-func addPatches[T floating](p patches, cols []T, channels, size int, y []T) {
+// addPatches is the transpose of patchMatrix.
+func addPatches[T floating](p patches, cols []T, channels, from, size int, y []T) {
 	stride := p.w.strides[len(p.out)-1]
 	area := elements(p.in)
 	at := make([]int, len(p.w.kernel))
 	for c := range channels {
 		dst := y[c*area : (c+1)*area]
 		for more := true; more; more = increment(at, p.w.kernel) {
-			from := cols[:size]
+			row := cols[:size]
 			cols = cols[size:]
-			p.rows(at, 0, size, func(done, _, lo, hi, offset int) {
-				for _, v := range from[done+lo : done+hi] {
+			p.rows(at, from, size, func(done, _, lo, hi, offset int) {
+				for _, v := range row[done+lo : done+hi] {
 					dst[offset] += v
 					offset += stride
 				}

@@ -21,6 +21,19 @@ func buildGridSample(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 2, 2); err != nil {
 		return nil, err
 	}
+	g, err := newGridSample(n)
+	if err != nil {
+		return nil, err
+	}
+	return widened(func(c *call, in []*Tensor) ([]*Tensor, error) {
+		if !isFloat(in[0].Type) || !isFloat(in[1].Type) {
+			return nil, unsupportedf("types %v and %v", in[0].Type, in[1].Type)
+		}
+		return one(g.run(c, in[0], in[1]))
+	}), nil
+}
+
+func newGridSample(n *nodeInfo) (gridSample, error) {
 	def := "linear"
 	if n.opset < 20 {
 		def = "bilinear"
@@ -33,19 +46,14 @@ func buildGridSample(n *nodeInfo) (operator, error) {
 		g.mode = "cubic"
 	case "nearest", "linear", "cubic":
 	default:
-		return nil, unsupportedf("mode = %q", g.mode)
+		return g, unsupportedf("mode = %q", g.mode)
 	}
 	switch g.padding {
 	case "zeros", "border", "reflection":
 	default:
-		return nil, unsupportedf("padding_mode = %q", g.padding)
+		return g, unsupportedf("padding_mode = %q", g.padding)
 	}
-	return widened(func(c *call, in []*Tensor) ([]*Tensor, error) {
-		if !isFloat(in[0].Type) || !isFloat(in[1].Type) {
-			return nil, unsupportedf("types %v and %v", in[0].Type, in[1].Type)
-		}
-		return one(g.run(c, in[0], in[1]))
-	}), nil
+	return g, nil
 }
 
 func (g gridSample) run(c *call, t, grid *Tensor) (*Tensor, error) {
@@ -116,18 +124,8 @@ func interpolate(x []float64, axes []sampleAxis) float64 {
 // neighbours finds what a coordinate in [−1, 1] reads of an axis. Reflection brings the coordinate inside and then each neighbour;
 // border only the neighbours (so do ONNX Runtime and PyTorch; it matters to cubic).
 func (g gridSample) neighbours(v float64, size, stride int) sampleAxis {
-	lo, hi := -0.5, float64(size)-0.5
-	p := ((v+1)*float64(size) - 1) / 2
-	if g.corners {
-		lo, hi = 0, float64(size-1)
-		p = (v + 1) / 2 * hi
-	}
-	if g.mode == "nearest" {
-		p = math.RoundToEven(p)
-	}
-	if g.padding == "reflection" && (p < lo || p > hi) {
-		p = foldInto(p, lo, hi)
-	}
+	lo, hi := g.ends(size)
+	p, _ := g.position(v, size)
 	if !(math.Abs(p) < maxElements) { // NaN, or farther out than any tensor reaches
 		return sampleAxis{}
 	}
@@ -149,6 +147,33 @@ func (g gridSample) neighbours(v float64, size, stride int) sampleAxis {
 		a.offset[k] = i * stride
 	}
 	return a
+}
+
+// ends are the coordinates of the ends of an axis, in elements.
+func (g gridSample) ends(size int) (lo, hi float64) {
+	if g.corners {
+		return 0, float64(size - 1)
+	}
+	return -0.5, float64(size) - 0.5
+}
+
+// position is a coordinate in [−1, 1] in elements, after rounding and reflection, and its derivative where it is not rounded.
+func (g gridSample) position(v float64, size int) (p, slope float64) {
+	lo, hi := g.ends(size)
+	p, slope = ((v+1)*float64(size)-1)/2, float64(size)/2
+	if g.corners {
+		p, slope = (v+1)/2*hi, hi/2
+	}
+	if g.mode == "nearest" {
+		p = math.RoundToEven(p)
+	}
+	if g.padding == "reflection" && (p < lo || p > hi) {
+		before := p
+		if p = foldInto(p, lo, hi); hi > lo && math.Mod(math.Floor((before-lo)/(hi-lo)), 2) != 0 {
+			slope = -slope
+		}
+	}
+	return p, slope
 }
 
 // foldInto reflects a coordinate at the ends of [lo, hi] until it lies inside.

@@ -17,11 +17,7 @@ func buildPad(n *nodeInfo) (operator, error) {
 	default:
 		return nil, unsupportedf("mode = %q", mode)
 	}
-	name := "pads"
-	if n.opset < 2 {
-		name = "paddings"
-	}
-	pads := newIntsArgument(n, name, 1, 11)
+	pads := newPadArguments(n)
 	required, value := 2, float32(0)
 	if n.opset < 11 {
 		required, value = 1, n.float("value", 0)
@@ -30,18 +26,9 @@ func buildPad(n *nodeInfo) (operator, error) {
 		return nil, err
 	}
 	return opFunc(func(_ *call, in []*Tensor) ([]*Tensor, error) {
-		v, err := pads.values(in)
+		v, err := pads.of(in)
 		if err != nil {
 			return nil, err
-		}
-		if v == nil {
-			return nil, errors.New("pads are missing")
-		}
-		rank := len(in[0].Dims)
-		if t := optional(in, 3); t != nil {
-			if v, err = padsOfAxes(v, t, rank); err != nil {
-				return nil, err
-			}
 		}
 		fill := optional(in, 2)
 		if n.opset < 11 {
@@ -65,6 +52,32 @@ func buildPad(n *nodeInfo) (operator, error) {
 		out, dims, err := x.Pad(in[0].Dims, v, mode, constant, maxElements)
 		return moved(in[0].Type, out, dims, err)
 	}), nil
+}
+
+// padArguments are the pads, by attribute or input.
+type padArguments struct{ pads intsArgument }
+
+func newPadArguments(n *nodeInfo) padArguments {
+	name := "pads"
+	if n.opset < 2 {
+		name = "paddings"
+	}
+	return padArguments{newIntsArgument(n, name, 1, 11)}
+}
+
+// of gives the begins of all axes of input 0, then their ends.
+func (p padArguments) of(in []*Tensor) ([]int64, error) {
+	v, err := p.pads.values(in)
+	if err != nil {
+		return nil, err
+	}
+	if v == nil {
+		return nil, errors.New("pads are missing")
+	}
+	if t := optional(in, 3); t != nil {
+		return padsOfAxes(v, t, len(in[0].Dims))
+	}
+	return v, nil
 }
 
 // padsOfAxes spreads pads of some axes over all of them.

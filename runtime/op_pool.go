@@ -241,16 +241,19 @@ type poolFold struct {
 
 // lpFold is the p-norm of a window.
 func lpFold(n *nodeInfo) poolFold {
-	p := 2.0
-	if n.opset >= 2 {
-		p = float64(n.int("p", 2))
-	} else {
-		p = float64(n.float("p", 2))
-	}
+	p := lpExponent(n)
 	return poolFold{
 		add:    func(a, v float64) float64 { return a + math.Pow(math.Abs(v), p) },
 		finish: func(a float64, _, _ int) float64 { return math.Pow(a, 1/p) },
 	}
+}
+
+// lpExponent is the p of a p-norm, a float in opset 1.
+func lpExponent(n *nodeInfo) float64 {
+	if n.opset >= 2 {
+		return float64(n.int("p", 2))
+	}
+	return float64(n.float("p", 2))
 }
 
 func buildPool(n *nodeInfo, w window, fold poolFold) (operator, error) {

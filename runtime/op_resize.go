@@ -22,6 +22,8 @@ type resize struct {
 	policy     string
 	axes       []int64
 	opset      int64
+	upsample   bool
+	fixed      []float32 // scales by attribute, nil where they are an input
 }
 
 // buildResize: https://onnx.ai/onnx/operators/onnx__Resize.html
@@ -29,6 +31,17 @@ func buildResize(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 4); err != nil {
 		return nil, err
 	}
+	r, err := newResize(n)
+	if err != nil {
+		return nil, err
+	}
+	return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
+		scales, sizes, roi := r.arguments(in)
+		return one(r.run(in[0], scales, sizes, roi))
+	}), nil
+}
+
+func newResize(n *nodeInfo) (resize, error) {
 	r := resize{
 		mode: n.string("mode", "nearest"), coordinate: "asymmetric", nearest: "simple", policy: "stretch", opset: n.opset,
 	}
@@ -45,15 +58,20 @@ func buildResize(n *nodeInfo) (operator, error) {
 		r.policy = n.string("keep_aspect_ratio_policy", "stretch")
 	}
 	if err := r.check(); err != nil {
-		return nil, err
+		return r, err
 	}
-	return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
-		scales, sizes, roi := optional(in, 2), optional(in, 3), optional(in, 1)
-		if n.opset < 11 {
-			scales, sizes, roi = optional(in, 1), nil, nil
-		}
-		return one(r.run(in[0], scales, sizes, roi))
-	}), nil
+	return r, nil
+}
+
+// arguments are the inputs of Resize and Upsample besides the tensor.
+func (r resize) arguments(in []*Tensor) (scales, sizes, roi *Tensor) {
+	switch {
+	case r.fixed != nil:
+		return newTensor(onnx.Float, []int{len(r.fixed)}, r.fixed), nil, nil
+	case r.opset < 11 || r.upsample:
+		return optional(in, 1), nil, nil
+	}
+	return optional(in, 2), optional(in, 3), optional(in, 1)
 }
 
 // buildUpsample: https://onnx.ai/onnx/operators/onnx__Upsample.html
@@ -65,21 +83,22 @@ func buildUpsample(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, required, required); err != nil {
 		return nil, err
 	}
-	r := resize{mode: n.string("mode", "nearest"), coordinate: "asymmetric", nearest: "simple", policy: "stretch", opset: n.opset}
-	if err := r.check(); err != nil {
+	r, err := newUpsample(n)
+	if err != nil {
 		return nil, err
 	}
-	var fixed []float32
-	if n.opset < 9 {
-		fixed = n.floats("scales", nil)
-	}
 	return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
-		scales := optional(in, 1)
-		if scales == nil {
-			scales = newTensor(onnx.Float, []int{len(fixed)}, fixed)
-		}
-		return one(r.run(in[0], scales, nil, nil))
+		scales, sizes, roi := r.arguments(in)
+		return one(r.run(in[0], scales, sizes, roi))
 	}), nil
+}
+
+func newUpsample(n *nodeInfo) (resize, error) {
+	r := resize{mode: n.string("mode", "nearest"), coordinate: "asymmetric", nearest: "simple", policy: "stretch", opset: n.opset, upsample: true}
+	if n.opset < 9 {
+		r.fixed = n.floats("scales", []float32{})
+	}
+	return r, r.check()
 }
 
 func (r resize) check() error {
@@ -125,7 +144,7 @@ func (r resize) run(t, scales, sizes, roi *Tensor) (*Tensor, error) {
 	if _, err := shape.Size(dims, maxElements); err != nil {
 		return nil, err
 	}
-	if r.mode == "nearest" && r.coordinate != "tf_crop_and_resize" {
+	if r.picks() {
 		return r.pickNearest(t, axes)
 	}
 	if !isFloat(t.Type) && t.Type != onnx.Uint8 && t.Type != onnx.Int8 && t.Type != onnx.Int32 {
@@ -138,7 +157,7 @@ func (r resize) run(t, scales, sizes, roi *Tensor) (*Tensor, error) {
 	shapeNow := slices.Clone(t.Dims)
 	gone := make([][]bool, len(axes)) // output positions outside the region of interest
 	for k, a := range axes {
-		if a.in == a.out && a.scale == 1 && (r.coordinate != "tf_crop_and_resize" || a.from == 0 && a.to == 1) {
+		if r.still(a) {
 			continue
 		}
 		if x, gone[k], err = r.along(x, shapeNow, k, a); err != nil {
@@ -353,16 +372,29 @@ const maxTaps = 1 << 20
 
 // along resamples one axis. gone tells the output positions outside the region of interest, nil where there are none.
 func (r resize) along(x []float64, dims []int, axis int, a resizeAxis) (y []float64, gone []bool, err error) {
-	if r.antialias && a.scale < 4.0/maxTaps {
-		return nil, nil, fmt.Errorf("scale %g of axis %d is too small to antialias", a.scale, axis)
-	}
 	to := slices.Clone(dims)
 	to[axis] = a.out
 	if y, err = alloc[float64](to); err != nil {
 		return nil, nil, err
 	}
-	inner := shape.Strides(to)[axis]
-	outer := elements(dims[:axis])
+	inner, outer := shape.Strides(to)[axis], elements(dims[:axis])
+	gone, err = r.taps(a, axis, func(o, from int, weight float64) {
+		for k := range outer {
+			src := x[(k*a.in+from)*inner:][:inner]
+			dst := y[(k*a.out+o)*inner:][:inner]
+			for j, v := range src {
+				dst[j] += weight * v
+			}
+		}
+	})
+	return y, gone, err
+}
+
+// taps visits the input elements that each output position of an axis reads, and their weights.
+func (r resize) taps(a resizeAxis, axis int, visit func(o, from int, weight float64)) (gone []bool, err error) {
+	if r.antialias && a.scale < 4.0/maxTaps {
+		return nil, fmt.Errorf("scale %g of axis %d is too small to antialias", a.scale, axis)
+	}
 	for o := range a.out {
 		p := r.source(a, o)
 		if r.coordinate == "tf_crop_and_resize" && (p < 0 || p > float64(a.in-1)) {
@@ -379,21 +411,21 @@ func (r resize) along(x []float64, dims []int, axis int, a resizeAxis) (y []floa
 			excludeOutside(w, first, a.in)
 		}
 		for i, weight := range w {
-			if weight == 0 {
-				continue
-			}
-			from := min(max(first+i, 0), a.in-1)
-			for k := range outer {
-				src := x[(k*a.in+from)*inner:][:inner]
-				dst := y[(k*a.out+o)*inner:][:inner]
-				for j, v := range src {
-					dst[j] += weight * v
-				}
+			if weight != 0 {
+				visit(o, min(max(first+i, 0), a.in-1), weight)
 			}
 		}
 	}
-	return y, gone, nil
+	return gone, nil
 }
+
+// still says whether an axis is left as it is.
+func (r resize) still(a resizeAxis) bool {
+	return a.in == a.out && a.scale == 1 && (r.coordinate != "tf_crop_and_resize" || a.from == 0 && a.to == 1)
+}
+
+// picks says whether elements move unchanged.
+func (r resize) picks() bool { return r.mode == "nearest" && r.coordinate != "tf_crop_and_resize" }
 
 func excludeOutside(w []float64, first, size int) {
 	sum := 0.0

@@ -150,7 +150,7 @@ func (t *tape) load(f *frame, p parameterSlot) {
 
 // record notes a node.
 func (t *tape) record(f *frame, st *step, in, out []*value, saved any) {
-	e := entry{step: st, at: place{frame: f}, saved: saved, in: make([]*Tensor, len(in)), out: make([]*Tensor, len(st.out))}
+	e := entry{step: st, at: place{frame: f}, saved: saved, in: make([]*Tensor, len(in)), out: make([]*Tensor, max(len(out), len(st.out)))}
 	for k, o := range st.in {
 		if o.constant != nil && st.grad.in>>k&1 == 1 && in[k].kind == kindTensor {
 			t.ledger.exempt(in[k].tensor)
