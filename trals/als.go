@@ -16,7 +16,10 @@ import (
 // ring's own values before each pass over the input side, which keeps the error over the true columns falling.
 //
 // A cancelled ctx ends the fit with the best ring so far and status Cancelled; it is no error. Cost of a sweep: 4·rows·cols·r_0·r_n
-// FLOPs and, for each core, about 2·n_k·r⁵ + 3·r⁶. Memory: 2·(rows + cols)·r_0·r_n float64 beside W.
+// FLOPs and, for each core, about 2·n_k·r⁵ + 3·r⁶. Memory beside W: (2·cols + 3·rows)·r_0·r_n numbers for the two sides and, for each bond
+// of rank r_k inside a side, 2·r·n_1⋯n_k·r_k for the states before it, n_1⋯n_k being the side's modes up to the bond and r the rank the side
+// starts with (a side whose last rank is three times its first or more is read from its end, and takes another copy); they are float32 while the products with W are, else float64. And float64 for Grams: 8·(r_k·r_{k+1})² of the core, or of two
+// bonds of one side, where that is largest, and 2·r_k²·b² for each bond, b being the bond that its side ends with.
 func (m *Matrix) Decompose(ctx context.Context, inModes, outModes []int, o Options) (*Result, error) {
 	modes := append(slices.Clone(inModes), outModes...)
 	if err := m.checkModes(inModes, outModes); err != nil {

@@ -109,13 +109,14 @@ func gramOf(g core, before, after []float64, b int, s *algebra) []float64 {
 	return gram
 }
 
-// mergedGram sets out to SᵀS [a·b, a·b] of a merged chain S = left·G: left [a, N, p] are the cores before the last one, G.
-func mergedGram[T float](left []T, a int, g core, out []float64, w *scratch[T], s *algebra) {
+// mergedGram sets out to SᵀS [a·b, a·b] of a merged chain S = left·G: left [a, N, p] are the cores before the last one, G. spare is as large as
+// left.
+func mergedGram[T float](left, spare []T, a int, g core, out []float64, s *algebra) {
 	defer s.release(s.mark())
-	defer w.release(w.mark())
 	ap, n := a*g.p, len(left)/(a*g.p)
 	h := s.take(ap * ap)
-	gramOfColumns(n, ap, w.permuted(left, [4]int{1, a, n, g.p}, [4]int{0, 2, 1, 3}), h)
+	permuteInto(spare, left, [4]int{1, a, n, g.p}, [4]int{0, 2, 1, 3})
+	gramOfColumns(n, ap, spare, h)
 	h = s.permuted(h, [4]int{a, g.p, a, g.p}, [4]int{0, 2, 1, 3})
 	bb := pairs(g.q)
 	x := s.take(a * a * bb)

@@ -33,7 +33,7 @@ type memory[T float] struct {
 
 // updateChain is update with what is as large as T in T's type, as [a, N, b], the bond that a chain starts with outermost: then neither T nor
 // what it is contracted to, nor the merged cores, are ever permuted. If merged [a, N, b] and gram are not nil they are set to the merged
-// chain and to SᵀS. If ctx ends, so does the pass, before the next core.
+// chain and to SᵀS; merged may be t itself. If ctx ends, so does the pass, before the next core.
 func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merged []T, gram []float64, mem *memory[T]) {
 	w, small := &mem.big, &mem.small
 	a, b := c.ends()
@@ -41,16 +41,18 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 	defer small.release(small.mark())
 	if b*b > reversePays*a*a {
 		r := c.reversed()
-		var back []T
+		back := w.take(len(t))
+		reverseModes(back, t, c.modes(), a, b)
+		var into []T
 		if merged != nil {
-			back = w.take(len(merged))
+			into = back
 		}
-		updateChain(ctx, r, reverseModes(t, c.modes(), a, b), permute4(m, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}), back, gram, mem)
+		updateChain(ctx, r, back, permute4(m, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}), into, gram, mem)
 		copy(c, r.reversed())
 		if merged != nil && ctx.Err() == nil {
 			modes := c.modes()
 			slices.Reverse(modes)
-			copy(merged, reverseModes(back, modes, b, a))
+			reverseModes(merged, back, modes, b, a)
 			copy(gram, permute4(gram, [4]int{b, a, b, a}, [4]int{1, 0, 3, 2}))
 		}
 		return
@@ -116,7 +118,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 		x := w.narrowed(g.v)
 		if k > 0 {
 			if k == last {
-				mergedGram(left, a, *g, gram, w, small)
+				mergedGram(left, partial[k-1], a, *g, gram, small)
 			}
 			rows := len(left) / g.p
 			y := merged
@@ -138,10 +140,9 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 	}
 }
 
-// reverseModes turns T [a, n_1…n_d, b] into [b, n_d…n_1, a].
-func reverseModes[T float](t []T, modes []int, a, b int) []T {
+// reverseModes sets out to T [a, n_1…n_d, b] as [b, n_d…n_1, a].
+func reverseModes[T float](out, t []T, modes []int, a, b int) {
 	n := len(t) / (a * b)
-	out := make([]T, len(t))
 	for i := range n {
 		j, x := 0, i
 		for k := len(modes) - 1; k >= 0; k-- { // digits of i, last first, are the digits of j, first first
@@ -154,5 +155,4 @@ func reverseModes[T float](t []T, modes []int, a, b int) []T {
 			}
 		}
 	}
-	return out
 }

@@ -86,36 +86,38 @@ func sweepIn[T float](ctx context.Context, m *Matrix, s split, r ring, w *side[T
 
 	// The sides are [N, a, b] in products with W, and in passes over their chains they start with the bond that the chain starts with:
 	// the input side runs from a to b, the output side from b to a.
-	t := w.big.take(padded * ab)
-	if productT(ctx, m, w.left, ab, t) != nil {
+	right := w.big.take(padded * ab) // before it, Wᵀ·left
+	mark := w.big.mark()
+	if productT(ctx, m, w.left, ab, right) != nil {
 		return math.NaN()
 	}
-	right := w.big.take(padded * ab)
+	t := w.big.take(padded * ab)
 	if padded > m.cols {
 		// The padding takes the ring's present values, right·leftᵀ, whose product with left is right·outer.
-		mergeChain(r.in, false, right, &w.big)
-		multiply(false, false, padded-m.cols, ab, ab, right[m.cols*ab:], ab, w.big.narrowed(w.outer), ab, t[m.cols*ab:], ab)
+		mergeChain(r.in, false, t, &w.big)
+		multiply(false, false, padded-m.cols, ab, ab, t[m.cols*ab:], ab, w.big.narrowed(w.outer), ab, right[m.cols*ab:], ab)
 	}
-	merged := w.big.take(padded * ab)
-	updateChain(ctx, r.in, w.big.permuted(t, [4]int{1, padded, a, b}, [4]int{0, 2, 1, 3}), w.outer, merged, w.inner, &w.memory)
-	permuteInto(right, merged, [4]int{1, a, padded, b}, [4]int{0, 2, 1, 3})
+	permuteInto(t, right, [4]int{1, padded, a, b}, [4]int{0, 2, 1, 3})
+	updateChain(ctx, r.in, t, w.outer, t, w.inner, &w.memory)
+	permuteInto(right, t, [4]int{1, a, padded, b}, [4]int{0, 2, 1, 3})
 	if padded > m.cols {
 		right = right[:m.cols*ab]
 		gramOfColumns(m.cols, ab, right, w.inner)
 	}
-	t = w.big.take(m.rows * ab)
-	if productW(ctx, m, right, ab, t) != nil {
+	w.big.release(mark)
+
+	seen := w.big.take(m.rows * ab) // W·right
+	if productW(ctx, m, right, ab, seen) != nil {
 		return math.NaN()
 	}
-	merged = w.big.take(m.rows * ab)
-	updateChain(ctx, r.out, w.big.permuted(t, [4]int{1, m.rows, a, b}, [4]int{0, 3, 1, 2}), permute4(w.inner, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}),
-		merged, w.outer, &w.memory)
+	t = w.big.permuted(seen, [4]int{1, m.rows, a, b}, [4]int{0, 3, 1, 2})
+	updateChain(ctx, r.out, t, permute4(w.inner, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}), t, w.outer, &w.memory)
 	if ctx.Err() != nil {
 		return math.NaN()
 	}
-	permuteInto(w.left, merged, [4]int{1, b, m.rows, a}, [4]int{0, 2, 3, 1})
+	permuteInto(w.left, t, [4]int{1, b, m.rows, a}, [4]int{0, 2, 3, 1})
 	copy(w.outer, permute4(w.outer, [4]int{b, a, b, a}, [4]int{1, 0, 3, 2}))
-	return m.relative(m.energy - 2*innerProduct(t, w.left) + dot(w.outer, w.inner))
+	return m.relative(m.energy - 2*innerProduct(seen, w.left) + dot(w.outer, w.inner))
 }
 
 // partProducts is the number of multiplications after which a product with W looks at its ctx.
