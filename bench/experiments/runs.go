@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// set is a folder of data.
+type set struct {
+	name, folder, dense string
+	site                layer // the dense model's recurrent layer
+	classes             int
+}
+
+// layer is what inspect says of a recurrent layer.
+type layer struct {
+	Inputs int   `json:"input_size"`
+	Hidden int   `json:"hidden_size"`
+	W      int64 `json:"w_parameters"`
+}
+
+func (s *set) train() string { return filepath.Join(s.folder, "train.npz") }
+func (s *set) test() string  { return filepath.Join(s.folder, "test.npz") }
+
+// openSet finds the dense model of a set, or trains one with seed 1.
+func openSet(ctx context.Context, o *options, folder string) (*set, error) {
+	s := &set{name: filepath.Base(filepath.Clean(folder)), folder: folder}
+	size, err := sizeOf(folder)
+	if err != nil {
+		return nil, err
+	}
+	s.classes = size.classes
+	found, _ := filepath.Glob(filepath.Join(folder, "dense*.onnx"))
+	if len(found) > 0 {
+		s.dense = found[0]
+	} else if s.dense = filepath.Join(o.out, s.name+"-dense-1.onnx"); !exists(s.dense) {
+		r := run{Method: "scratch", Format: "dense", Seed: 1}
+		s.site = layer{Inputs: size.inputs, Hidden: o.hidden}
+		if err := o.carryOut(ctx, s, &r); err != nil {
+			return nil, err
+		}
+	}
+	var inspection struct {
+		Sites []layer `json:"sites"`
+	}
+	if err := o.trconvert(ctx, &inspection, "inspect", s.dense); err != nil {
+		return nil, err
+	}
+	if len(inspection.Sites) != 1 {
+		return nil, fmt.Errorf("%s: %d recurrent layers, want one", s.dense, len(inspection.Sites))
+	}
+	s.site = inspection.Sites[0]
+	return s, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// run is one training and its result: a line of the results.
+type run struct {
+	Experiment string `json:"experiment"`
+	Set        string `json:"set"`
+	Method     string `json:"method"` // scratch, or how the dense model became compact: "aware, labels"
+	Format     string `json:"format"`
+	Ratio      int    `json:"ratio,omitempty"`
+	Rank       int    `json:"rank,omitempty"`
+	Seed       int    `json:"seed"`
+
+	W         int64   `json:"w_parameters"`
+	Epochs    int     `json:"epochs"`
+	BestEpoch int     `json:"best_epoch"`
+	Before    float64 `json:"accuracy_before"` // on the test split
+	Accuracy  float64 `json:"accuracy"`        // on the test split
+	Seconds   float64 `json:"seconds"`
+
+	calibrated, labels, teacher bool
+}
+
+// key tells runs apart.
+func (r *run) key() string {
+	return fmt.Sprint(r.Experiment, "/", r.Set, "/", r.Method, "/", r.Format, "/", r.Ratio, "/", r.Rank, "/", r.Seed)
+}
+
+func (o *options) eachSeed(r run) (runs []run) {
+	for k := range o.seeds {
+		r.Seed = k + 1
+		runs = append(runs, r)
+	}
+	return runs
+}
+
+func scratch(_ context.Context, o *options, _ *set) (runs []run, err error) {
+	runs = o.eachSeed(run{Method: "scratch", Format: "dense", labels: true})
+	for _, ratio := range o.ratios {
+		for _, format := range o.formats {
+			runs = append(runs, o.eachSeed(run{Method: "scratch", Format: format, Ratio: ratio, labels: true})...)
+		}
+	}
+	return runs, nil
+}
+
+func convert(_ context.Context, o *options, _ *set) (runs []run, err error) {
+	for _, ratio := range o.ratios {
+		for _, format := range o.formats {
+			for _, r := range []run{
+				{Method: "by weights, labels", labels: true},
+				{Method: "by data, labels", calibrated: true, labels: true},
+				{Method: "by data, labels and dense model", calibrated: true, labels: true, teacher: true},
+				{Method: "by data, dense model", calibrated: true, teacher: true},
+			} {
+				r.Format, r.Ratio = format, ratio
+				runs = append(runs, o.eachSeed(r)...)
+			}
+		}
+	}
+	return runs, nil
+}
+
+func stability(_ context.Context, o *options, _ *set) (runs []run, err error) {
+	for _, rank := range o.ranks {
+		for _, format := range []string{"tr", "ttm"} {
+			runs = append(runs, o.eachSeed(run{Method: "scratch", Format: format, Rank: rank, labels: true})...)
+		}
+	}
+	return runs, nil
+}
+
+// carryOut makes the compact model of a run, trains it and evaluates it.
+func (o *options) carryOut(ctx context.Context, s *set, r *run) error {
+	start := time.Now()
+	name := fmt.Sprintf("%s-%s-%s", s.name, r.Method, r.Format)
+	for _, n := range []int{r.Ratio, r.Rank} {
+		if n > 0 {
+			name += "-" + strconv.Itoa(n)
+		}
+	}
+	untrained := filepath.Join(o.out, fmt.Sprintf("%s-%d.start.onnx", name, r.Seed))
+	trained := filepath.Join(o.out, fmt.Sprintf("%s-%d.onnx", name, r.Seed))
+	if r.Method == "scratch" && r.Format == "dense" {
+		trained = filepath.Join(o.out, fmt.Sprintf("%s-dense-%d.onnx", s.name, r.Seed))
+	}
+	seed := strconv.Itoa(r.Seed)
+	if r.Method == "scratch" {
+		args := []string{"new", "--force", "-o", untrained, "--cell", "lstm", "--input", strconv.Itoa(s.site.Inputs), "--hidden", strconv.Itoa(s.site.Hidden),
+			"--classes", strconv.Itoa(s.classes), "--format", r.Format, "--seed", seed}
+		switch {
+		case r.Rank > 0:
+			args = append(args, "--rank", strconv.Itoa(r.Rank))
+		case r.Ratio > 0:
+			args = append(args, "--ratio", strconv.Itoa(r.Ratio))
+		}
+		if err := o.trconvert(ctx, &struct{}{}, args...); err != nil {
+			return err
+		}
+	} else {
+		args := []string{"decompose", s.dense, "--force", "-o", untrained, "--format", r.Format, "--ratio", strconv.Itoa(r.Ratio), "--seed", seed}
+		if r.calibrated {
+			args = append(args, "--calibration", s.train())
+		}
+		if err := o.trconvert(ctx, &struct{}{}, args...); err != nil {
+			return err
+		}
+	}
+	var err error
+	if r.Before, err = o.accuracy(ctx, untrained, s); err != nil {
+		return err
+	}
+	args := []string{"finetune", untrained, "--force", "-o", trained, "--data", s.train(), "--seed", seed}
+	if r.labels || r.Method == "scratch" {
+		args = append(args, "--labels", "label")
+	}
+	if r.teacher {
+		args = append(args, "--teacher", s.dense)
+	}
+	if o.epochs > 0 {
+		args = append(args, "--epochs", strconv.Itoa(o.epochs))
+	}
+	var report struct {
+		Epochs []struct{} `json:"epochs"`
+		Best   int        `json:"best_epoch"`
+	}
+	if err := o.trconvert(ctx, &report, args...); err != nil {
+		return err
+	}
+	r.Epochs, r.BestEpoch = len(report.Epochs), report.Best
+	if r.W, err = o.stored(ctx, trained); err != nil {
+		return err
+	}
+	r.Accuracy, err = o.accuracy(ctx, trained, s)
+	r.Seconds = time.Since(start).Seconds()
+	return err
+}
+
+// accuracy reads the test split.
+func (o *options) accuracy(ctx context.Context, model string, s *set) (float64, error) {
+	var report struct {
+		Metric float64 `json:"metric"`
+	}
+	err := o.trconvert(ctx, &report, "eval", model, "--data", s.test(), "--labels", "label")
+	return report.Metric, err
+}
+
+// stored is the number of parameters that stand for W.
+func (o *options) stored(ctx context.Context, model string) (int64, error) {
+	var inspection struct {
+		Sites []layer `json:"sites"`
+		Rings []struct {
+			Parameters int64 `json:"parameters"`
+		} `json:"rings"`
+	}
+	if err := o.trconvert(ctx, &inspection, "inspect", model); err != nil {
+		return 0, err
+	}
+	if len(inspection.Rings) == 0 {
+		return inspection.Sites[0].W, nil
+	}
+	return inspection.Rings[0].Parameters, nil
+}
