@@ -13,9 +13,9 @@ import (
 
 var update = goflag.Bool("update", false, "write the documents' outputs anew")
 
-// figure is what differs from machine to machine, or from kernel to kernel, in an output: numbers, how many of them there are, the width of columns, and
-// why a fit ended.
-var figure = regexp.MustCompile(`(?:[0-9][0-9.,e+-]*|[ ─×|]+|converged|stalled|sweep limit)+`)
+// figure is what differs from machine to machine, or from kernel to kernel, in an output: numbers, how many of them and of lines of them there are, the
+// width of columns, which line is marked, and why a fit ended.
+var figure = regexp.MustCompile(`(?:[0-9][0-9.,e+-]*|[ ─×|*%–\n]+|converged|stalled|sweep limit)+`)
 
 // TestDocs runs every "$ trconvert" line of the documents, in order and in one folder per document, and wants the shape of the output that stands below it.
 func TestDocs(t *testing.T) {

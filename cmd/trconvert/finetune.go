@@ -51,10 +51,10 @@ It works on dense models, too, with --train all, site or head.
 
 A training that is interrupted writes nothing but its checkpoint.`,
 		examples: []string{
-			"finetune model.tr.onnx -o tuned.onnx --data train.npz --labels label --teacher model.onnx",
-			"finetune model.tr.onnx -o tuned.onnx --data unlabelled.npz --teacher model.onnx",
-			"finetune model.tr.onnx -o tuned.onnx --data train.npz --labels label --epochs 100 --checkpoint ckpt --resume",
-			"finetune stream.tr.onnx -o tuned.onnx --data speech.npz --teacher stream.onnx --state h_out=h_in",
+			"finetune small.onnx -o tuned.onnx --data train.npz --labels label --teacher model.onnx",
+			"finetune small.onnx -o tuned.onnx --data unlabelled.npz --teacher model.onnx",
+			"finetune s.onnx -o t.onnx --data train.npz --labels label --checkpoint ckpt --resume",
+			"finetune s.onnx -o t.onnx --data noisy.npz --teacher step.onnx --state h_out=h_in",
 		},
 		parse: parseFinetune,
 	}

@@ -48,9 +48,9 @@ Modes and ranks are those of the first layer, and the others are dense then; wit
 
 The start is random: cores such that W has the variance 2/(I+H), R uniform in ±1/√H, biases zero but those of the forget gates, which are 1.`,
 		examples: []string{
-			"new -o m.onnx --input 57600 --hidden 256 --classes 11 --in-modes 4x2x5x8x6x5x3x2 --out-modes 4x4x2x4x8 --ranks 10,5,5,5,5,5,5,5,5,5,5,5,5",
-			"new -o gru.onnx --cell gru --input 1032 --hidden 128 --classes 10 --format ttm --ratio 100",
-			"new -o text.onnx --embed 20000 --input 256 --hidden 128 --classes 2 --bidirectional --layers 2 --format dense",
+			"new -o m.onnx --input 57600 --hidden 256 --classes 11 --in-modes 160x120x3 --rank 5",
+			"new -o gru.onnx --cell gru --input 1032 --hidden 128 --classes 10 --format ttm",
+			"new -o text.onnx --embed 20000 --input 256 --hidden 128 --classes 2 --bidirectional",
 		},
 		parse: parseNew,
 	}
