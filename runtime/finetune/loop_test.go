@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"math/rand/v2"
 	goruntime "runtime"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
@@ -63,6 +66,40 @@ func TestBackOff(t *testing.T) {
 	plain, err := Train(context.Background(), m, train, val, objective, o)
 	if err != nil || plain.History[0].TrainLoss != res.History[0].TrainLoss || plain.History[1].TrainLoss == res.History[1].TrainLoss {
 		t.Errorf("undisturbed epochs %v, with a back-off in the second %v (%v)", plain.History, res.History, err)
+	}
+}
+
+// Going back restores parameters, momenta and average as they were when the epoch began.
+func TestGoBackRestoresAll(t *testing.T) {
+	ctx := context.Background()
+	m, train, val, objective, o := xor(t)
+	o.Average = 0.9
+	o.fill()
+	tr, err := newTrainer(ctx, m, train, val, objective, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.begin(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.epoch(ctx); err != nil { // so that momenta are not zero
+		t.Fatal(err)
+	}
+	tr.endEpoch(Evaluation{Loss: 1}, 0)
+	want := cloneAll(tr.state.all())
+	tr.state.keepGood()
+	if _, err := tr.epoch(ctx); err != nil {
+		t.Fatal(err)
+	}
+	changed := cloneAll(tr.state.all())
+	tr.state.goBack()
+	if len(want) != 4+8+4 || tr.state.batch != 0 || tr.state.partial != (Measure{}) {
+		t.Errorf("%d arrays, batch %d, partial %+v", len(want), tr.state.batch, tr.state.partial)
+	}
+	for k, a := range tr.state.all() {
+		if !cmp.Equal(a.Data, want[k].Data) || cmp.Equal(a.Data, changed[k].Data) {
+			t.Errorf("array %d is %v, want %v", k, a.Data, want[k].Data)
+		}
 	}
 }
 
@@ -171,6 +208,88 @@ func TestTrialChooses(t *testing.T) {
 		if tt.val != nil && res.Before != trained.After {
 			t.Errorf("training begins at %+v, the start has %+v", res.Before, trained.After)
 		}
+	}
+}
+
+// A step of plain gradient descent on all samples at once moves each parameter by rate times the derivative of what Evaluate calls the loss; clipped, the step has
+// the length rate times Clip. Oracle: central differences in float64.
+func TestStepFollowsTheLoss(t *testing.T) {
+	ctx := context.Background()
+	m := cell(t, 1, "N")
+	d := streamData(t, m, 4, 3, true)
+	objective := Squared{findHead(t, m, "y").Itself()}
+	tr := newCellTrainer(t, m, d, objective, Options{})
+	var slope [][]float64
+	for _, w := range tr.weights {
+		value := w.Value.Data.([]float64)
+		var g []float64
+		for i, v := range value {
+			var side [2]float64
+			for s, x := range []float64{v + 1e-5, v - 1e-5} {
+				value[i] = x
+				e, err := measure(ctx, tr.engine, &tr.train, objective, 4, 3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				side[s] = e.Loss()
+			}
+			value[i] = v
+			g = append(g, (side[0]-side[1])/2e-5)
+		}
+		slope = append(slope, g)
+	}
+	for _, clip := range []float64{0, 1e-3} {
+		res, err := Train(ctx, m, d, nil, objective, Options{Groups: []Group{{Name: "all", Tensors: tensors(t, m, "A R C")}}, Epochs: 1, Batch: 4, Streams: cellStreams,
+			Optimizer: Optimizer{Method: SGD, Rate: 0.5, Clip: clip}, Schedule: Schedule{Shape: Constant}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var length float64
+		for k, p := range res.Parameters {
+			stored, err := p.Tensor.Array()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range p.Value.Data.([]float64) {
+				moved := v - stored.Data.([]float64)[i]
+				length += moved * moved
+				if clip == 0 && math.Abs(moved+0.5*slope[k][i]) > 1e-7 {
+					t.Errorf("%s at %d moved by %v, want %v", p.Tensor.Name, i, moved, -0.5*slope[k][i])
+				}
+			}
+		}
+		if clip > 0 && math.Abs(math.Sqrt(length)-0.5*clip) > 1e-12 {
+			t.Errorf("the clipped step has the length %v, want %v", math.Sqrt(length), 0.5*clip)
+		}
+	}
+}
+
+// What a teacher says is remembered by sample: the loss of a shuffled epoch that changes next to nothing is what Evaluate, which remembers nothing, finds. The
+// value has its samples on axis 1.
+func TestTeacherIsRemembered(t *testing.T) {
+	build := func(seed uint64) *onnx.Model {
+		r := rand.New(rand.NewPCG(seed, 8))
+		return buildModel(t, 13, &onnxpb.GraphProto{
+			Input: []*onnxpb.ValueInfoProto{value("x", "N", 3, 2)}, Output: []*onnxpb.ValueInfoProto{value("y")},
+			Initializer: []*onnxpb.TensorProto{random(r, "A", 1, 2, 4)},
+			Node:        []*onnxpb.NodeProto{node("Transpose", "x", "xt", &onnxpb.AttributeProto{Name: ptr("perm"), Type: onnxpb.AttributeProto_INTS.Enum(), Ints: []int64{1, 0, 2}}), node("MatMul", "xt A", "z"), node("Softmax", "z", "y")},
+		})
+	}
+	student, teacher := build(1), build(2)
+	x := quadrants(1, 60)["x"].Data.([]float32)
+	d := openArrays(t, student, map[string]*onnx.Array{"x": floatArray([]int{20, 3, 2}, x)}, dataset.Options{})
+	h := findHead(t, student, "y")
+	objective := Distill{Own: h, Of: h, Temperature: 2}
+	e, err := Evaluate(context.Background(), student, d, objective, EvaluateOptions{Batch: 7, Teacher: teacher})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := Train(context.Background(), student, d, nil, objective, Options{Groups: []Group{{Tensors: tensors(t, student, "A")}}, Epochs: 1, Batch: 6, Optimizer: Optimizer{Method: SGD, Rate: 1e-12}, Teacher: teacher})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := res.History[0].TrainLoss; !(e.Loss > 0.01) || math.Abs(got-e.Loss) > 1e-6*e.Loss {
+		t.Errorf("the loss of the epoch is %v, Evaluate says %v", got, e.Loss)
 	}
 }
 
