@@ -1,5 +1,7 @@
 package runtime
 
+import "github.com/trconvert/trconvert/internal/vec"
+
 // lstmBack is the gradient of lstmCell. With Δ for the gradient of what follows it and σ for the arguments of the activations:
 //
 //	Δσo = Δh⊙h(C')⊙f'(σo)
@@ -13,6 +15,8 @@ type lstmBack[T floating] struct {
 	*lstmCell[T]
 	r   backWeight[T]
 	row func(s *stepState[T], b int)
+	// fused computes a row at once, as vec.LSTMBack does.
+	fused func(in, out, forget, cand, old, next, dh, dc []T)
 }
 
 func (c *lstmCell[T]) activated() bool { return c.fused != nil }
@@ -22,6 +26,7 @@ func (c *lstmCell[T]) backward() backCell[T] {
 	b.row = b.general
 	if c.activated() {
 		b.row = b.plain
+		b.fused, _ = any(vec.LSTMBack).(func(in, out, forget, cand, old, next, dh, dc []T))
 	}
 	return b
 }
@@ -31,31 +36,25 @@ func (c *lstmBack[T]) step(s *stepState[T]) {
 	s.carry(&c.r)
 }
 
-// carry adds Δgates·R to Δh of the step before, in which cells leave the rest.
+// carry finds Δh of the step before where it is Δgates·R. Rows that have ended keep theirs, and only beside such rows need the others be zero on entry.
 func (s *stepState[T]) carry(r *backWeight[T]) {
+	var beta T
+	if s.lens != nil {
+		beta = 1
+	}
 	if !s.last {
-		r.multiply(s.batch, s.gates, r.rows, 1, s.dh)
+		r.multiply(s.batch, s.gates, r.rows, beta, s.dh)
 	}
 }
 
-// plain is general with the standard activations, without peepholes and input_forget, from activated gates.
+// plain is general for what fused offers.
 func (c *lstmBack[T]) plain(s *stepState[T], b int) {
 	h := s.hidden
 	g := s.gates[b*4*h : (b+1)*4*h]
-	in, out, forget, cand := g[:h], g[h:2*h], g[2*h:3*h], g[3*h:]
-	dh, dc := s.dh[b*h:(b+1)*h], s.dc[b*h:(b+1)*h]
-	old, t := s.c[b*h:(b+1)*h], s.work[b*h:(b+1)*h]
-	copy(t, s.nextC[b*h:])
-	c.hAct(t)
-	for k := range h {
-		i, o, f, g, t := in[k], out[k], forget[k], cand[k], t[k]
-		d := dc[k] + dh[k]*o*(1-t*t)
-		out[k] = dh[k] * t * o * (1 - o)
-		in[k] = d * g * i * (1 - i)
-		forget[k] = d * old[k] * f * (1 - f)
-		cand[k] = d * i * (1 - g*g)
-		dc[k] = d * f
-		dh[k] = 0
+	dh := s.dh[b*h : (b+1)*h]
+	c.fused(g[:h], g[h:2*h], g[2*h:3*h], g[3*h:], s.c[b*h:(b+1)*h], s.nextC[b*h:(b+1)*h], dh, s.dc[b*h:(b+1)*h])
+	if s.lens != nil {
+		clear(dh) // for carry
 	}
 }
 

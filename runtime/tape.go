@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/trconvert/trconvert/internal/shape"
+	"github.com/trconvert/trconvert/internal/vec"
 	"github.com/trconvert/trconvert/onnx"
 )
 
@@ -377,6 +378,10 @@ func addTo(sum, t *Tensor) error {
 
 func addInto[T floating](dst, src []T) {
 	dst = dst[:len(src)]
+	if d, ok := any(dst).([]float32); ok {
+		vec.Add(d, any(src).([]float32))
+		return
+	}
 	for i, v := range src {
 		dst[i] += v
 	}

@@ -8,9 +8,9 @@ var current = named(gemm.Kernel())
 func named(kernel string) kernels {
 	switch kernel {
 	case "avx512":
-		return kernels{"avx512", expAVX512, sigmoidAVX512, tanhAVX512, lstmAVX512, gruAVX512, gruResetAVX512}
+		return kernels{"avx512", expAVX512, sigmoidAVX512, tanhAVX512, lstmAVX512, gruAVX512, gruResetAVX512, lstmBackAVX512, addAVX512}
 	case "avx2":
-		return kernels{"avx2", expAVX2, sigmoidAVX2, tanhAVX2, lstmAVX2, gruAVX2, gruResetAVX2}
+		return kernels{"avx2", expAVX2, sigmoidAVX2, tanhAVX2, lstmAVX2, gruAVX2, gruResetAVX2, lstmBackAVX2, addAVX2}
 	}
 	return portable
 }

@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-var portable = kernels{"go", mapped(exp), mapped(sigmoid), mapped(tanh), lstm, gru, gruReset}
+var portable = kernels{"go", mapped(exp), mapped(sigmoid), mapped(tanh), lstm, gru, gruReset, lstmBack, add}
 
 // reduce returns n and e^r − 1 of y = n·ln2 + r, in float64, which costs a processor without vector units nothing.
 func reduce(y float64) (n, em1 float64) {
@@ -68,6 +68,26 @@ func lstm(n int, in, out, forget, cand, old, next, hidden *float32) {
 		i[k], o[k], f[k], g[k] = sigmoid(i[k]), sigmoid(o[k]), sigmoid(f[k]), tanh(g[k])
 		d[k] = f[k]*c[k] + i[k]*g[k]
 		h[k] = o[k] * tanh(d[k])
+	}
+}
+
+func lstmBack(n int, in, out, forget, cand, old, next, dh, dc *float32) {
+	i, o, f, g := unsafe.Slice(in, n), unsafe.Slice(out, n), unsafe.Slice(forget, n), unsafe.Slice(cand, n)
+	c, s, h, r := unsafe.Slice(old, n), unsafe.Slice(next, n), unsafe.Slice(dh, n), unsafe.Slice(dc, n)
+	for k := range n {
+		t := tanh(s[k])
+		d := r[k] + h[k]*o[k]*(1-t*t)
+		o[k] = h[k] * t * o[k] * (1 - o[k])
+		r[k] = d * f[k]
+		f[k] = d * c[k] * f[k] * (1 - f[k])
+		i[k], g[k] = d*g[k]*i[k]*(1-i[k]), d*i[k]*(1-g[k]*g[k])
+	}
+}
+
+func add(n int, dst, src *float32) {
+	d := unsafe.Slice(dst, n)
+	for k, x := range unsafe.Slice(src, n) {
+		d[k] += x
 	}
 }
 

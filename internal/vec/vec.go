@@ -1,5 +1,5 @@
 // Package vec applies the functions of recurrent cells to whole vectors of float32: exp, sigmoid, tanh, and the pointwise part of an LSTM and
-// a GRU step.
+// a GRU step, and of an LSTM step backwards.
 //
 // The kernels are those internal/gemm picked: AVX-512, AVX2 with FMA, or portable Go. All follow one scheme: y = n·ln2 + r with |r| ≤ ln2/2,
 // e^r − 1 = r + r²·q(r), q a polynomial of degree 4 with near-minimal largest relative error of e^r (8.2e-9, found by Remez exchange).
@@ -30,6 +30,8 @@ type kernels struct {
 	lstm               func(n int, in, out, forget, cand, old, next, hidden *float32)
 	gru                func(n int, update, cand, old, hidden *float32)
 	gruReset           func(n int, update, reset, projected, cand, old, hidden *float32)
+	lstmBack           func(n int, in, out, forget, cand, old, next, dh, dc *float32)
+	add                func(n int, dst, src *float32)
 }
 
 // Exp sets dst to e^src, element by element. The slices have the same length and are the same or do not overlap.
@@ -61,6 +63,24 @@ func LSTM(in, out, forget, cand, old, next, hidden []float32) {
 		current.lstm(n, &in[0], &out[0], &forget[0], &cand[0], &old[0], &next[0], &hidden[0])
 	}
 }
+
+// LSTMBack is the gradient of [LSTM]. in, out, forget and cand hold what LSTM left there and are replaced by the gradients of the sums that enter the gates; old and
+// next are the states before and after the step, dh and dc the gradients of hidden and next, dc being replaced by that of old. With t = tanh(next) and
+// d = dc + dh·o·(1 − t²):
+//
+//	i ← d·c̃·i·(1 − i), o ← dh·t·o·(1 − o), f ← d·old·f·(1 − f), c̃ ← d·i·(1 − c̃²), dc ← d·f
+//
+// No slices may overlap.
+func LSTMBack(in, out, forget, cand, old, next, dh, dc []float32) {
+	n := len(in)
+	check(n, len(out), len(forget), len(cand), len(old), len(next), len(dh), len(dc))
+	if n > 0 {
+		current.lstmBack(n, &in[0], &out[0], &forget[0], &cand[0], &old[0], &next[0], &dh[0], &dc[0])
+	}
+}
+
+// Add adds src to dst, which has the same length and is the same or does not overlap.
+func Add(dst, src []float32) { apply(current.add, dst, src) }
 
 // GRU is the pointwise end of a GRU step on H elements. update holds the activated gate z; cand the sum that enters h̃, replaced by h̃:
 //

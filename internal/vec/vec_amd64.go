@@ -29,6 +29,16 @@ func lstmAVX512(n int, in *float32, out *float32, forget *float32, cand *float32
 //go:noescape
 func gruAVX512(n int, update *float32, cand *float32, old *float32, hidden *float32)
 
+// lstmBackAVX512 computes n elements of the gradient of a cell.
+//
+//go:noescape
+func lstmBackAVX512(n int, in *float32, out *float32, forget *float32, cand *float32, old *float32, next *float32, dh *float32, dc *float32)
+
+// addAVX512 computes n sums.
+//
+//go:noescape
+func addAVX512(n int, dst *float32, src *float32)
+
 // gruResetAVX512 computes n elements of a cell whose reset gate meets the projected state.
 //
 //go:noescape
@@ -58,6 +68,16 @@ func lstmAVX2(n int, in *float32, out *float32, forget *float32, cand *float32, 
 //
 //go:noescape
 func gruAVX2(n int, update *float32, cand *float32, old *float32, hidden *float32)
+
+// lstmBackAVX2 computes n elements of the gradient of a cell.
+//
+//go:noescape
+func lstmBackAVX2(n int, in *float32, out *float32, forget *float32, cand *float32, old *float32, next *float32, dh *float32, dc *float32)
+
+// addAVX2 computes n sums.
+//
+//go:noescape
+func addAVX2(n int, dst *float32, src *float32)
 
 // gruResetAVX2 computes n elements of a cell whose reset gate meets the projected state.
 //

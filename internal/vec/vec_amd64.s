@@ -939,6 +939,206 @@ done:
 	VZEROUPPER
 	RET
 
+// func lstmBackAVX512(n int, in *float32, out *float32, forget *float32, cand *float32, old *float32, next *float32, dh *float32, dc *float32)
+// Requires: AVX, AVX512F
+TEXT ·lstmBackAVX512(SB), NOSPLIT, $0-72
+	MOVQ  n+0(FP), AX
+	MOVQ  AX, DX
+	ANDQ  $0x0f, DX
+	SHRQ  $0x04, AX
+	MOVQ  DX, CX
+	MOVL  $0x00000001, BX
+	SHLL  CL, BX
+	DECL  BX
+	KMOVW BX, K1
+	MOVQ  in+8(FP), CX
+	MOVQ  out+16(FP), BX
+	MOVQ  forget+24(FP), SI
+	MOVQ  cand+32(FP), DI
+	MOVQ  old+40(FP), R8
+	MOVQ  next+48(FP), R9
+	MOVQ  dh+56(FP), R10
+	MOVQ  dc+64(FP), R11
+	TESTQ AX, AX
+	JE    rest
+
+loop:
+	VMOVUPS      (R9), Z0
+	VPORD        constants<>+704(SB), Z0, Z1
+	VADDPS       Z1, Z1, Z1
+	VMOVUPS      constants<>+768(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       constants<>+128(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VMOVUPS      Z1, Z1
+	VFNMADD231PS constants<>+192(SB), Z2, Z1
+	VFNMADD231PS constants<>+256(SB), Z2, Z1
+	VMOVUPS      constants<>+320(SB), Z3
+	VFMADD213PS  constants<>+384(SB), Z1, Z3
+	VFMADD213PS  constants<>+448(SB), Z1, Z3
+	VFMADD213PS  constants<>+512(SB), Z1, Z3
+	VFMADD213PS  constants<>+576(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VCVTPS2DQ    Z2, Z1
+	VPADDD       constants<>+832(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VSUBPS       constants<>+640(SB), Z1, Z2
+	VFMADD213PS  Z2, Z1, Z3
+	VADDPS       constants<>+896(SB), Z3, Z1
+	VDIVPS       Z1, Z3, Z3
+	VPANDD       constants<>+704(SB), Z0, Z0
+	VPANDD       constants<>+960(SB), Z3, Z3
+	VPORD        Z0, Z3, Z3
+	VMOVUPS      (BX), Z0
+	VMOVUPS      (R10), Z1
+	VMULPS       Z1, Z0, Z2
+	VMULPS       Z3, Z2, Z4
+	VFNMADD213PS Z2, Z3, Z4
+	VMULPS       Z1, Z3, Z3
+	VMOVUPS      Z0, Z1
+	VFNMADD231PS Z0, Z0, Z1
+	VMULPS       Z1, Z3, Z3
+	VMOVUPS      Z3, (BX)
+	VMOVUPS      (R11), Z0
+	VADDPS       Z0, Z4, Z4
+	VMOVUPS      (SI), Z0
+	VMULPS       Z4, Z0, Z1
+	VMOVUPS      Z1, (R11)
+	VMOVUPS      Z0, Z1
+	VFNMADD231PS Z0, Z0, Z1
+	VMOVUPS      (R8), Z0
+	VMULPS       Z0, Z1, Z1
+	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      (CX), Z0
+	VMOVUPS      (DI), Z1
+	VMULPS       Z4, Z0, Z2
+	VMULPS       Z1, Z2, Z3
+	VFNMADD213PS Z2, Z1, Z3
+	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z0, Z2
+	VFNMADD231PS Z0, Z0, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS      Z2, (CX)
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, SI
+	ADDQ         $0x40, DI
+	ADDQ         $0x40, R8
+	ADDQ         $0x40, R9
+	ADDQ         $0x40, R10
+	ADDQ         $0x40, R11
+	DECQ         AX
+	JNE          loop
+
+rest:
+	TESTQ        DX, DX
+	JE           done
+	VMOVUPS.Z    (R9), K1, Z0
+	VPORD        constants<>+704(SB), Z0, Z1
+	VADDPS       Z1, Z1, Z1
+	VMOVUPS      constants<>+768(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       constants<>+128(SB), Z1, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VMOVUPS      Z1, Z1
+	VFNMADD231PS constants<>+192(SB), Z2, Z1
+	VFNMADD231PS constants<>+256(SB), Z2, Z1
+	VMOVUPS      constants<>+320(SB), Z3
+	VFMADD213PS  constants<>+384(SB), Z1, Z3
+	VFMADD213PS  constants<>+448(SB), Z1, Z3
+	VFMADD213PS  constants<>+512(SB), Z1, Z3
+	VFMADD213PS  constants<>+576(SB), Z1, Z3
+	VMULPS       Z1, Z1, Z4
+	VFMADD213PS  Z1, Z4, Z3
+	VCVTPS2DQ    Z2, Z1
+	VPADDD       constants<>+832(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VSUBPS       constants<>+640(SB), Z1, Z2
+	VFMADD213PS  Z2, Z1, Z3
+	VADDPS       constants<>+896(SB), Z3, Z1
+	VDIVPS       Z1, Z3, Z3
+	VPANDD       constants<>+704(SB), Z0, Z0
+	VPANDD       constants<>+960(SB), Z3, Z3
+	VPORD        Z0, Z3, Z3
+	VMOVUPS.Z    (BX), K1, Z0
+	VMOVUPS.Z    (R10), K1, Z1
+	VMULPS       Z1, Z0, Z2
+	VMULPS       Z3, Z2, Z4
+	VFNMADD213PS Z2, Z3, Z4
+	VMULPS       Z1, Z3, Z3
+	VMOVUPS      Z0, Z1
+	VFNMADD231PS Z0, Z0, Z1
+	VMULPS       Z1, Z3, Z3
+	VMOVUPS      Z3, K1, (BX)
+	VMOVUPS.Z    (R11), K1, Z0
+	VADDPS       Z0, Z4, Z4
+	VMOVUPS.Z    (SI), K1, Z0
+	VMULPS       Z4, Z0, Z1
+	VMOVUPS      Z1, K1, (R11)
+	VMOVUPS      Z0, Z1
+	VFNMADD231PS Z0, Z0, Z1
+	VMOVUPS.Z    (R8), K1, Z0
+	VMULPS       Z0, Z1, Z1
+	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z1, K1, (SI)
+	VMOVUPS.Z    (CX), K1, Z0
+	VMOVUPS.Z    (DI), K1, Z1
+	VMULPS       Z4, Z0, Z2
+	VMULPS       Z1, Z2, Z3
+	VFNMADD213PS Z2, Z1, Z3
+	VMOVUPS      Z3, K1, (DI)
+	VMOVUPS      Z0, Z2
+	VFNMADD231PS Z0, Z0, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS      Z2, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func addAVX512(n int, dst *float32, src *float32)
+// Requires: AVX, AVX512F
+TEXT ·addAVX512(SB), NOSPLIT, $0-24
+	MOVQ  n+0(FP), AX
+	MOVQ  AX, DX
+	ANDQ  $0x0f, DX
+	SHRQ  $0x04, AX
+	MOVQ  DX, CX
+	MOVL  $0x00000001, BX
+	SHLL  CL, BX
+	DECL  BX
+	KMOVW BX, K1
+	MOVQ  dst+8(FP), CX
+	MOVQ  src+16(FP), BX
+	TESTQ AX, AX
+	JE    rest
+
+loop:
+	VMOVUPS (CX), Z0
+	VMOVUPS (BX), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, BX
+	DECQ    AX
+	JNE     loop
+
+rest:
+	TESTQ     DX, DX
+	JE        done
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS.Z (BX), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func gruResetAVX512(n int, update *float32, reset *float32, projected *float32, cand *float32, old *float32, hidden *float32)
 // Requires: AVX, AVX512F
 TEXT ·gruResetAVX512(SB), NOSPLIT, $0-56
@@ -1771,6 +1971,204 @@ rest:
 	VMASKMOVPS   (DX), Y0, Y2
 	VFMADD132PS  Y2, Y4, Y1
 	VMASKMOVPS   Y1, Y0, (DI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func lstmBackAVX2(n int, in *float32, out *float32, forget *float32, cand *float32, old *float32, next *float32, dh *float32, dc *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·lstmBackAVX2(SB), NOSPLIT, $0-72
+	MOVQ    n+0(FP), AX
+	MOVQ    AX, CX
+	ANDQ    $0x07, CX
+	SHRQ    $0x03, AX
+	LEAQ    laneMask<>+0(SB), DX
+	MOVQ    $0x00000008, BX
+	SUBQ    CX, BX
+	VMOVUPS (DX)(BX*4), Y0
+	MOVQ    in+8(FP), DX
+	MOVQ    out+16(FP), BX
+	MOVQ    forget+24(FP), SI
+	MOVQ    cand+32(FP), DI
+	MOVQ    old+40(FP), R8
+	MOVQ    next+48(FP), R9
+	MOVQ    dh+56(FP), R10
+	MOVQ    dc+64(FP), R11
+	TESTQ   AX, AX
+	JE      rest
+
+loop:
+	VMOVUPS      (R9), Y1
+	VORPS        constants<>+704(SB), Y1, Y2
+	VADDPS       Y2, Y2, Y2
+	VMOVUPS      constants<>+768(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       constants<>+128(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VMOVUPS      Y2, Y2
+	VFNMADD231PS constants<>+192(SB), Y3, Y2
+	VFNMADD231PS constants<>+256(SB), Y3, Y2
+	VMOVUPS      constants<>+320(SB), Y4
+	VFMADD213PS  constants<>+384(SB), Y2, Y4
+	VFMADD213PS  constants<>+448(SB), Y2, Y4
+	VFMADD213PS  constants<>+512(SB), Y2, Y4
+	VFMADD213PS  constants<>+576(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VCVTPS2DQ    Y3, Y2
+	VPADDD       constants<>+832(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VSUBPS       constants<>+640(SB), Y2, Y3
+	VFMADD213PS  Y3, Y2, Y4
+	VADDPS       constants<>+896(SB), Y4, Y2
+	VDIVPS       Y2, Y4, Y4
+	VANDPS       constants<>+704(SB), Y1, Y1
+	VANDPS       constants<>+960(SB), Y4, Y4
+	VORPS        Y1, Y4, Y4
+	VMOVUPS      (BX), Y1
+	VMOVUPS      (R10), Y2
+	VMULPS       Y2, Y1, Y3
+	VMULPS       Y4, Y3, Y5
+	VFNMADD213PS Y3, Y4, Y5
+	VMULPS       Y2, Y4, Y4
+	VMOVUPS      Y1, Y2
+	VFNMADD231PS Y1, Y1, Y2
+	VMULPS       Y2, Y4, Y4
+	VMOVUPS      Y4, (BX)
+	VMOVUPS      (R11), Y1
+	VADDPS       Y1, Y5, Y5
+	VMOVUPS      (SI), Y1
+	VMULPS       Y5, Y1, Y2
+	VMOVUPS      Y2, (R11)
+	VMOVUPS      Y1, Y2
+	VFNMADD231PS Y1, Y1, Y2
+	VMOVUPS      (R8), Y1
+	VMULPS       Y1, Y2, Y2
+	VMULPS       Y5, Y2, Y2
+	VMOVUPS      Y2, (SI)
+	VMOVUPS      (DX), Y1
+	VMOVUPS      (DI), Y2
+	VMULPS       Y5, Y1, Y3
+	VMULPS       Y2, Y3, Y4
+	VFNMADD213PS Y3, Y2, Y4
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y1, Y3
+	VFNMADD231PS Y1, Y1, Y3
+	VMULPS       Y2, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VMOVUPS      Y3, (DX)
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, SI
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R8
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R10
+	ADDQ         $0x20, R11
+	DECQ         AX
+	JNE          loop
+
+rest:
+	TESTQ        CX, CX
+	JE           done
+	VMASKMOVPS   (R9), Y0, Y1
+	VORPS        constants<>+704(SB), Y1, Y2
+	VADDPS       Y2, Y2, Y2
+	VMOVUPS      constants<>+768(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       constants<>+128(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VMOVUPS      Y2, Y2
+	VFNMADD231PS constants<>+192(SB), Y3, Y2
+	VFNMADD231PS constants<>+256(SB), Y3, Y2
+	VMOVUPS      constants<>+320(SB), Y4
+	VFMADD213PS  constants<>+384(SB), Y2, Y4
+	VFMADD213PS  constants<>+448(SB), Y2, Y4
+	VFMADD213PS  constants<>+512(SB), Y2, Y4
+	VFMADD213PS  constants<>+576(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VCVTPS2DQ    Y3, Y2
+	VPADDD       constants<>+832(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VSUBPS       constants<>+640(SB), Y2, Y3
+	VFMADD213PS  Y3, Y2, Y4
+	VADDPS       constants<>+896(SB), Y4, Y2
+	VDIVPS       Y2, Y4, Y4
+	VANDPS       constants<>+704(SB), Y1, Y1
+	VANDPS       constants<>+960(SB), Y4, Y4
+	VORPS        Y1, Y4, Y4
+	VMASKMOVPS   (BX), Y0, Y1
+	VMASKMOVPS   (R10), Y0, Y2
+	VMULPS       Y2, Y1, Y3
+	VMULPS       Y4, Y3, Y5
+	VFNMADD213PS Y3, Y4, Y5
+	VMULPS       Y2, Y4, Y4
+	VMOVUPS      Y1, Y2
+	VFNMADD231PS Y1, Y1, Y2
+	VMULPS       Y2, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (BX)
+	VMASKMOVPS   (R11), Y0, Y1
+	VADDPS       Y1, Y5, Y5
+	VMASKMOVPS   (SI), Y0, Y1
+	VMULPS       Y5, Y1, Y2
+	VMASKMOVPS   Y2, Y0, (R11)
+	VMOVUPS      Y1, Y2
+	VFNMADD231PS Y1, Y1, Y2
+	VMASKMOVPS   (R8), Y0, Y1
+	VMULPS       Y1, Y2, Y2
+	VMULPS       Y5, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (SI)
+	VMASKMOVPS   (DX), Y0, Y1
+	VMASKMOVPS   (DI), Y0, Y2
+	VMULPS       Y5, Y1, Y3
+	VMULPS       Y2, Y3, Y4
+	VFNMADD213PS Y3, Y2, Y4
+	VMASKMOVPS   Y4, Y0, (DI)
+	VMOVUPS      Y1, Y3
+	VFNMADD231PS Y1, Y1, Y3
+	VMULPS       Y2, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func addAVX2(n int, dst *float32, src *float32)
+// Requires: AVX
+TEXT ·addAVX2(SB), NOSPLIT, $0-24
+	MOVQ    n+0(FP), AX
+	MOVQ    AX, CX
+	ANDQ    $0x07, CX
+	SHRQ    $0x03, AX
+	LEAQ    laneMask<>+0(SB), DX
+	MOVQ    $0x00000008, BX
+	SUBQ    CX, BX
+	VMOVUPS (DX)(BX*4), Y0
+	MOVQ    dst+8(FP), DX
+	MOVQ    src+16(FP), BX
+	TESTQ   AX, AX
+	JE      rest
+
+loop:
+	VMOVUPS (DX), Y1
+	VMOVUPS (BX), Y2
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (DX)
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	DECQ    AX
+	JNE     loop
+
+rest:
+	TESTQ      CX, CX
+	JE         done
+	VMASKMOVPS (DX), Y0, Y1
+	VMASKMOVPS (BX), Y0, Y2
+	VADDPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (DX)
 
 done:
 	VZEROUPPER

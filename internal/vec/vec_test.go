@@ -3,6 +3,7 @@ package vec
 import (
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/trconvert/trconvert/internal/gemm"
@@ -203,6 +204,32 @@ func TestCells(t *testing.T) {
 				z, g := float64(in[0][i]), math.Tanh(float64(in[3][i])+float64(in[1][i])*float64(in[2][i]))
 				near(t, "h̃", n, i, x[3][i], g)
 				near(t, "h", n, i, x[4][i], (1-z)*g+z*float64(in[4][i]))
+			}
+			for k := range x {
+				copy(x[k], in[k])
+			}
+			LSTM(x[0], x[1], x[2], x[3], x[4], x[5], x[6])
+			var gate [4][]float32
+			for k := range gate {
+				gate[k] = append([]float32(nil), x[k]...)
+			}
+			next, dc := append([]float32(nil), x[5]...), append([]float32(nil), in[5]...)
+			copy(x[6], in[6])
+			LSTMBack(x[0], x[1], x[2], x[3], x[4], x[5], x[6], dc)
+			for i := range n {
+				g, o, f, c := float64(gate[0][i]), float64(gate[1][i]), float64(gate[2][i]), float64(gate[3][i])
+				old, t64, dh := float64(in[4][i]), math.Tanh(float64(next[i])), float64(in[6][i])
+				d := float64(in[5][i]) + dh*o*(1-t64*t64)
+				want := []float64{d * c * g * (1 - g), dh * t64 * o * (1 - o), d * old * f * (1 - f), d * g * (1 - c*c), old, float64(next[i]), dh}
+				for k, w := range want {
+					near(t, "gradient "+strconv.Itoa(k), n, i, x[k][i], w)
+				}
+				near(t, "dc", n, i, dc[i], d*f)
+			}
+			copy(x[0], in[0])
+			Add(x[0], in[1])
+			for i := range n {
+				near(t, "sum", n, i, x[0][i], float64(in[0][i])+float64(in[1][i]))
 			}
 			for k := range around {
 				for i, v := range around[k] {

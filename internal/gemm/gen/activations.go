@@ -273,6 +273,50 @@ func (a activations) write() {
 	a.loop("gru", "computes n elements of a cell.", []string{"update", "cand", "old", "hidden"}, func(load load, store store) {
 		blend(load, store, load("cand"))
 	})
+	a.loop("lstmBack", "computes n elements of the gradient of a cell.", []string{"in", "out", "forget", "cand", "old", "next", "dh", "dc"}, func(load load, store store) {
+		product := func(x, y reg.VecVirtual) reg.VecVirtual {
+			z := a.vector()
+			VMULPS(x, y, z)
+			return z
+		}
+		// steep is x − x², the derivative of sigmoid where it is x.
+		steep := func(x reg.VecVirtual) reg.VecVirtual {
+			z := a.vector()
+			a.move(x, z)
+			VFNMADD231PS(x, x, z)
+			return z
+		}
+		// bend is y·(1 − x²), the derivative of tanh where it is x, times y.
+		bend := func(x, y reg.VecVirtual) reg.VecVirtual {
+			z := product(x, y)
+			VFNMADD213PS(y, x, z) // y − x·(x·y)
+			return z
+		}
+		t := a.tanh(load("next"))
+		o, dh := load("out"), load("dh")
+		d := bend(t, product(dh, o))
+		VMULPS(dh, t, t)
+		VMULPS(steep(o), t, t)
+		store(t, "out")
+		VADDPS(load("dc"), d, d)
+		f := load("forget")
+		store(product(d, f), "dc")
+		slope := steep(f)
+		VMULPS(load("old"), slope, slope)
+		VMULPS(d, slope, slope)
+		store(slope, "forget")
+		i, g := load("in"), load("cand")
+		store(bend(g, product(d, i)), "cand")
+		slope = steep(i)
+		VMULPS(g, slope, slope)
+		VMULPS(d, slope, slope)
+		store(slope, "in")
+	})
+	a.loop("add", "computes n sums.", []string{"dst", "src"}, func(load load, store store) {
+		x := load("dst")
+		VADDPS(load("src"), x, x)
+		store(x, "dst")
+	})
 	a.loop("gruReset", "computes n elements of a cell whose reset gate meets the projected state.", []string{"update", "reset", "projected", "cand", "old", "hidden"}, func(load load, store store) {
 		x := load("cand")
 		VFMADD231PS(load("projected"), load("reset"), x)
