@@ -112,43 +112,6 @@ func (d *Dense) unfold(perm []int) *Dense {
 	return t
 }
 
-// permute copies x, an array of the given dimensions, with its axes in the order perm.
-func permute[T any](x []T, dims, perm []int) []T {
-	if len(perm) != len(dims) {
-		panic(fmt.Sprintf("tensor: %v is no permutation of %d axes", perm, len(dims)))
-	}
-	if slices.IsSorted(perm) {
-		return slices.Clone(x)
-	}
-	stride := make([]int, len(dims))
-	for k, s := len(dims)-1, 1; k >= 0; k-- {
-		stride[k] = s
-		s *= dims[k]
-	}
-	out := make([]T, len(x))
-	if len(x) == 0 {
-		return out
-	}
-	last := len(perm) - 1
-	n, step := dims[perm[last]], stride[perm[last]]
-	ix := make([]int, last)
-	for at, from := 0, 0; at < len(out); at += n {
-		for j, s := 0, from; j < n; j, s = j+1, s+step {
-			out[at+j] = x[s]
-		}
-		for k := last - 1; k >= 0; k-- {
-			ix[k]++
-			from += stride[perm[k]]
-			if ix[k] < dims[perm[k]] {
-				break
-			}
-			from -= ix[k] * stride[perm[k]]
-			ix[k] = 0
-		}
-	}
-	return out
-}
-
 func product(dims []int) int {
 	n := 1
 	for _, m := range dims {

@@ -83,7 +83,7 @@ func (p *Plan) labels(id int) []int {
 }
 
 // arrange permutes x, whose axes are the labels have, to the order want. It returns x itself where that is its order already.
-func arrange[T any](x []T, net Network, have, want []int) []T {
+func arrange[T Float](x []T, net Network, have, want []int) []T {
 	perm := make([]int, len(want))
 	for k, l := range want {
 		perm[k] = slices.Index(have, l)

@@ -171,3 +171,36 @@ func TestEvaluateRefusesOtherSizes(t *testing.T) {
 		t.Error("a short gradient accepted")
 	}
 }
+
+// One step of training through the merged sides of the paper's ring: R [57600, 50] and L [1024, 50] from 13 cores, and back.
+func BenchmarkEvaluate(b *testing.B) {
+	f := randomFactor(1, 57600, []int{4, 2, 5, 8, 6, 5, 3, 2}, []int{4, 4, 2, 4, 8}, []int{10, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5})
+	for name, c := range map[string]struct {
+		net   Network
+		cores []Core
+	}{"side=input": {f.InputSide(), f.Cores[:8]}, "side=output": {f.OutputSide(), f.Cores[8:]}} {
+		plan, err := NewPlan(c.net, FewestFLOPs)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var cores [][]float32
+		for _, g := range c.cores {
+			cores = append(cores, g.Data)
+		}
+		b.Run(name, func(b *testing.B) {
+			var grad []float32
+			for b.Loop() {
+				e, err := Evaluate(plan, cores...)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if grad == nil {
+					grad = make([]float32, len(e.Result))
+				}
+				if _, err := e.Backward(grad); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
