@@ -69,7 +69,7 @@ var (
 			return zipFloats(d, q, func(d, q float64) float64 { return -d * q })
 		},
 	})
-	// y = a^b: d·b·a^(b−1) and d·y·ln a; where a is 0 the latter is 0, which is its limit for b > 0.
+	// y = a^b: d·b·a^(b−1) and d·y·ln a. Where a is 0 the latter is taken as 0, its limit for b > 0, and where a is negative too, since y is real for single b only.
 	powGradient = binaryGradient([2]binaryReads{{in: 3}, {in: 1, out: 1}}, [2]func(a, b, y, d *Tensor) (*Tensor, error){
 		func(a, b, _, d *Tensor) (*Tensor, error) {
 			e, err := cast(b, a.Type)
@@ -84,7 +84,7 @@ var (
 		},
 		func(a, b, y, d *Tensor) (*Tensor, error) {
 			s, err := zipFloats(a, y, func(a, y float64) float64 {
-				if a == 0 {
+				if a <= 0 {
 					return 0
 				}
 				return y * math.Log(a)
