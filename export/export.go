@@ -17,6 +17,11 @@ type Form string
 
 // The three forms. With Ŵ = L·Rᵀ, R [I, r_0·r_n] from the input cores and L [D·G·H, r_0·r_n] from the output cores (see
 // [tensor.Factor.Sides]), the layer's projection X·Ŵᵀ is (X·R)·Lᵀ: a standard recurrent node whose input is X·R and whose W is L.
+//
+// A factor without sides (a TT-matrix) has no R and L. Its frames go through two merged groups of cores to the pre-activations, which the
+// standard node takes with the identity for W, or Ŵ is multiplied out in the graph, once at load. Bottleneck takes the former where it is
+// faster than the dense layer, Cores where it takes less memory than W (see [tensor.Stages]); a record's form is Cores for the former and
+// Bottleneck for the latter.
 const (
 	// Bottleneck stores the cores; a few nodes that depend on constants alone, which a runtime folds once when it loads the model,
 	// merge them to R and L. One MatMul of X with R, then the standard node with W = L.

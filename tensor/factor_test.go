@@ -218,7 +218,7 @@ func TestFormats(t *testing.T) {
 		"there are 1 and 1":   {Format: "ttm", Out: 8, In: 4, InModes: []int{4}, OutModes: []int{8}},
 		"format tt is open":   func() *Factor { g := *factors["ring"]; g.Format = "tt"; return &g }(),
 		`format "" is`:        {Out: 8, In: 4, InModes: []int{4}, OutModes: []int{8}},
-		"product overflows":   {Format: "ttm", Out: 1 << 40, In: 1 << 40, InModes: []int{1 << 40, 1}, OutModes: []int{1 << 40, 1}, Cores: []Core{{1, 0, 1, nil}, {1, 1, 1, []float32{1}}}},
+		"product overflows":   {Format: "ttm", Out: math.MaxInt / 2, In: math.MaxInt / 2, InModes: []int{math.MaxInt / 2, 1}, OutModes: []int{math.MaxInt / 2, 1}, Cores: []Core{{1, 0, 1, nil}, {1, 1, 1, []float32{1}}}},
 		"which need 3":        func() *Factor { g := *factors["TT-matrix"]; g.Cores = g.Cores[:2]; return &g }(),
 		"core 1 has mode 10,": func() *Factor { g := *factors["TT-matrix"]; g.InModes = []int{4, 3, 2}; return &g }(),
 	} {
