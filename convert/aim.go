@@ -18,9 +18,9 @@ func (t *tuning) aim(ctx context.Context) error {
 	if err != nil {
 		return inFile(t.o.Model, err)
 	}
-	g, err := look(ctx, t.model, p, t.train, states)
+	g, err := look(ctx, t.model, p, t.all, states)
 	if err != nil {
-		return err
+		return inFile(t.o.Model, err)
 	}
 	outputs := inputNames(floatOutputs(p.Outputs(), states))
 	loss := t.o.Loss
@@ -60,7 +60,7 @@ func (t *tuning) aim(ctx context.Context) error {
 
 // aimAtLabels checks all labels.
 func (t *tuning) aimAtLabels(ctx context.Context, g *glance, output string) (*scoring, error) {
-	s, err := score(ctx, t.model, g, t.train, output, t.o.Loss)
+	s, err := score(ctx, t.model, g, t.all, output, t.o.Loss)
 	if err != nil {
 		return nil, err
 	}
@@ -68,13 +68,13 @@ func (t *tuning) aimAtLabels(ctx context.Context, g *glance, output string) (*sc
 	if s.classes != nil {
 		s.objective = finetune.CrossEntropy{Head: s.head, Smoothing: t.recipe.Smoothing}
 		if class, only := s.classes.Only(); only {
-			return nil, fmt.Errorf("convert: data %q: labels %q: all of %d samples are of class %d, one of %d: nothing can be learnt from a single class", t.o.Data.Path, labels, t.train.Len(), class, s.count)
+			return nil, fmt.Errorf("convert: data %q: labels %q: all of %d samples are of class %d, one of %d: nothing can be learnt from a single class", t.o.Data.Path, labels, t.all.Len(), class, s.count)
 		}
 		if s.classes.Ignored > 0 && !slices.ContainsFunc(s.classes.Counts, func(n int) bool { return n > 0 }) {
-			return nil, fmt.Errorf("convert: data %q: labels %q: none of %d samples has one", t.o.Data.Path, labels, t.train.Len())
+			return nil, fmt.Errorf("convert: data %q: labels %q: none of %d samples has one", t.o.Data.Path, labels, t.all.Len())
 		}
 	}
-	if t.held == nil {
+	if t.o.Data.Held == "" { // a part of what has been checked
 		return s, nil
 	}
 	if s.classes != nil {
@@ -98,7 +98,7 @@ func (t *tuning) aimAtTeacher(ctx context.Context, student *runtime.Program, g *
 		return nil, err
 	}
 	states := t.o.Data.Reading.States
-	tg, err := look(ctx, t.teacher, p, t.train, states)
+	tg, err := look(ctx, t.teacher, p, t.all, states)
 	if err != nil {
 		return nil, fmt.Errorf("convert: teacher %q: %w", t.o.Teacher, err)
 	}

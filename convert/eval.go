@@ -106,7 +106,7 @@ func (o *EvalOptions) run(ctx context.Context, e *Evaluation) error {
 		Observe: o.Progress,
 	})
 	if err != nil {
-		return inFile(o.Model, err)
+		return err
 	}
 	e.Output, e.Samples = s.output, got.Samples
 	e.Loss, e.LossName = Number(got.Loss), s.loss
@@ -126,7 +126,7 @@ func (o *EvalOptions) scoring(ctx context.Context, m *onnx.Model, d *dataset.Dat
 	}
 	g, err := look(ctx, m, p, d, o.Reading.States)
 	if err != nil {
-		return nil, err
+		return nil, inFile(o.Model, err)
 	}
 	return score(ctx, m, g, d, output, o.Loss)
 }

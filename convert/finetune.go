@@ -26,6 +26,7 @@ type FinetuneOptions struct {
 	Teacher       string // a model whose outputs are to be met; "": none
 	Loss          string // one of Losses, "" for the first
 	Train         string // one of Trainings, "" for the first
+	Start         string // one of Starts, "" for the first
 	Settings      TrainingSettings
 	Checkpoint    CheckpointOptions
 	Plot          string // where the curve of the losses goes, as SVG; "": beside the checkpoint, if there is one
@@ -96,7 +97,8 @@ type Training struct {
 	Samples    int             `json:"samples"`
 	Held       int             `json:"val_samples"`
 	Settings   SettingsReport  `json:"settings"`
-	Plot       string          `json:"plot"` // the curve of the losses, "" without
+	Plot       string          `json:"plot"`  // the curve of the losses, "" without
+	Start      string          `json:"start"` // of the cores: stored or fresh; "" where there are none
 	Status     string          `json:"status"`
 	BackOffs   int             `json:"back_offs"`  // times that losses were NaN or infinite
 	KeptBytes  int64           `json:"kept_bytes"` // most that a step kept for its gradients
@@ -162,7 +164,10 @@ func (o *FinetuneOptions) complete() error {
 	if o.Train == "" {
 		o.Train = Trainings[0]
 	}
-	for _, err := range []error{checkLoss(&o.Loss), oneOf("--train", o.Train, Trainings)} {
+	if o.Start == "" {
+		o.Start = Starts[0]
+	}
+	for _, err := range []error{checkLoss(&o.Loss), oneOf("--train", o.Train, Trainings), oneOf("--start", o.Start, Starts)} {
 		if err != nil {
 			return err
 		}
@@ -203,8 +208,10 @@ type tuning struct {
 	report *Training
 
 	model, teacher *onnx.Model
+	rings          []export.Record
 	weights        []weight
-	train, held    *dataset.Dataset // held may be nil
+	all            *dataset.Dataset
+	train, held    *dataset.Dataset // of all, or held is a set of its own; it may be nil
 	recipe         finetune.Recipe
 	objective      finetune.Objective
 	closers        []func()
@@ -249,14 +256,11 @@ func (t *tuning) open(ctx context.Context) error {
 	}
 	t.report.Input = FileStat{File: t.o.Model, Bytes: m.FileBytes(), Parameters: m.Parameters()}
 	t.report.Warnings = noticed(m)
-	records, err := export.Records(m)
-	if err != nil {
+	if t.rings, err = export.Records(m); err != nil {
 		return inFile(t.o.Model, err)
 	}
-	if t.weights, err = chooseWeights(t.o.Model, weightsOf(m, records), t.o.Train); err != nil {
-		return err
-	}
-	return nil
+	t.weights, err = chooseWeights(t.o.Model, weightsOf(m, t.rings), t.o.Train)
+	return err
 }
 
 // groups are the weights by role; biases and other vectors do not decay.
@@ -331,9 +335,10 @@ func (t *tuning) openData(ctx context.Context) error {
 		return d, nil
 	}
 	var err error
-	if t.train, err = open(t.o.Data.Path); err != nil {
+	if t.all, err = open(t.o.Data.Path); err != nil {
 		return err
 	}
+	t.train = t.all
 	if t.o.Data.Held != "" {
 		if t.held, err = open(t.o.Data.Held); err != nil {
 			return err
@@ -377,9 +382,13 @@ func (t *tuning) holdBack(ctx context.Context) error {
 // tune trains and writes the result.
 func (t *tuning) tune(ctx context.Context) error {
 	o := t.options()
+	var err error
+	if o.Trial.Starts, err = t.starts(ctx); err != nil {
+		return err
+	}
 	r, err := finetune.Train(ctx, t.model, t.train, t.held, t.objective, o)
 	if err != nil {
-		return inFile(t.o.Model, err)
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -440,6 +449,10 @@ func (t *tuning) record(r *finetune.Result) {
 		t.report.Epochs = append(t.report.Epochs, trainingEpoch(e))
 	}
 	t.report.BestEpoch, t.report.Status, t.report.BackOffs, t.report.KeptBytes = r.BestEpoch, r.Status.String(), r.BackOffs, r.PeakKept
+	t.report.Start = r.Start
+	if r.Start == "" && slices.ContainsFunc(t.weights, func(w weight) bool { return w.role == roleCore }) {
+		t.report.Start = startStored
+	}
 	t.report.Before = Score{Number(r.Before.Loss), Number(r.Before.Metric)}
 	t.report.MetricName = string(r.Before.Kind)
 	t.report.MeasuredOn = "training"

@@ -72,7 +72,7 @@ type glance struct {
 // look runs the first sample (the first step of it).
 func look(ctx context.Context, m *onnx.Model, p *runtime.Program, d *dataset.Dataset, states map[string]string) (*glance, error) {
 	if d.Len() == 0 || d.Steps() == 0 {
-		return nil, fmt.Errorf("convert: %d samples of %d steps: there is nothing to run", d.Len(), d.Steps())
+		return nil, fmt.Errorf("%d samples of %d steps: there is nothing to run", d.Len(), d.Steps())
 	}
 	s := &subject{model: m, inputs: p.Inputs(), run: p.Run}
 	first := dataset.BatchOptions{Size: 1}
@@ -89,11 +89,11 @@ func look(ctx context.Context, m *onnx.Model, p *runtime.Program, d *dataset.Dat
 		}
 		g.stepped = len(states) > 0 && b.Labels != nil && len(b.Labels.Dims) > 1 && d.Labels(0, 1).Dims[1] == d.Steps()
 		if g.outputs, err = s.step(ctx, b.At(0), states); err != nil {
-			return nil, fmt.Errorf("convert: sample 0: %w", err)
+			return nil, fmt.Errorf("sample 0: %w", err)
 		}
 		return g, nil
 	}
-	return nil, errors.New("convert: the data set gave no batch")
+	return nil, errors.New("the data set gave no batch")
 }
 
 // score decides how an output is compared with the labels, and checks all labels.

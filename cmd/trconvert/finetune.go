@@ -31,6 +31,7 @@ func finetuneVerb() *verb {
 			flagLengths, flagBatchAxis, flagState,
 
 			{name: "train", value: "WHAT", group: groupTrain, words: convert.Trainings, usage: "all (default): every weight; cores: the cores of factored layers; site: those and the layers' R and biases; head: what stands behind the last recurrent layer"},
+			{name: "start", value: "START", group: groupTrain, words: convert.Starts, usage: "what the cores begin with: stored (default), as they are; fresh, drawn anew, with all other weights as they are; try, whichever of the two does better in a short trial. At ratios of several hundred a fresh start may be the better one"},
 			{name: "epochs", value: "N", group: groupTrain, usage: "times the data are gone through (default 20)"},
 			{name: "lr", value: "X", group: groupTrain, usage: "learning rate (default 0.003, for streams 0.001)"},
 			{name: "batch", value: "N", group: groupTrain, usage: "samples of a step (default 32, for streams 8, or all where there are fewer)"},
@@ -75,6 +76,7 @@ func parseFinetune(c *cli.Context) (command, error) {
 		Teacher:    r.text("teacher"),
 		Loss:       r.word("loss", convert.Losses),
 		Train:      r.word("train", convert.Trainings),
+		Start:      r.word("start", convert.Starts),
 		Settings:   convert.TrainingSettings{Epochs: r.integer("epochs", 1), Rate: r.number("lr", 0), Batch: r.integer("batch", 1), Seed: r.seed("seed")},
 		Checkpoint: convert.CheckpointOptions{Folder: r.text("checkpoint"), Resume: c.Bool("resume")},
 		Plot:       r.text("plot"),
