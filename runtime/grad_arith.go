@@ -234,7 +234,7 @@ func clipGradient(n *nodeInfo) (*gradient, error) {
 				*to = v[0]
 			}
 		}
-		masked := func(from func(x float64) bool) (*Tensor, error) {
+		within := func(from func(x float64) bool) (*Tensor, error) {
 			return zipFloats(d[0], in[0], func(d, x float64) float64 {
 				if from(x) {
 					return d
@@ -252,7 +252,7 @@ func clipGradient(n *nodeInfo) (*gradient, error) {
 			if !c.needs(k) {
 				continue
 			}
-			g, err := masked(sides[k])
+			g, err := within(sides[k])
 			if err != nil {
 				return nil, err
 			}

@@ -17,8 +17,11 @@ type gradient struct {
 	flat uint64
 }
 
-// all is the mask of every input or output.
+// all is the mask of every input or output, also of those beyond the bits of a mask.
 const all = ^uint64(0)
+
+// masked says whether a mask has number k.
+func masked(mask uint64, k int) bool { return mask == all || mask>>k&1 == 1 }
 
 // gradientBuilder makes the gradient of a node at compile time, for the same nodes as the operator's builder, which has run before and has
 // refused what is not supported; attributes may be read again. What has no gradient is returned as unsupportedf. A nil gradient says that all outputs are flat.
@@ -84,7 +87,7 @@ func (c *compiler) gradient(n *nodeInfo, op operator) (*gradient, []bool, error)
 		return nil, varies, nil
 	}
 	for k := range varies {
-		varies[k] = g.flat>>k&1 == 0
+		varies[k] = !masked(g.flat, k)
 	}
 	return g, varies, nil
 }

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -59,6 +60,16 @@ type nodeGradientCase struct {
 	opset int64
 	node  *onnxpb.NodeProto
 	in    []*Tensor
+
+	parameters map[int]bool // further ones, by number in in
+}
+
+func (c nodeGradientCase) name() string {
+	name := fmt.Sprintf("%s_%d", c.node.GetOpType(), c.opset)
+	for _, x := range c.in {
+		name += strings.ReplaceAll(fmt.Sprintf("_%v", x.Dims), " ", ",")
+	}
+	return name
 }
 
 // model makes the case a model of one node.
@@ -73,7 +84,7 @@ func (c nodeGradientCase) model(t *testing.T) (m *onnx.Model, parameters []strin
 		seen[name] = true
 		x := c.in[len(inits)]
 		inits = append(inits, initTensor(name, x))
-		if x.Type == onnx.Double {
+		if x.Type == onnx.Double || c.parameters[len(inits)-1] {
 			parameters = append(parameters, name)
 		}
 	}
@@ -103,13 +114,72 @@ func (c nodeGradientCase) model(t *testing.T) (m *onnx.Model, parameters []strin
 // TestOperatorGradients: the oracle is central differences in float64.
 func TestOperatorGradients(t *testing.T) {
 	for _, c := range nodeGradientCases() {
-		name := fmt.Sprintf("%s_%d", c.node.GetOpType(), c.opset)
-		for _, x := range c.in {
-			name += strings.ReplaceAll(fmt.Sprintf("_%v", x.Dims), " ", ",")
-		}
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.name(), func(t *testing.T) {
 			m, parameters := c.model(t)
 			checkGradients(t, m, nil, parameters...)
+		})
+	}
+}
+
+// single is the case with its parameters in float32.
+func (c nodeGradientCase) single(t *testing.T) nodeGradientCase {
+	t.Helper()
+	c.in, c.parameters = slices.Clone(c.in), map[int]bool{}
+	for k, x := range c.in {
+		if x.Type == onnx.Double {
+			narrow, err := cast(x, onnx.Float)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.in[k], c.parameters[k] = narrow, true
+		}
+	}
+	return c
+}
+
+// TestSinglePrecision: the gradients of the same cases in float32; the oracle is the gradient in double, which differs by roundings.
+func TestSinglePrecision(t *testing.T) {
+	for _, c := range nodeGradientCases() {
+		if to := c.node.Attribute; c.node.GetOpType() == "Cast" && to[0].GetI() == int64(onnx.Double) {
+			c.node = node("Cast", "x", "y", intAttr("to", int64(onnx.Float)))
+		}
+		t.Run(c.name(), func(t *testing.T) {
+			var grads [2][]*Parameter
+			for k, c := range []nodeGradientCase{c, c.single(t)} {
+				m, names := c.model(t)
+				training, err := CompileTraining(t.Context(), m, tensorsNamed(t, m, names...), Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				pass, err := training.Forward(t.Context(), nil, PassOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				d := map[string]*Tensor{}
+				for name, y := range pass.Outputs {
+					v := make([]float64, elements(y.Dims))
+					for i := range v {
+						v[i] = 0.5 + float64(i%7)/8
+					}
+					d[name] = newTensor(onnx.Double, y.Dims, v)
+				}
+				if err := pass.Backward(t.Context(), d); err != nil {
+					t.Fatal(err)
+				}
+				grads[k] = training.Parameters()
+			}
+			for k, p := range grads[0] {
+				got, largest := asFloat64(grads[1][k].Grad), 1.0
+				want := asFloat64(p.Grad)
+				for _, v := range want {
+					largest = math.Max(largest, math.Abs(v))
+				}
+				for i, v := range want {
+					if diff := math.Abs(got[i] - v); !(diff <= 0x1p-17*largest) { // a hundred roundings
+						t.Fatalf("gradient %d of %q is %g, in double %g", i, p.Tensor.Name, got[i], v)
+					}
+				}
+			}
 		})
 	}
 }
@@ -154,7 +224,7 @@ func TestEveryOperatorHasAGradient(t *testing.T) {
 func nodeGradientCases() []nodeGradientCase {
 	var cases []nodeGradientCase
 	add := func(opset int64, n *onnxpb.NodeProto, in ...*Tensor) {
-		cases = append(cases, nodeGradientCase{opset, n, in})
+		cases = append(cases, nodeGradientCase{opset: opset, node: n, in: in})
 	}
 	unit := func(dims ...int) *Tensor { return spread(-1, 1, dims...) }
 	positive := func(dims ...int) *Tensor { return spread(0.5, 2, dims...) }
@@ -436,6 +506,29 @@ func nodeGradientCases() []nodeGradientCase {
 	add(11, node("Range", "a b d", "y"), doubles(nil, 0.3), doubles(nil, 2), doubles(nil, 0.4))
 	add(11, node("Unique", "x", "y i j k"), doubles([]int{5}, 0.3, 2, -1, 1.5, 0.7))
 	add(11, node("Unique", "x", "y", intAttr("axis", 1), intAttr("sorted", 0)), unit(2, 3))
+
+	// Nothing at all.
+	for _, op := range []string{"Add", "Mul", "Div", "Pow", "Max"} {
+		add(14, node(op, "a b", "y"), positive(0, 3), positive(3))
+		add(14, node(op, "a b", "y"), positive(2, 1), positive(2, 0))
+	}
+	add(13, node("MatMul", "a b", "y"), unit(0, 3), unit(3, 2))
+	add(13, node("MatMul", "a b", "y"), unit(2, 0), unit(0, 3))
+	add(13, node("MatMul", "a b", "y"), unit(0, 2, 3), unit(0, 3, 2))
+	add(13, node("Gemm", "a b c", "y"), unit(2, 0), unit(0, 3), unit(3))
+	add(13, node("Softmax", "x", "y"), unit(0, 3))
+	add(13, node("ReduceSum", "x a", "y"), unit(2, 0), int64List(1))
+	add(13, node("ReduceMax", "x", "y", intsAttr("axes", 1)), unit(0, 2))
+	add(13, node("Conv", "x w b", "y"), unit(0, 2, 4), unit(3, 2, 2), unit(3))
+	add(13, node("MaxPool", "x", "y", intsAttr("kernel_shape", 2)), unit(0, 2, 4))
+	add(13, node("Concat", "a b", "y", intAttr("axis", 0)), unit(0, 2), unit(1, 2))
+	add(13, node("Gather", "x i", "y"), unit(2, 3), int64List())
+	add(17, node("LayerNormalization", "x s b", "y"), unit(0, 4), positive(4), unit(4))
+	add(13, node("InstanceNormalization", "x s b", "y"), unit(0, 2, 3), positive(2), unit(2))
+	add(11, node("TopK", "x k", "v i"), unit(2, 3), int64List(0))
+	// More inputs than a mask has bits.
+	many := strings.Repeat("a b ", 40)
+	add(13, node("Max", many+"c", "y"), unit(3), spread(-1.1, 0.8, 3), spread(-0.9, 1.2, 3))
 
 	for _, op := range strings.Fields("Equal Less LessOrEqual Greater GreaterOrEqual") {
 		add(16, node(op, "a b", "y"), unit(2, 3), positive(3))

@@ -153,7 +153,7 @@ func (t *tape) load(f *frame, p parameterSlot) {
 func (t *tape) record(f *frame, st *step, in, out []*value, saved any) {
 	e := entry{step: st, at: place{frame: f}, saved: saved, in: make([]*Tensor, len(in)), out: make([]*Tensor, max(len(out), len(st.out)))}
 	for k, o := range st.in {
-		if o.constant != nil && st.grad.in>>k&1 == 1 && in[k].kind == kindTensor {
+		if o.constant != nil && masked(st.grad.in, k) && in[k].kind == kindTensor {
 			t.ledger.exempt(in[k].tensor)
 		}
 	}
@@ -170,7 +170,7 @@ func (t *tape) keep(to []*Tensor, from []*value, mask uint64) {
 			continue
 		}
 		v := from[k].tensor
-		if mask>>k&1 == 0 {
+		if !masked(mask, k) {
 			v = &Tensor{Type: v.Type, Dims: v.Dims}
 		}
 		t.ledger.hold(v)
