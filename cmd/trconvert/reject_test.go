@@ -35,12 +35,13 @@ type rejection struct {
 const decomposeArgs = "decompose m.onnx -o out.onnx --ratio 4 --json"
 
 // TestRejects meets every broken input end to end: the error names the file, the subject and both values, the exit code says the kind, nothing is
-// written, what was there stays as it is, and memory is bounded by the bytes really present. Group 26 speaks of checkpoints and recipes; what these verbs read of that kind is the ring's
+// written, what was there stays as it is, and memory is bounded by the bytes really present. Group 26 speaks of checkpoints and recipes, and of the ring's
 // record in the metadata of a compact model.
 func TestRejects(t *testing.T) {
 	for _, group := range [][]rejection{
 		wireRejections(), graphRejections(), tensorRejections(), namingRejections(), locationRejections(), dataFileRejections(), outputRejections(),
 		configRejections(), weightRejections(), scopeRejections(), optionRejections(), arrayRejections(), recordRejections(), sampleRejections(),
+		labelRejections(), gradientRejections(), checkpointRejections(), newRejections(),
 	} {
 		for _, c := range group {
 			t.Run(c.name, c.test)
