@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/trconvert/trconvert/internal/shape"
 	"github.com/trconvert/trconvert/onnx"
@@ -204,58 +205,105 @@ func placeRanges[T floating](dst, src []T, dims []int, ranges []shape.Range) {
 	})
 }
 
-// scatterGradient: the result's elements come from the data or from the updates, or under reduction "add" from both.
+// scatterGradient: the result's elements come from the data or from the updates, or under a reduction from both.
 func scatterGradient(n *nodeInfo) (*gradient, error) {
 	reduction := "none"
 	if n.opset >= 16 {
 		reduction = n.string("reduction", "none")
 	}
+	if reduction != "none" {
+		return reducedScatterGradient(n, reduction), nil
+	}
 	op, err := n.compiler.buildKnown(n)
 	if err != nil {
 		return nil, err
 	}
-	switch reduction {
-	case "none":
-		return &gradient{in: 2, run: func(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
-			data, updates := numbered(in[0].Dims), numbered(in[2].Dims)
-			v := updates.Data.([]int64)
-			for i := range v {
-				v[i] = -v[i]
-			}
-			out, err := op.run(&call{ctx: c.ctx, node: c.node}, []*Tensor{data, in[1], updates})
-			if err != nil {
-				return nil, err
-			}
-			from := out[0].Data.([]int64)
-			grads := make([]*Tensor, 3)
-			for _, k := range []int{0, 2} {
-				if c.needs(k) {
-					if grads[k], err = gatherBack(d[0], from, in[k].Dims); err != nil {
-						return nil, err
-					}
-				}
-				for i := range from {
-					from[i] = -from[i]
+	return &gradient{in: 2, run: func(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
+		data, updates := numbered(in[0].Dims), numbered(in[2].Dims)
+		v := updates.Data.([]int64)
+		for i := range v {
+			v[i] = -v[i]
+		}
+		out, err := op.run(&call{ctx: c.ctx, node: c.node}, []*Tensor{data, in[1], updates})
+		if err != nil {
+			return nil, err
+		}
+		from := out[0].Data.([]int64)
+		grads := make([]*Tensor, 3)
+		for _, k := range []int{0, 2} {
+			if c.needs(k) {
+				if grads[k], err = gatherBack(d[0], from, in[k].Dims); err != nil {
+					return nil, err
 				}
 			}
-			return grads, nil
-		}}, nil
-	case "add":
-		return &gradient{in: 2, run: func(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
-			grads := []*Tensor{d[0], nil, nil}
-			if !c.needs(2) {
-				return grads, nil
+			for i := range from {
+				from[i] = -from[i]
 			}
-			// Where each update goes: gather the numbers of the data's elements there.
-			var err error
-			grads[2], err = gatherUpdates(n, in, d[0])
-			return grads, err
-		}}, nil
-	}
-	return nil, unsupportedf("reduction = %q", reduction)
+		}
+		return grads, nil
+	}}, nil
 }
 
-// gatherUpdates takes from d what stands where the updates of a Scatter go.
+// reducedScatterGradient goes back through the updates one by one, as they were made: several may go to one element.
+func reducedScatterGradient(n *nodeInfo, reduction string) *gradient {
+	g := &gradient{in: all}
+	if reduction == "add" {
+		g.in = 2
+	}
+	g.run = func(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
+		to, err := gatherUpdates(n, in, numbered(in[0].Dims)) // where each update goes
+		if err != nil {
+			return nil, err
+		}
+		now, err := keptFloats(in[0])
+		if err != nil {
+			return nil, err
+		}
+		updates, err := keptFloats(in[2])
+		if err != nil {
+			return nil, err
+		}
+		dx, err := convertTo[float64](d[0])
+		if err != nil {
+			return nil, err
+		}
+		now, dx = slices.Clone(now), slices.Clone(dx)
+		at := to.Data.([]int64)
+		before, du := make([]float64, len(at)), make([]float64, len(at))
+		for j, k := range at {
+			if reduction == "add" {
+				break
+			}
+			before[j] = now[k-1]
+			switch u := updates[j]; reduction {
+			case "mul":
+				now[k-1] *= u
+			case "max":
+				now[k-1] = max(now[k-1], u)
+			case "min":
+				now[k-1] = min(now[k-1], u)
+			}
+		}
+		for j := len(at) - 1; j >= 0; j-- {
+			k := at[j] - 1
+			switch reduction {
+			case "add":
+				du[j] = dx[k]
+			case "mul":
+				du[j] = dx[k] * before[j]
+				dx[k] *= updates[j]
+			default:
+				if taken := updates[j] > before[j]; taken == (reduction == "max") && updates[j] != before[j] {
+					du[j], dx[k] = dx[k], 0
+				}
+			}
+		}
+		return castNeeded(c, in, [][]float64{dx, nil, du})
+	}
+	return g
+}
+
+// gatherUpdates takes from d, of the dims of the data, what stands where the updates of a Scatter go.
 func gatherUpdates(n *nodeInfo, in []*Tensor, d *Tensor) (*Tensor, error) {
 	indices, err := int64s(in[1])
 	if err != nil {

@@ -2,8 +2,10 @@ package runtime
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -137,7 +139,7 @@ func (c nodeGradientCase) single(t *testing.T) nodeGradientCase {
 	return c
 }
 
-// TestSinglePrecision: the gradients of the same cases in float32; the oracle is the gradient in double, which differs by roundings.
+// TestSinglePrecision: the gradients of the same cases in float32; the oracle is the gradient in double, which differs by roundings. Neither writes into a value.
 func TestSinglePrecision(t *testing.T) {
 	for _, c := range nodeGradientCases() {
 		if to := c.node.Attribute; c.node.GetOpType() == "Cast" && to[0].GetI() == int64(onnx.Double) {
@@ -155,7 +157,7 @@ func TestSinglePrecision(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				d := map[string]*Tensor{}
+				d, untouched := map[string]*Tensor{}, []any{}
 				for name, y := range pass.Outputs {
 					v := make([]float64, elements(y.Dims))
 					for i := range v {
@@ -163,8 +165,20 @@ func TestSinglePrecision(t *testing.T) {
 					}
 					d[name] = newTensor(onnx.Double, y.Dims, v)
 				}
+				tensors := slices.Collect(maps.Values(d))
+				for _, p := range training.Parameters() {
+					tensors = append(tensors, p.Value)
+				}
+				for _, x := range tensors {
+					untouched = append(untouched, slices.Clone(asFloat64(x)))
+				}
 				if err := pass.Backward(t.Context(), d); err != nil {
 					t.Fatal(err)
+				}
+				for i, x := range tensors {
+					if !reflect.DeepEqual(asFloat64(x), untouched[i]) {
+						t.Error("the gradient wrote into a value")
+					}
 				}
 				grads[k] = training.Parameters()
 			}
@@ -387,6 +401,10 @@ func nodeGradientCases() []nodeGradientCase {
 	add(9, node("Scatter", "x i u", "y"), unit(3, 2), typedTensor[int64](onnx.Int64, []int{1, 2}, 1, 2), unit(1, 2))
 	add(16, node("ScatterND", "x i u", "y"), unit(4, 2), typedTensor[int64](onnx.Int64, []int{2, 1}, 3, 1), unit(2, 2))
 	add(16, node("ScatterND", "x i u", "y", stringAttr("reduction", "add")), unit(4, 2), typedTensor[int64](onnx.Int64, []int{3, 1}, 3, 1, 3), unit(3, 2))
+	for _, reduction := range []string{"add", "mul", "max", "min"} {
+		add(18, node("ScatterElements", "x i u", "y", intAttr("axis", 1), stringAttr("reduction", reduction)), unit(2, 3), typedTensor[int64](onnx.Int64, []int{2, 4}, 1, 2, 1, 1, 0, 0, 2, -1), spread(-1.1, 0.9, 2, 4))
+		add(18, node("ScatterND", "x i u", "y", stringAttr("reduction", reduction)), unit(3, 2), typedTensor[int64](onnx.Int64, []int{4, 1}, 2, 1, 2, 2), spread(-0.9, 1.2, 4, 2))
+	}
 	add(13, node("Compress", "x c", "y", intAttr("axis", 1)), unit(2, 3), typedTensor(onnx.Bool, []int{3}, true, false, true))
 	add(13, node("Compress", "x c", "y"), unit(2, 3), typedTensor(onnx.Bool, []int{5}, true, false, true, true, false))
 	add(13, node("ReverseSequence", "x l", "y"), unit(4, 2, 3), int64List(3, 4))

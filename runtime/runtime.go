@@ -3,6 +3,8 @@
 // [Compile] resolves every name of every scope to a slot, builds one operator per node and reports all that it lacks at once.
 // [Program.Run] walks the nodes in file order, folds what depends on constants alone on its first use, and drops every value
 // after its last reader.
+//
+// [CompileTraining] prepares a model whose stored tensors are variables: [Training.Forward] keeps what the gradients need, and [Pass.Backward] goes back along it.
 package runtime
 
 import (
