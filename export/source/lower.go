@@ -371,7 +371,9 @@ type graph struct {
 	samples         []Sample
 }
 
-func firstOutput(n *onnx.Node) int { return max(0, slices.IndexFunc(n.Outputs, func(s string) bool { return s != "" })) }
+func firstOutput(n *onnx.Node) int {
+	return max(0, slices.IndexFunc(n.Outputs, func(s string) bool { return s != "" }))
+}
 
 // newGraph runs the model once.
 func newGraph(ctx context.Context, m *onnx.Model, o Options) (*graph, error) {
