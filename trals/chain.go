@@ -89,6 +89,56 @@ func (c chain) pushRight(k int, s *algebra) {
 	copy(h.v, v)
 }
 
+// endSpread is the spread of pivots (see [linalg.Cholesky.Spread]) at an end of a chain from which the bond there is given another basis.
+const endSpread = 1e4
+
+// orthonormalEnds makes what a chain has at its ends orthonormal, the rows of its first core [p, n·q] and the columns of its last [p·n, q], and
+// moves the factors into the chain that the ring goes on with, unless both ends are near that anyway. The ring's tensor does not
+// change. It reports whether the chains did. Without it a bond with more states than the data need drifts to a basis of nearly parallel
+// vectors, of which large multiples cancel.
+func (c chain) orthonormalEnds(next chain, s *algebra) bool {
+	defer s.release(s.mark())
+	g, h := &c[0], &next[len(next)-1]
+	rows, moved := g.n*g.q, false
+	x, r := s.take(len(g.v)), s.take(max(g.p*g.p, c[len(c)-1].q*c[len(c)-1].q))
+	v := s.take(max(len(g.v), len(c[len(c)-1].v), len(h.v), len(next[0].v)))
+	gemm.Transpose(g.p, rows, g.v, rows, x, g.p)
+	if rows >= g.p && s.parallel(rows, g.p, x, r) {
+		moved = true
+		linalg.FastQR(rows, g.p, x, r, &s.chol, v)
+		gemm.Transpose(rows, g.p, x, g.p, g.v, rows)
+		gemm.F64(false, true, h.p*h.n, g.p, g.p, 1, h.v, g.p, r, g.p, 0, v, g.p)
+		copy(h.v, v)
+	}
+	g, h = &c[len(c)-1], &next[0]
+	if rows = g.p * g.n; rows >= g.q && s.parallel(rows, g.q, g.v, r) {
+		moved = true
+		linalg.FastQR(rows, g.q, g.v, r, &s.chol, v)
+		gemm.F64(false, false, g.q, h.n*h.q, g.q, 1, r, g.q, h.v, h.n*h.q, 0, v, h.n*h.q)
+		copy(h.v, v)
+	}
+	return moved
+}
+
+// parallel reports that columns of x [m, n] of unit length would be too near each other's span. gram is memory for n·n numbers.
+func (s *algebra) parallel(m, n int, x, gram []float64) bool {
+	defer s.release(s.mark())
+	gemm.Gram64(true, n, m, x, n, gram, n)
+	scale := s.take(n)
+	for i := range n {
+		scale[i] = math.Sqrt(gram[i*n+i])
+		if scale[i] == 0 {
+			return false
+		}
+	}
+	for i := range n {
+		for j := range n {
+			gram[i*n+j] /= scale[i] * scale[j]
+		}
+	}
+	return !s.chol.Factor(n, gram[:n*n]) || s.chol.Spread() > endSpread
+}
+
 // randomChain draws cores so that the merged elements have a variance near 1/√(∏ ranks).
 func randomChain(r *rand.Rand, modes, ranks []int) chain {
 	c := make(chain, len(modes))

@@ -9,6 +9,8 @@ import (
 type algebra struct {
 	scratch[float64]
 	chol linalg.Cholesky
+
+	limit float64 // of a core's strength; 0: none
 }
 
 // pairs is the number of pairs b ≤ b' of a bond. A transfer matrix X[x,x',b,b'] is symmetric under exchange of both pairs, so it is held as
@@ -138,12 +140,14 @@ func dampingOf[T float]() damping {
 
 // solveCore minimises the quadratic of one core plus a proximal term λ‖G − G_old‖², which cannot raise it: (Gram + λ)·Δ = right −
 // Gram·G_old. right is [p, n, q]. λ grows until the pivots' spread is small enough.
+//
+// Where the minimum is stronger than s.limit allows, and not much weaker than what was there, a ridge μ·Σ Gram[pq,pq]·‖G[p,:,q]‖² joins, and μ grows until the core is weak enough.
 func solveCore(g *core, gram, right []float64, d damping, s *algebra) {
 	defer s.release(s.mark())
 	pq := g.p * g.q
 	old := s.permuted(g.v, [4]int{1, g.p, g.n, g.q}, [4]int{0, 1, 3, 2}) // [p·q, n]
-	delta := s.permuted(right, [4]int{1, g.p, g.n, g.q}, [4]int{0, 1, 3, 2})
-	gemm.F64(false, false, pq, g.n, pq, -1, gram, pq, old, g.n, 1, delta, g.n)
+	residual := s.permuted(right, [4]int{1, g.p, g.n, g.q}, [4]int{0, 1, 3, 2})
+	gemm.F64(false, false, pq, g.n, pq, -1, gram, pq, old, g.n, 1, residual, g.n)
 	var mean float64
 	for i := range pq {
 		mean += gram[i*pq+i] / float64(pq)
@@ -151,19 +155,49 @@ func solveCore(g *core, gram, right []float64, d damping, s *algebra) {
 	if !(mean > 0) {
 		return // the other cores are zero: every value of this one is as good
 	}
-	a := s.take(len(gram))
-	for weight := d.weight; weight < 1e3; weight *= 30 {
+	a, delta := s.take(len(gram)), s.take(len(old))
+	limit := max(s.limit, strength(pq, g.n, gram, old)/100) // a start may be out of scale, and then comes down by itself
+	ridge := 0.0
+	for weight := d.weight; weight < 1e3; {
 		copy(a, gram)
+		copy(delta, residual)
 		for i := range pq {
-			a[i*pq+i] += weight * mean
-		}
-		if s.chol.Factor(pq, a) && s.chol.Spread() <= d.spread {
-			s.chol.Solve(g.n, delta)
-			for i, v := range delta {
-				old[i] += v
+			on := ridge * gram[i*pq+i]
+			a[i*pq+i] += weight*mean + on
+			if on > 0 {
+				row, was := delta[i*g.n:(i+1)*g.n], old[i*g.n:(i+1)*g.n]
+				for n, v := range was {
+					row[n] -= on * v
+				}
 			}
-			permuteInto(g.v, old, [4]int{1, g.p, g.q, g.n}, [4]int{0, 1, 3, 2})
-			return
 		}
+		if !s.chol.Factor(pq, a) || s.chol.Spread() > d.spread {
+			weight *= 30
+			continue
+		}
+		s.chol.Solve(g.n, delta)
+		for i, v := range old {
+			delta[i] += v
+		}
+		if s.limit > 0 && ridge < 1 && strength(pq, g.n, gram, delta) > limit {
+			ridge = max(30*ridge, firstRidge)
+			continue
+		}
+		permuteInto(g.v, delta, [4]int{1, g.p, g.q, g.n}, [4]int{0, 1, 3, 2})
+		return
 	}
+}
+
+// firstRidge is the least ridge that is tried.
+const firstRidge = 1e-12
+
+// strength is Σ Gram[i,i]·‖x_i‖² of the rows of x [pq, n]: the squared norm of the tensor if the core's slices were orthogonal in it. How often it
+// exceeds the tensor's own is how much rounding errors of the core are magnified.
+func strength(pq, n int, gram, x []float64) float64 {
+	var sum float64
+	for i := range pq {
+		row := x[i*n : (i+1)*n]
+		sum += gram[i*pq+i] * dot(row, row)
+	}
+	return sum
 }

@@ -12,6 +12,9 @@ const (
 	fastAbove = 5e-3
 	// fastNoise bounds what their rounding, and that of the merged cores, does to the square of the relative error.
 	fastNoise = 3e-7
+	// magnification bounds how much stronger than the matrix what a core adds up to in the ring may be (see strength): float32 cores, and
+	// products of them, then keep the matrix to a few 1e-6.
+	magnification = 30
 )
 
 // sweeper makes the sweeps of one start. What it keeps from sweep to sweep is memory, and the output side as the last sweep left it.
@@ -82,6 +85,11 @@ func sweepIn[T float](ctx context.Context, m *Matrix, s split, r ring, w *side[T
 		mergeChain(r.out, true, w.left, &w.big)
 		gramOfColumns(m.rows, ab, w.left, w.outer)
 	}
+	w.small.limit = magnification * magnification * m.energy
+	if r.out.orthonormalEnds(r.in, &w.small) {
+		mergeChain(r.out, true, w.left, &w.big)
+		gramOfColumns(m.rows, ab, w.left, w.outer)
+	}
 	defer w.big.release(w.big.mark())
 
 	// The sides are [N, a, b] in products with W, and in passes over their chains they start with the bond that the chain starts with:
@@ -99,7 +107,10 @@ func sweepIn[T float](ctx context.Context, m *Matrix, s split, r ring, w *side[T
 	}
 	permuteInto(t, right, [4]int{1, padded, a, b}, [4]int{0, 2, 1, 3})
 	updateChain(ctx, r.in, t, w.outer, t, w.inner, &w.memory)
-	permuteInto(right, t, [4]int{1, a, padded, b}, [4]int{0, 2, 1, 3})
+	if permuteInto(right, t, [4]int{1, a, padded, b}, [4]int{0, 2, 1, 3}); r.in.orthonormalEnds(r.out, &w.small) {
+		mergeChain(r.in, false, right, &w.big)
+		gramOfColumns(padded, ab, right, w.inner)
+	}
 	if padded > m.cols {
 		right = right[:m.cols*ab]
 		gramOfColumns(m.cols, ab, right, w.inner)

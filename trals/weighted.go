@@ -65,6 +65,8 @@ func (m *Matrix) weightedTruncate(k int) (left, right []float64) {
 func (m *Matrix) weightedSweep(ctx context.Context, s split, r ring) float64 {
 	a, b := r.cut()
 	ab := a * b
+	work := new(algebra)
+	r.out.orthonormalEnds(r.in, work)
 	left := r.out.merge(true)
 	gram := make([]float64, ab*ab)
 	gemm.Gram64(true, ab, m.rows, left, ab, gram, ab)
@@ -77,6 +79,7 @@ func (m *Matrix) weightedSweep(ctx context.Context, s split, r ring) float64 {
 	if ctx.Err() != nil {
 		return math.NaN()
 	}
+	r.in.orthonormalEnds(r.out, work)
 	right := r.in.merge(false)[:m.cols*ab]
 	cr := m.metric.times(right, ab)
 	gram = symmetric(right, cr, m.cols, ab)
