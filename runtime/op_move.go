@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/internal/shape"
 	"github.com/trconvert/trconvert/onnx"
 )
@@ -150,13 +151,42 @@ func buildTranspose(n *nodeInfo) (operator, error) {
 		if dims := unitTranspose(in[0].Dims, perm); dims != nil {
 			return reshaped(in[0], dims, nil)
 		}
-		x, err := shape.Of(in[0].Data)
+		return transposed(in[0], perm)
+	}), nil
+}
+
+// sharedTranspose is the number of elements from which a transposition is spread over goroutines, parts of so many.
+const (
+	sharedTranspose = 1 << 18
+	transposeParts  = 8
+)
+
+// transposed permutes the axes of t: result axis k is axis perm[k] of t; nil reverses them.
+func transposed(t *Tensor, perm []int64) ([]*Tensor, error) {
+	if v, ok := t.Data.([]float32); ok && len(v) >= sharedTranspose {
+		p, err := shape.Permutation(perm, len(t.Dims))
 		if err != nil {
 			return nil, err
 		}
-		out, dims, err := x.Transpose(in[0].Dims, perm)
-		return moved(in[0].Type, out, dims, err)
-	}), nil
+		dims := make([]int, len(p))
+		order := make([]int64, len(p))
+		for k, from := range p {
+			dims[k], order[k] = t.Dims[from], int64(from)
+		}
+		out := make([]float32, len(v))
+		n, row := dims[0], len(v)/dims[0]
+		gemm.Parallel(transposeParts, func(k int) {
+			first, last := k*n/transposeParts, (k+1)*n/transposeParts
+			shape.TransposePart(out[first*row:last*row], v, t.Dims, order, first, last)
+		})
+		return []*Tensor{newTensor(t.Type, dims, out)}, nil
+	}
+	x, err := shape.Of(t.Data)
+	if err != nil {
+		return nil, err
+	}
+	out, dims, err := x.Transpose(t.Dims, perm)
+	return moved(t.Type, out, dims, err)
 }
 
 // unitTranspose gives the dims of a transposition that moves no element, because only axes of size 1 change their order; nil for others.

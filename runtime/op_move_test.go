@@ -49,3 +49,25 @@ func TestUnitTranspose(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeTranspose compares a transposition that several goroutines share with its definition.
+func TestLargeTranspose(t *testing.T) {
+	dims := []int{5, sharedTranspose / 16, 5}
+	src := make([]float32, elements(dims))
+	for k := range src {
+		src[k] = float32(k)
+	}
+	out, err := transposed(f32(dims, src...), []int64{1, 0, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !sameDims(out[0].Dims, []int{dims[1], 5, 5}) {
+		t.Fatalf("dims %v", out[0].Dims)
+	}
+	for k, v := range out[0].Data.([]float32) {
+		j, i, c := k/25, k/5%5, k%5
+		if want := src[(i*dims[1]+j)*5+c]; v != want {
+			t.Fatalf("element %d,%d,%d is %v, want %v", j, i, c, v, want)
+		}
+	}
+}

@@ -200,3 +200,36 @@ func FuzzElements(f *testing.F) {
 		}
 	})
 }
+
+// TestTransposeParts puts a transposition together from parts of its first axis and compares it with the definition, element by element.
+func TestTransposeParts(t *testing.T) {
+	dims := []int{3, 7, 20, 2}
+	src := make([]float32, 3*7*20*2)
+	for k := range src {
+		src[k] = float32(k)
+	}
+	for _, perm := range [][]int64{{0, 1, 2, 3}, {1, 0, 2, 3}, {3, 2, 1, 0}, {2, 0, 3, 1}, {0, 2, 1, 3}, {1, 2, 0, 3}} {
+		var out []int
+		for _, p := range perm {
+			out = append(out, dims[p])
+		}
+		row := len(src) / out[0]
+		got := make([]float32, len(src))
+		for _, cut := range [][2]int{{0, 1}, {1, 1}, {1, out[0]}} {
+			TransposePart(got[cut[0]*row:cut[1]*row], src, dims, perm, cut[0], cut[1])
+		}
+		at, from := make([]int, 4), make([]int, 4)
+		for k, v := range got {
+			for rest, axis := k, 3; axis >= 0; axis-- {
+				at[axis] = rest % out[axis]
+				rest /= out[axis]
+			}
+			for axis, p := range perm {
+				from[p] = at[axis]
+			}
+			if want := float32(((from[0]*7+from[1])*20+from[2])*2 + from[3]); v != want {
+				t.Fatalf("perm %v: element %v is %v, want %v", perm, at, v, want)
+			}
+		}
+	}
+}

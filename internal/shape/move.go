@@ -26,6 +26,10 @@ func copyStrided[T any](dst []T, dims []int, src []T, off int, stride []int) {
 			}
 		}
 	}
+	if last > 0 && s[last] == 1 && d[last] <= short {
+		copyShort(dst, d, ds, src, off, s)
+		return
+	}
 	Runs(d, [][]int{ds, s}, func(n int, o, step []int) {
 		out, from := dst[o[0]:o[0]+n], o[1]+off
 		switch step[1] {
@@ -40,6 +44,28 @@ func copyStrided[T any](dst []T, dims []int, src []T, off int, stride []int) {
 			for i := range out {
 				out[i] = src[from]
 				from += step[1]
+			}
+		}
+	})
+}
+
+// short is the length up to which a run of neighbours is copied element by element.
+const short = 16
+
+// copyShort is copyStrided where src and dst are contiguous along the last axis, which is short: a call for every run would cost more than the copy.
+func copyShort[T any](dst []T, d, ds []int, src []T, off int, s []int) {
+	last := len(d) - 1
+	run := d[last]
+	Runs(append(append([]int{}, d[:last-1]...), 1), [][]int{append(append([]int{}, ds[:last-1]...), 0), append(append([]int{}, s[:last-1]...), 0)}, func(n int, o, step []int) {
+		for r := range n {
+			to, from := o[0]+r*step[0], off+o[1]+r*step[1]
+			for range d[last-1] {
+				out, in := dst[to:to+run], src[from:from+run]
+				for i, v := range in {
+					out[i] = v
+				}
+				to += ds[last-1]
+				from += s[last-1]
 			}
 		}
 	})
@@ -92,6 +118,18 @@ func Transpose[T any](src []T, dims []int, perm []int64) ([]T, []int, error) {
 	dst := make([]T, len(src))
 	copyStrided(dst, out, src, 0, stride)
 	return dst, out, nil
+}
+
+// TransposePart writes indices first up to last of the first axis of Transpose's result to dst, so that several goroutines can share the work. The arguments
+// must be sound and the rank at least 1.
+func TransposePart[T any](dst, src []T, dims []int, perm []int64, first, last int) {
+	in := Strides(dims)
+	out, stride := make([]int, len(dims)), make([]int, len(dims))
+	for k, from := range perm {
+		out[k], stride[k] = dims[from], in[from]
+	}
+	out[0] = last - first
+	copyStrided(dst, out, src, first*stride[0], stride)
 }
 
 // Range is what Slice takes from one axis: Count elements from Start on, Step apart.
