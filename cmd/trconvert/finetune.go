@@ -117,6 +117,14 @@ func (f finetuneCommand) run(ctx context.Context, c *console) error {
 	return show(c, f.common, r, func(r *convert.Training) string { return trainingText(r, term.Is(c.out)) })
 }
 
+// kept says what an interrupted training leaves behind.
+func (f finetuneCommand) kept() string {
+	if folder := f.options.Checkpoint.Folder; folder != "" {
+		return fmt.Sprintf("no model was written; --resume goes on from the checkpoint in %s, if it was reached", folder)
+	}
+	return "nothing was written"
+}
+
 // trainingDrawer moves a bar along a training, a unit being a step.
 type trainingDrawer struct {
 	bar   *term.Bar

@@ -31,15 +31,40 @@ func TestRejectsFullDisks(t *testing.T) {
 	}
 }
 
-// TestRejectsReadOnlyFolders is in group 28. The superuser may write everywhere, unless it gives that right up.
-func TestRejectsReadOnlyFolders(t *testing.T) {
-	prefix := []string{"trconvert"}
-	if os.Geteuid() == 0 {
-		if _, err := exec.LookPath("setpriv"); err != nil {
-			t.Skip("the superuser writes everywhere, and setpriv is not installed")
-		}
-		prefix = []string{"setpriv", "--bounding-set", "-dac_override,-dac_read_search", "trconvert"}
+// TestRejectsCheckpointsOnFullDisks is in group 28: the checkpoint before stays as it is.
+func TestRejectsCheckpointsOnFullDisks(t *testing.T) {
+	t.Chdir(t.TempDir())
+	checkpointed(nil)(t)
+	process(t, []string{"sh", "-c", `ulimit -f 2 && exec trconvert "$@"`, "sh"}, finetuneArgs+" --checkpoint ck --force", "finetune.ckpt", "the one before is intact", "too large")
+}
+
+// TestRejectsReadOnlyCheckpoints is in group 28.
+func TestRejectsReadOnlyCheckpoints(t *testing.T) {
+	prefix := ordinaryUser(t)
+	t.Chdir(t.TempDir())
+	checkpointed(nil)(t)
+	if err := os.Chmod("ck", 0o555); err != nil {
+		t.Fatal(err)
 	}
+	defer os.Chmod("ck", 0o755)
+	process(t, prefix, finetuneArgs+" --checkpoint ck --force", "finetune.ckpt", "the one before is intact", "permission denied")
+}
+
+// ordinaryUser starts the program without the right to write everywhere, which the superuser has unless it gives it up.
+func ordinaryUser(t *testing.T) []string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return []string{"trconvert"}
+	}
+	if _, err := exec.LookPath("setpriv"); err != nil {
+		t.Skip("the superuser writes everywhere, and setpriv is not installed")
+	}
+	return []string{"setpriv", "--bounding-set", "-dac_override,-dac_read_search", "trconvert"}
+}
+
+// TestRejectsReadOnlyFolders is in group 28.
+func TestRejectsReadOnlyFolders(t *testing.T) {
+	prefix := ordinaryUser(t)
 	for _, args := range []string{decomposeArgs, "run m.onnx --input x=x.npy -o out.npz"} {
 		t.Run("28 read-only folder: "+strings.Fields(args)[0], func(t *testing.T) {
 			t.Chdir(t.TempDir())
