@@ -222,7 +222,7 @@ func spreadTerm[T floating](g *Tensor, labels []int, operand *Tensor, term []int
 	for j, l := range labels {
 		dims[j] = operand.Dims[slices.Index(term, l)]
 	}
-	sum, err := sumTo(g, minDims(g.Dims, dims))
+	sum, err := sumTo(g, partDims(g.Dims, dims))
 	if err != nil {
 		return nil, err
 	}
@@ -256,10 +256,13 @@ func spreadTerm[T floating](g *Tensor, labels []int, operand *Tensor, term []int
 	return newTensor(operand.Type, operand.Dims, out), nil
 }
 
-func minDims(a, b []int) []int {
-	out := make([]int, len(a))
-	for k := range a {
-		out[k] = min(a[k], b[k])
+// partDims are the dims of a gradient once it is summed where the operand, of the given dims, has size 1.
+func partDims(gradient, operand []int) []int {
+	out := slices.Clone(gradient)
+	for k, d := range operand {
+		if d == 1 {
+			out[k] = 1
+		}
 	}
 	return out
 }

@@ -207,7 +207,11 @@ func preluGradient(n *nodeInfo) (*gradient, error) {
 			if err != nil {
 				return nil, err
 			}
-			if grads[0], err = arith(opMul, d[0], f); err != nil {
+			g, err := arith(opMul, d[0], f)
+			if err != nil {
+				return nil, err
+			}
+			if grads[0], err = sumTo(g, x.Dims); err != nil {
 				return nil, err
 			}
 		}

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -195,6 +196,54 @@ func TestSinglePrecision(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGradientsOfOddShapes: where a forward run takes some shapes, the gradient must not fail on them.
+func TestGradientsOfOddShapes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, c := range nodeGradientCases() {
+		for range 30 {
+			m := c
+			m.in = slices.Clone(c.in)
+			for range 1 + rng.IntN(2) {
+				k := rng.IntN(len(m.in))
+				x := m.in[k]
+				if x.Type != onnx.Double {
+					continue
+				}
+				dims := slices.Clone(x.Dims)
+				switch what := rng.IntN(6); {
+				case what == 0:
+					dims = append(dims, 1+rng.IntN(2))
+				case what == 1 && len(dims) > 0:
+					dims = dims[1:]
+				case len(dims) > 0:
+					dims[rng.IntN(len(dims))] = rng.IntN(4)
+				}
+				m.in[k] = spread(-1, 1, dims...)
+			}
+			model, names := m.model(t)
+			training, err := CompileTraining(t.Context(), model, tensorsNamed(t, model, names...), Options{})
+			if err != nil {
+				continue
+			}
+			pass, err := training.Forward(t.Context(), nil, PassOptions{})
+			if err != nil {
+				continue
+			}
+			d := map[string]*Tensor{}
+			for name, y := range pass.Outputs {
+				d[name] = newTensor(onnx.Double, y.Dims, make([]float64, elements(y.Dims)))
+			}
+			if err := pass.Backward(t.Context(), d); err != nil {
+				t.Errorf("%s: %v", m.name(), err)
+				var p *panicError
+				if errors.As(err, &p) {
+					t.Logf("%s", p.stack)
+				}
+			}
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type entry struct {
 	step    *step
 	in, out []*Tensor
 	saved   any
+	size    int64 // of what was saved
 
 	// at is the frame of the node, or the value that received something.
 	at   place
@@ -151,7 +152,7 @@ func (t *tape) load(f *frame, p parameterSlot) {
 
 // record notes a node.
 func (t *tape) record(f *frame, st *step, in, out []*value, saved any) {
-	e := entry{step: st, at: place{frame: f}, saved: saved, in: make([]*Tensor, len(in)), out: make([]*Tensor, max(len(out), len(st.out)))}
+	e := entry{step: st, at: place{frame: f}, saved: saved, size: savedSize(saved), in: make([]*Tensor, len(in)), out: make([]*Tensor, max(len(out), len(st.out)))}
 	for k, o := range st.in {
 		if o.constant != nil && masked(st.grad.in, k) && in[k].kind == kindTensor {
 			t.ledger.exempt(in[k].tensor)
@@ -159,7 +160,7 @@ func (t *tape) record(f *frame, st *step, in, out []*value, saved any) {
 	}
 	t.keep(e.in, in, st.grad.in)
 	t.keep(e.out, out, st.grad.out)
-	t.ledger.add(savedSize(saved))
+	t.ledger.add(e.size)
 	t.entries = append(t.entries, e)
 }
 
@@ -187,7 +188,7 @@ func (t *tape) forget(e *entry) {
 			}
 		}
 	}
-	t.ledger.add(-savedSize(e.saved))
+	t.ledger.add(-e.size)
 }
 
 // savedSize is the size of what a recorder saved, if it knows.
