@@ -174,15 +174,15 @@ func (t *trainer) save(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}
-	data := encodeCheckpoint(t.identity, t.state)
-	if err := replaceFile(dir, CheckpointFile, data); err != nil {
+	write := func(w io.Writer) error { return encodeCheckpoint(w, t.identity, t.state) }
+	if err := replaceFile(dir, CheckpointFile, write); err != nil {
 		return fmt.Errorf("finetune: checkpoint %q cannot be written (the one before is intact): %w", t.checkpointPath(), err)
 	}
 	return nil
 }
 
 // replaceFile writes a file beside its place, syncs it and renames it.
-func replaceFile(dir, name string, data []byte) (err error) {
+func replaceFile(dir, name string, write func(io.Writer) error) (err error) {
 	temporary := filepath.Join(dir, name+".part")
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -196,8 +196,7 @@ func replaceFile(dir, name string, data []byte) (err error) {
 			os.Remove(temporary)
 		}
 	}()
-	_, err = f.Write(data)
-	if err == nil {
+	if err = write(f); err == nil {
 		err = f.Sync()
 	}
 	if closing := f.Close(); err == nil {

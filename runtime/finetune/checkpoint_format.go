@@ -1,11 +1,13 @@
 package finetune
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 
 	"github.com/trconvert/trconvert/onnx"
@@ -33,10 +35,11 @@ type checkpoint struct {
 	arrays   [][]*onnx.Array
 }
 
-// encodeCheckpoint makes the bytes of a checkpoint: the same state gives the same bytes. Times are left out.
-func encodeCheckpoint(id identity, s *state) []byte {
-	var w ckptWriter
-	w.buf.WriteString(checkpointMagic)
+// encodeCheckpoint writes a checkpoint: the same state gives the same bytes. Times are left out.
+func encodeCheckpoint(to io.Writer, id identity, s *state) error {
+	sum := sha256.New()
+	w := &ckptWriter{to: bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<16)}
+	w.raw([]byte(checkpointMagic))
 	w.u32(checkpointVersion)
 	w.u32(len(id))
 	for _, f := range id {
@@ -65,24 +68,28 @@ func encodeCheckpoint(id identity, s *state) []byte {
 			w.array(a)
 		}
 	}
-	sum := sha256.Sum256(w.buf.Bytes())
-	w.buf.Write(sum[:])
-	return w.buf.Bytes()
+	if err := w.to.Flush(); err != nil { // which repeats the first error of all writes
+		return err
+	}
+	_, err := to.Write(sum.Sum(nil))
+	return err
 }
 
-type ckptWriter struct{ buf bytes.Buffer }
-
-func (w *ckptWriter) u32(v int) {
-	w.buf.Write(binary.LittleEndian.AppendUint32(nil, uint32(v)))
+// ckptWriter writes fields; errors stay with the buffer.
+type ckptWriter struct {
+	to      *bufio.Writer
+	scratch [8]byte
 }
 
-func (w *ckptWriter) u64(v uint64) {
-	w.buf.Write(binary.LittleEndian.AppendUint64(nil, v))
-}
+func (w *ckptWriter) raw(b []byte) { _, _ = w.to.Write(b) }
+
+func (w *ckptWriter) u32(v int) { w.raw(binary.LittleEndian.AppendUint32(w.scratch[:0], uint32(v))) }
+
+func (w *ckptWriter) u64(v uint64) { w.raw(binary.LittleEndian.AppendUint64(w.scratch[:0], v)) }
 
 func (w *ckptWriter) text(s string) {
 	w.u32(len(s))
-	w.buf.WriteString(s)
+	w.raw([]byte(s))
 }
 
 func (w *ckptWriter) reals(v ...float64) {
@@ -102,11 +109,9 @@ func (w *ckptWriter) array(a *onnx.Array) {
 	w.u64(uint64(a.Elements()))
 	switch d := a.Data.(type) {
 	case []float32:
-		out := make([]byte, 0, 4*len(d))
 		for _, v := range d {
-			out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
+			w.raw(binary.LittleEndian.AppendUint32(w.scratch[:0], math.Float32bits(v)))
 		}
-		w.buf.Write(out)
 	case []float64:
 		w.reals(d...)
 	}

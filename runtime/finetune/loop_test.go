@@ -103,6 +103,48 @@ func TestGoBackRestoresAll(t *testing.T) {
 	}
 }
 
+// By hand: the lower loss; with ByMetric the better metric, and among the same the lower loss. NaN is worse than anything.
+func TestBetter(t *testing.T) {
+	e := func(loss, metric float64, kind MetricKind) Evaluation {
+		return Evaluation{Loss: loss, Metric: metric, Kind: kind}
+	}
+	nan := math.NaN()
+	for _, tt := range []struct {
+		byMetric bool
+		a, than  Evaluation
+		want     bool
+	}{
+		{false, e(1, 0.5, Accuracy), e(2, 0.9, Accuracy), true}, {false, e(2, 0.9, Accuracy), e(1, 0.5, Accuracy), false}, {false, e(1, 1, Accuracy), e(1, 0, Accuracy), false},
+		{true, e(1, 0.5, Accuracy), e(2, 0.9, Accuracy), false}, {true, e(2, 0.9, Accuracy), e(1, 0.5, Accuracy), true}, {true, e(1, 0.9, Accuracy), e(2, 0.9, Accuracy), true},
+		{true, e(2, 0.1, RelativeError), e(1, 0.2, RelativeError), true}, {true, e(1, nan, NoMetric), e(2, nan, NoMetric), true},
+		{false, e(1, 0, Accuracy), e(nan, 0, Accuracy), true}, {false, e(nan, 0, Accuracy), e(1, 0, Accuracy), false}, {true, e(nan, 1, Accuracy), e(nan, 0, Accuracy), false},
+	} {
+		if got := (Stop{ByMetric: tt.byMetric}).better(tt.a, tt.than); got != tt.want {
+			t.Errorf("by metric %v: %+v better than %+v is %v", tt.byMetric, tt.a, tt.than, got)
+		}
+	}
+}
+
+// Parameters that overflow in the very last step of an epoch have no loss that shows it where nothing is held back.
+func TestOverflowWithoutValidation(t *testing.T) {
+	m, train, _, objective, o := xor(t)
+	o.Epochs, o.Batch, o.Stop.BackOffs = 1, 200, 1
+	o.Optimizer = Optimizer{Method: SGD, Rate: 1e39}
+	o.Schedule.Shape = Constant
+	res, err := Train(context.Background(), m, train, nil, objective, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Status != Diverged || res.BestEpoch != 0 {
+		t.Errorf("status %v, best epoch %d", res.Status, res.BestEpoch)
+	}
+	for _, p := range res.Parameters {
+		if at, bad := notFinite(p.Value); bad {
+			t.Errorf("element %d of %s is not finite", at, p.Tensor.Name)
+		}
+	}
+}
+
 func TestStatuses(t *testing.T) {
 	always := func(int) bool { return true }
 	for name, tt := range map[string]struct {

@@ -119,8 +119,11 @@ func copyAll(to, from []*onnx.Array) {
 	}
 }
 
-// better says whether an evaluation is better than another.
+// better says whether an evaluation is better than another; any number is better than NaN.
 func (s Stop) better(a, than Evaluation) bool {
+	if math.IsNaN(than.Loss) {
+		return !math.IsNaN(a.Loss)
+	}
 	if s.ByMetric && a.Kind == than.Kind && a.Metric != than.Metric {
 		switch a.Kind {
 		case Accuracy:

@@ -14,8 +14,8 @@ import (
 // Train trains the tensors of o.Groups of a model. val, which may be nil, is what epochs are judged by; without it the last epoch is returned. Both sets must have been
 // opened for this model.
 //
-// Only broken input, an operator without gradient or a failing disk is an error. A context that ends, losses that become NaN and the like are a [Status], with the
-// best parameters so far.
+// Only broken input, an operator without gradient or a failing disk is an error. Losses that become NaN, a context that ends once the start has been measured, and the
+// like are a [Status], with the best parameters so far.
 func Train(ctx context.Context, m *onnx.Model, train, val *dataset.Dataset, objective Objective, o Options) (*Result, error) {
 	o.fill()
 	if err := o.check(); err != nil {
@@ -251,9 +251,7 @@ func (t *trainer) epochs(ctx context.Context) (Status, error) {
 			if e, err = t.judge(ctx); err != nil {
 				return 0, err
 			}
-			if math.IsNaN(e.Loss) || math.IsInf(e.Loss, 0) {
-				reason = fmt.Sprintf("the loss after epoch %d is %v", s.epoch+1, e.Loss)
-			}
+			reason = t.unsound(e)
 		}
 		if reason != "" {
 			if s.backOffs >= t.options.Stop.BackOffs {
@@ -272,6 +270,19 @@ func (t *trainer) epochs(ctx context.Context) (Status, error) {
 		return Converged, nil
 	}
 	return Limit, nil
+}
+
+// unsound says why an epoch that ended cannot be gone on from, "" where it can.
+func (t *trainer) unsound(e Evaluation) string {
+	if math.IsNaN(e.Loss) || math.IsInf(e.Loss, 0) {
+		return fmt.Sprintf("the loss after epoch %d is %v", t.state.epoch+1, e.Loss)
+	}
+	for k, v := range t.state.values {
+		if at, bad := notFinite(v); bad {
+			return fmt.Sprintf("element %d of parameter %q is NaN or infinite after epoch %d", at, t.weights[k].Tensor.Name, t.state.epoch+1)
+		}
+	}
+	return ""
 }
 
 // stalled says whether patience is at its end.
