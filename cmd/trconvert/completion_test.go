@@ -39,6 +39,10 @@ func TestBashCompletes(t *testing.T) {
 		{[]string{"decompose", "--rank", "m"}, nil},
 		{[]string{"verify", "a.onnx", "b.onnx", "--engine", "onnx"}, []string{"onnx-go", "onnxruntime"}},
 		{[]string{"verify", "a.onnx", "b.onnx", "--data", "d"}, []string{"data.npz"}},
+		{[]string{"finetune", "m.onnx", "--train", ""}, []string{"all", "cores", "head", "site"}},
+		{[]string{"finetune", "m.onnx", "--teacher", "m"}, []string{"model.onnx", "models", "my model.onnx"}},
+		{[]string{"eval", "m.onnx", "--data", "d"}, []string{"data.npz"}},
+		{[]string{"new", "--cell", ""}, []string{"gru", "lstm", "rnn"}},
 		{[]string{"completion", ""}, []string{"bash", "fish", "zsh"}},
 	} {
 		cmd := exec.Command(bash, "--norc", "-c", script+`

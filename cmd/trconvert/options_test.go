@@ -79,6 +79,38 @@ func TestParse(t *testing.T) {
 				Models: []string{"a.onnx", "b.onnx", "c.onnx"}, Batch: 4, Steps: 9, Library: "/l.so", Threads: 1,
 			}},
 		},
+		{
+			"finetune",
+			"finetune s.onnx -o t.onnx --data d.npz --labels y --teacher m.onnx --loss bce --output p --val 0.25 --lengths n --state h2=h --train site --start try --epochs 7 --lr 1e-3 --batch 9 --seed 4 --checkpoint ck --resume --plot l.svg --force --threads 2",
+			finetuneCommand{common: common{threads: 2}, options: convert.FinetuneOptions{
+				Model: "s.onnx", Output: "t.onnx", Teacher: "m.onnx", Loss: "bce", Train: "site", Start: "try", Plot: "l.svg", Threads: 2, Files: convert.Files{Force: true},
+				Data: convert.TrainingData{
+					Path: "d.npz", Output: "p", HeldPart: 0.25, Reading: convert.DataOptions{Labels: "y", Lengths: "n", States: map[string]string{"h2": "h"}},
+				},
+				Settings:   convert.TrainingSettings{Epochs: 7, Rate: 1e-3, Batch: 9, Seed: 4},
+				Checkpoint: convert.CheckpointOptions{Folder: "ck", Resume: true},
+			}},
+		},
+		{
+			"finetune with data for validation", "finetune s.onnx -o t.onnx --data d.npz --labels y --val v.npz",
+			finetuneCommand{options: convert.FinetuneOptions{Model: "s.onnx", Output: "t.onnx", Data: convert.TrainingData{Path: "d.npz", Held: "v.npz", Reading: convert.DataOptions{Labels: "y"}}}},
+		},
+		{
+			"finetune without validation", "finetune s.onnx -o t.onnx --data d.npz --labels y --val 0",
+			finetuneCommand{options: convert.FinetuneOptions{Model: "s.onnx", Output: "t.onnx", Data: convert.TrainingData{Path: "d.npz", HeldPart: -1, Reading: convert.DataOptions{Labels: "y"}}}},
+		},
+		{
+			"eval", "eval m.onnx --data d.csv --labels -1 --loss mse --batch-axis x=1",
+			evalCommand{options: convert.EvalOptions{Model: "m.onnx", Data: "d.csv", Loss: "mse", Reading: convert.DataOptions{Labels: "-1", BatchAxis: map[string]int{"x": 1}}}},
+		},
+		{
+			"new", "new -o m.onnx --cell gru --input 60 --hidden 16 --classes 3 --layers 2 --bidirectional --embed 9 --format ttm --in-modes 60x1 --out-modes 4x24 --ranks 1,3 --seed 2 --form cores --input-name ids",
+			newCommand{options: convert.NewOptions{
+				Output: "m.onnx", Cell: "gru", Input: 60, Hidden: 16, Classes: 3, Layers: 2, Bidirectional: true, Embed: 9, Name: "ids",
+				Budget: convert.Budget{Ranks: []int{1, 3}}, Fit: convert.FitOptions{Format: "ttm", InModes: []int{60, 1}, OutModes: []int{4, 24}, Seed: 2},
+				Export: convert.ExportOptions{Form: "cores"},
+			}},
+		},
 		{"completion", "completion fish", completionCommand{"fish"}},
 		{"version", "version", versionCommand{}},
 		{"version as a flag", "--version", versionCommand{}},
@@ -89,7 +121,8 @@ func TestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			exported := cmp.AllowUnexported(common{}, decomposeCommand{}, inspectCommand{}, verifyCommand{}, runCommand{}, completionCommand{}, planCommand{}, benchCommand{})
+			exported := cmp.AllowUnexported(common{}, decomposeCommand{}, inspectCommand{}, verifyCommand{}, runCommand{}, completionCommand{}, planCommand{}, benchCommand{},
+				finetuneCommand{}, evalCommand{}, newCommand{})
 			if d := cmp.Diff(c.want, got, exported, cmpopts.EquateEmpty()); d != "" {
 				t.Errorf("%s: (-want +got)\n%s", c.argv, d)
 			}
@@ -153,6 +186,12 @@ func TestUsageErrors(t *testing.T) {
 		{"decompose m --seed -1", []string{`--seed "-1"`}},
 		{"decompose m --threads 0", []string{"must be at least 1"}},
 		{"decompose m --json=no", []string{"--json takes no value"}},
+		{"finetune m -o o --data d --labels l --lr 0", []string{"must be above 0"}},
+		{"finetune m -o o --data d --labels l --val 1.5", []string{`--val "1.5"`, "below 1"}},
+		{"finetune m -o o --data d --labels l --train core", []string{"did you mean cores?"}},
+		{"finetune m -o o --data d --labels l --loss ce", []string{"valid: auto, cross-entropy, mse, bce"}},
+		{"new -o m --input 3 --hidden 2 --classes 2 --rank 2 --ratio 3", []string{"one budget"}},
+		{"new -o m --input 3 --hidden 2 --classes 2 m.onnx", []string{`unexpected argument "m.onnx"`}},
 		{"verify a b --engine ort", []string{"valid: go, onnxruntime, onnx-go"}},
 		{"verify a b --state s", []string{`--state "s": must have the form OUT=IN`}},
 		{"verify a b --batch-axis x=-1", []string{"whole number from 0"}},
