@@ -242,14 +242,22 @@ func (j pairing) finish(ctx context.Context, c candidate) error {
 	}
 	res.Sweeps += c.sweeps
 	f := j.factor(s, res.Cores)
+	guided := false
+	if j.aware() && j.o.Method != "svd" {
+		sweeps, err := j.refine(ctx, f)
+		if err != nil {
+			return err
+		}
+		res.Sweeps, guided = res.Sweeps+sweeps, sweeps > 0
+	}
 	res.RelativeError = f.Error(j.w)
 	if product(s.in) > j.In { // the train's bound counts the zeros of the padding, which W does not have
 		res.LowerBound = 0
 	}
 	res.LowerBound = min(res.LowerBound, res.RelativeError)
 	j.record(f, res)
-	if j.aware() {
-		j.result.Warnings = append(slices.Clip(j.result.Warnings), "a TT-matrix is fitted to W itself; the calibration frames only measured it (use format tr, tt or svd)")
+	if j.aware() && !guided {
+		j.result.Warnings = append(slices.Clip(j.result.Warnings), "the TT-matrix is fitted to W itself: the calibration frames measure it only (the start alone is asked for, or following them would take too long)")
 	}
 	return nil
 }

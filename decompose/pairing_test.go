@@ -3,6 +3,7 @@ package decompose
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -98,25 +99,89 @@ func TestTTMatrixErrorFalls(t *testing.T) {
 	}
 }
 
-// Frames measure a TT-matrix, and a warning says that they did not guide it.
-func TestTTMatrixAndFrames(t *testing.T) {
-	m := weights("w", 1, 4, 16, 48, 0.4)
-	x := tensor.NewDense(64, 48)
-	for i := range x.Data {
-		x.Data[i] = float32(i%7) - 3
+// framesFor are 80 frames of a few directions, the first much longer than the last.
+func framesFor(t *testing.T, n int) *trals.Metric {
+	t.Helper()
+	r := rand.New(rand.NewPCG(uint64(n), 5))
+	x := tensor.NewDense(80, n)
+	for k := range 12 {
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = r.NormFloat64() * math.Pow(0.7, float64(k))
+		}
+		for f := range 80 {
+			a := r.NormFloat64()
+			for i := range v {
+				x.Data[f*n+i] += float32(a * v[i])
+			}
+		}
 	}
-	metric, err := trals.NewFrameMetric(x, 0.1)
+	metric, err := trals.NewFrameMetric(x, 1e-3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Metric = metric
-	rs, err := Run(context.Background(), []Matrix{m}, Budget{Ratio: 8}, Options{Format: "ttm"})
+	return metric
+}
+
+// On frames of few directions the error of a TT-matrix falls well below that of the fit to W, more sweeps are not above fewer, and at the end no
+// small change of the cores lowers it.
+func TestTTMatrixFollowsTheFrames(t *testing.T) {
+	for name, in := range map[string]int{"exact": 48, "padded": 47} {
+		m := weights(name, 1, 4, 16, in, 0.2)
+		w, _ := m.Load(context.Background())
+		o := Options{Format: "ttm", InModes: []int{4, 4, 3}, OutModes: []int{4, 4, 4}, Tol: 1e-9}
+		plain, err := Run(context.Background(), []Matrix{m}, Budget{Rank: 6}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		metric := framesFor(t, in)
+		m.Metric = metric
+		before := metric.Error(w, plain[0].Factor)
+		plainError := before
+		var last Result
+		for _, sweeps := range []int{1, 3, 120} {
+			o.Sweeps = sweeps
+			rs, err := Run(context.Background(), []Matrix{m}, Budget{Rank: 6}, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = rs[0]
+			checkResult(t, m, last)
+			if len(last.Warnings) > 0 || last.DataError > before*(1+1e-6) {
+				t.Errorf("%s, %d sweeps: error %v after %v, warnings %q", name, sweeps, last.DataError, before, last.Warnings)
+			}
+			before = last.DataError
+		}
+		if last.DataError > 0.7*plainError {
+			t.Errorf("%s: error on the frames %v, of the fit to W %v", name, last.DataError, plainError)
+		}
+		r := rand.New(rand.NewPCG(8, 8))
+		for range 20 {
+			f := *last.Factor
+			f.Cores = slices.Clone(f.Cores)
+			k := r.IntN(len(f.Cores))
+			f.Cores[k].Data = slices.Clone(f.Cores[k].Data)
+			for i := range f.Cores[k].Data {
+				f.Cores[k].Data[i] *= 1 + 1e-3*float32(r.NormFloat64())
+			}
+			if e := metric.Error(w, &f); e < last.DataError*(1-1e-4) {
+				t.Errorf("%s: a small change of core %d brings the error from %v to %v", name, k, last.DataError, e)
+			}
+		}
+	}
+}
+
+// Where only the start is asked for, frames measure a TT-matrix, and a warning says so.
+func TestTTMatrixMeasuredByFrames(t *testing.T) {
+	m := weights("w", 1, 4, 16, 48, 0.4)
+	m.Metric = framesFor(t, 48)
+	rs, err := Run(context.Background(), []Matrix{m}, Budget{Rank: 4}, Options{Format: "ttm", Method: "svd"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkResult(t, m, rs[0])
 	w, _ := m.Load(context.Background())
-	if want := metric.Error(w, rs[0].Factor); rs[0].DataError != want || len(rs[0].Warnings) != 1 || !strings.Contains(rs[0].Warnings[0], "only measured it") {
+	if want := m.Metric.Error(w, rs[0].Factor); rs[0].DataError != want || len(rs[0].Warnings) != 1 || !strings.Contains(rs[0].Warnings[0], "measure it only") {
 		t.Errorf("error on frames %v, want %v; warnings %q", rs[0].DataError, want, rs[0].Warnings)
 	}
 }
