@@ -50,13 +50,13 @@ func Print(ctx context.Context, p *source.Program, o Options) (map[string][]byte
 	if files[name+"_weights.h"], err = f.weights(ctx); err != nil {
 		return nil, err
 	}
-	in, out, err := sample(&p.Run)
+	in, out, err := p.Run.SampleBytes()
 	if err != nil {
 		return nil, err
 	}
 	files["sample_input.bin"], files["sample_output.bin"] = in, out
 	if p.Stream != nil {
-		if files["stream_input.bin"], files["stream_output.bin"], err = sample(p.Stream); err != nil {
+		if files["stream_input.bin"], files["stream_output.bin"], err = p.Stream.SampleBytes(); err != nil {
 			return nil, err
 		}
 	}
@@ -70,37 +70,6 @@ type files struct {
 }
 
 func (f *files) upper() string { return strings.ToUpper(f.name) }
-
-// sample joins the sample calls of an entry as raw elements.
-func sample(e *source.Entry) (in, out []byte, err error) {
-	for _, s := range e.Samples {
-		for k, a := range s.Inputs {
-			if in, err = appendRaw(in, a, e.Inputs[k].Buf.Elem); err != nil {
-				return nil, nil, err
-			}
-		}
-		for k, a := range s.Outputs {
-			if out, err = appendRaw(out, a, e.Outputs[k].Buf.Elem); err != nil {
-				return nil, nil, err
-			}
-		}
-	}
-	return in, out, nil
-}
-
-func appendRaw(to []byte, a *onnx.Array, e source.Elem) ([]byte, error) {
-	if e == source.Float32 && a.Type != onnx.Float {
-		f, err := a.Float32s()
-		if err != nil {
-			return nil, err
-		}
-		if a, err = onnx.NewFloat32s(a.Dims, f); err != nil {
-			return nil, err
-		}
-	}
-	raw, err := a.Bytes()
-	return append(to, raw...), err
-}
 
 // structs declares the arguments of an entry.
 func (f *files) structs(b *strings.Builder, kind string, e *source.Entry) {
@@ -189,7 +158,7 @@ int %s_step(struct %s_state *state, const struct %s_step_inputs *in, const struc
 // body is the .c file.
 func (f *files) body() string {
 	p := f.program
-	pr := &printer{used: map[string]bool{}, states: p.States}
+	pr := &printer{used: map[string]bool{}, states: p.States, refuse: "return;"}
 	if len(p.Init) > 0 {
 		pr.line("static int merged;")
 		pr.line("")
@@ -200,6 +169,7 @@ func (f *files) body() string {
 		pr.line("}")
 		pr.line("")
 	}
+	pr.refuse = "return 1;"
 	f.entry(pr, &p.Run, fmt.Sprintf("int %s_run(const struct %s_inputs *in, const struct %s_outputs *out)", f.name, f.name, f.name))
 	if p.Stream != nil {
 		pr.line("")

@@ -17,6 +17,7 @@ type printer struct {
 	inputs  []source.Port   // of the entry that is being printed
 	outputs []source.Port
 	states  []source.Port
+	refuse  string // the statement for an index out of range
 }
 
 func (p *printer) line(format string, args ...any) {
@@ -261,7 +262,7 @@ func (p *printer) lookup(s *source.Lookup) {
 	p.line("k += %d;", s.Axis)
 	p.line("}")
 	p.line("if (k < 0 || k >= %d) {", s.Axis)
-	p.line("return 1;")
+	p.line("%s", p.refuse)
 	p.line("}")
 	p.loops([]int{s.Inner}, 2)
 	value := fmt.Sprintf("a[(i0*%d + k)*%d + i2]", s.Axis, s.Inner)
@@ -352,7 +353,7 @@ func (p *printer) recurrent(s *source.Recurrent, d int) {
 		steps = "n"
 		p.line("int32_t n = (int32_t)lens[b];")
 		p.line("if (n < 0 || n > %d) {", s.Steps)
-		p.line("return 1;")
+		p.line("%s", p.refuse)
 		p.line("}")
 	}
 	state := fmt.Sprintf("[%s + k]", plus(fmt.Sprintf("b*%d", s.StateBatch), d*s.StateDirection))

@@ -261,3 +261,34 @@ func (e *UnsupportedError) add(key, node string) {
 		e.First[key] = node
 	}
 }
+
+// SampleBytes joins the sample calls of an entry, one after the other: the elements of all inputs in order, and of all outputs, little-endian.
+func (e *Entry) SampleBytes() (in, out []byte, err error) {
+	for _, s := range e.Samples {
+		for k, a := range s.Inputs {
+			if in, err = appendRaw(in, a, e.Inputs[k].Buf.Elem); err != nil {
+				return nil, nil, err
+			}
+		}
+		for k, a := range s.Outputs {
+			if out, err = appendRaw(out, a, e.Outputs[k].Buf.Elem); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return in, out, nil
+}
+
+func appendRaw(to []byte, a *onnx.Array, e Elem) ([]byte, error) {
+	if e == Float32 && a.Type != onnx.Float {
+		f, err := a.Float32s()
+		if err != nil {
+			return nil, err
+		}
+		if a, err = onnx.NewFloat32s(a.Dims, f); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := a.Bytes()
+	return append(to, raw...), err
+}

@@ -1,0 +1,254 @@
+// Package gosource prints a lowered model as a Go package without dependencies.
+package gosource
+
+import (
+	"context"
+	_ "embed"
+	"encoding/binary"
+	"fmt"
+	"go/format"
+	"slices"
+	"strings"
+
+	"github.com/trconvert/trconvert/export/source"
+	"github.com/trconvert/trconvert/onnx"
+)
+
+//go:embed kernels.txt
+var kernels string
+
+// Options of Write.
+type Options struct {
+	source.Options
+	// Name is the name of the package; "" means "model". It becomes an identifier.
+	Name string
+}
+
+// Write gives the files of a model as a Go package, by name.
+func Write(ctx context.Context, m *onnx.Model, o Options) (map[string][]byte, error) {
+	p, err := source.Lower(ctx, m, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	return Print(p, o)
+}
+
+// Print gives the files of a program that has been lowered with the same options.
+func Print(p *source.Program, o Options) (map[string][]byte, error) {
+	name := "model"
+	if o.Name != "" {
+		name = strings.ReplaceAll(source.Identifier(o.Name, "model"), "_", "")
+	}
+	f := &files{program: p, name: name}
+	code, err := format.Source([]byte(f.code()))
+	if err != nil {
+		return nil, fmt.Errorf("export: Go source: %w", err)
+	}
+	test, err := format.Source([]byte(f.test()))
+	if err != nil {
+		return nil, fmt.Errorf("export: Go source: %w", err)
+	}
+	files := map[string][]byte{
+		"go.mod":           fmt.Appendf(nil, "module %s\n\ngo 1.22\n", name),
+		name + ".go":       code,
+		name + "_test.go":  test,
+		"weights.bin":      weights(p),
+		"sample_input.bin": nil, "sample_output.bin": nil,
+	}
+	if files["sample_input.bin"], files["sample_output.bin"], err = p.Run.SampleBytes(); err != nil {
+		return nil, err
+	}
+	if p.Stream != nil {
+		if files["stream_input.bin"], files["stream_output.bin"], err = p.Stream.SampleBytes(); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// files prints the parts of one program.
+type files struct {
+	program *source.Program
+	name    string
+}
+
+// weights joins the constants, little-endian.
+func weights(p *source.Program) []byte {
+	var b []byte
+	for _, c := range p.Consts {
+		b, _ = binary.Append(b, binary.LittleEndian, c.Data) // slices of fixed-size numbers, which cannot fail
+	}
+	return b
+}
+
+func (f *files) code() string {
+	p := f.program
+	pr := &printer{used: map[string]bool{}, imports: map[string]bool{"embed": true, "fmt": true, "encoding/binary": true, "bytes": true}, states: p.States}
+	if len(p.Init) > 0 {
+		pr.refuse = ""
+		pr.line("// merge multiplies the cores of the weights.")
+		pr.line("func (w *weights) merge() {")
+		pr.line("m := newScratch()")
+		pr.line("_ = m")
+		pr.steps(p.Init)
+		pr.line("}")
+		pr.line("")
+	}
+	pr.refuse = "fmt.Errorf(\"" + f.name + ": an index or a length in the inputs is out of range\")"
+	f.entry(pr, "Run", "Inputs", "Outputs", "Run computes the whole model.", &p.Run)
+	if p.Stream != nil {
+		f.entry(pr, "Step", "StepInputs", "StepOutputs",
+			"Step takes one time step of a stream: outputs with a time axis are those of this step, the others are what the whole model gives for the steps so far.", p.Stream)
+	}
+	var b strings.Builder
+	blocks := source.Used(source.Blocks(kernels), pr.used)
+	for _, k := range blocks {
+		pr.imports["math"] = pr.imports["math"] || strings.Contains(k.Text, "math.")
+	}
+	pr.imports["math"] = pr.imports["math"] || strings.Contains(pr.b.String(), "math.")
+	f.head(&b, pr)
+	for _, k := range blocks {
+		b.WriteString(k.Text + "\n")
+	}
+	b.WriteString(pr.b.String())
+	return b.String()
+}
+
+// head prints imports, types and the constructor.
+func (f *files) head(b *strings.Builder, pr *printer) {
+	p := f.program
+	arena, static := p.MemoryBytes()
+	fmt.Fprintf(b, "// Code generated from an ONNX model. DO NOT EDIT.\n\n// Package %s computes one model, with its weights inside.\n//\n", f.name)
+	fmt.Fprintf(b, "// Weights: %d bytes, shared by all models. A model holds %d bytes of temporary values.\n", p.ConstBytes()+static, arena)
+	fmt.Fprintf(b, "package %s\n\nimport (\n", f.name)
+	var imports []string
+	for i, used := range pr.imports {
+		if used {
+			imports = append(imports, i)
+		}
+	}
+	slices.Sort(imports)
+	for _, i := range imports {
+		if i == "embed" {
+			b.WriteString("_ ")
+		}
+		fmt.Fprintf(b, "%q\n", i)
+	}
+	b.WriteString("\"sync\"\n)\n\n")
+	f.structs(b, "", &p.Run)
+	if p.Stream != nil {
+		f.structs(b, "Step", p.Stream)
+	}
+	b.WriteString("//go:embed weights.bin\nvar weightsFile []byte\n\n// weights are shared by all models and never change.\ntype weights struct {\n")
+	for _, c := range p.Consts {
+		fmt.Fprintf(b, "c%d []%s\n", c.Index, goTypes[c.Elem])
+	}
+	for e := range source.Elems {
+		if p.Static[e] > 0 {
+			fmt.Fprintf(b, "merged%s []%s\n", exported(e.String()), goTypes[e])
+		}
+	}
+	b.WriteString("}\n\nvar load = sync.OnceValue(func() *weights {\nw := &weights{\n")
+	for _, c := range p.Consts {
+		fmt.Fprintf(b, "c%d: make([]%s, %d),\n", c.Index, goTypes[c.Elem], c.Len)
+	}
+	for e := range source.Elems {
+		if n := p.Static[e]; n > 0 {
+			fmt.Fprintf(b, "merged%s: make([]%s, %d),\n", exported(e.String()), goTypes[e], n)
+		}
+	}
+	b.WriteString("}\nr := bytes.NewReader(weightsFile)\nfor _, part := range []any{\n")
+	for _, c := range p.Consts {
+		fmt.Fprintf(b, "w.c%d,\n", c.Index)
+	}
+	b.WriteString("} {\nif err := binary.Read(r, binary.LittleEndian, part); err != nil {\npanic(\"" + f.name + ": weights.bin: \" + err.Error())\n}\n}\n")
+	if len(p.Init) > 0 {
+		b.WriteString("w.merge()\n")
+	}
+	b.WriteString("return w\n})\n\n// scratch holds temporary values and the state of a stream.\ntype scratch struct {\n")
+	for e := range source.Elems {
+		if p.Arena[e] > 0 {
+			fmt.Fprintf(b, "%ss []%s\n", e, goTypes[e])
+		}
+	}
+	if p.Stream != nil {
+		b.WriteString("state struct {\n")
+		for _, s := range p.States {
+			fmt.Fprintf(b, "%s []float32\n", exported(s.Ident))
+		}
+		b.WriteString("}\n")
+	}
+	b.WriteString("}\n\nfunc newScratch() *scratch {\nreturn &scratch{\n")
+	for e := range source.Elems {
+		if n := p.Arena[e]; n > 0 {
+			fmt.Fprintf(b, "%ss: make([]%s, %d),\n", e, goTypes[e], n)
+		}
+	}
+	b.WriteString(`}
+}
+
+// Model is one instance. It may be used by one goroutine at a time; others take instances of their own, which share the weights.
+type Model struct {
+	w *weights
+	m *scratch
+}
+
+// New makes an instance. The first one loads the weights.
+func New() *Model {
+	m := &Model{w: load(), m: newScratch()}
+`)
+	if p.Stream != nil {
+		b.WriteString("m.Reset()\n")
+	}
+	b.WriteString("return m\n}\n\n")
+	if p.Stream != nil {
+		b.WriteString("// Reset begins a stream.\nfunc (model *Model) Reset() {\n")
+		for _, s := range p.States {
+			fmt.Fprintf(b, "model.m.state.%s = make([]float32, %d)\n", exported(s.Ident), s.Buf.Len)
+			if s.Init != nil {
+				fmt.Fprintf(b, "copy(model.m.state.%s, model.w.c%d)\n", exported(s.Ident), s.Init.Index)
+			}
+		}
+		b.WriteString("}\n\n")
+	}
+}
+
+// structs declares the arguments and results of an entry.
+func (f *files) structs(b *strings.Builder, kind string, e *source.Entry) {
+	for _, list := range []struct {
+		name, text string
+		ports      []source.Port
+	}{{"Inputs", "are tensors in C order; values that the model holds as float16 or double are float32", e.Inputs}, {"Outputs", "are new in every call", e.Outputs}} {
+		fmt.Fprintf(b, "// %s%s %s.\ntype %s%s struct {\n", kind, list.name, list.text, kind, list.name)
+		for _, p := range list.ports {
+			fmt.Fprintf(b, "%s []%s // %s: %s%v\n", exported(p.Ident), goTypes[p.Buf.Elem], source.Comment(p.Name), p.Type, p.Dims)
+		}
+		b.WriteString("}\n\n")
+	}
+}
+
+func (f *files) entry(pr *printer, name, in, out, doc string, e *source.Entry) {
+	pr.inputs, pr.outputs = e.Inputs, e.Outputs
+	pr.line("// %s An input of another length, and an index or a length in it that is out of range, are errors.", doc)
+	pr.line("func (model *Model) %s(in %s) (%s, error) {", name, in, out)
+	pr.line("var out %s", out)
+	for _, p := range e.Inputs {
+		pr.line("if len(in.%s) != %d {", exported(p.Ident), p.Buf.Len)
+		pr.line("return out, fmt.Errorf(\"%s: %s has %%d elements, want %d\", len(in.%s))", f.name, exported(p.Ident), p.Buf.Len, exported(p.Ident))
+		pr.line("}")
+	}
+	for _, p := range e.Outputs {
+		pr.line("out.%s = make([]%s, %d)", exported(p.Ident), goTypes[p.Buf.Elem], p.Buf.Len)
+	}
+	lower := strings.ToLower(name)
+	pr.line("return out, model.%s(&in, &out)", lower)
+	pr.line("}")
+	pr.line("")
+	pr.line("func (model *Model) %s(in *%s, out *%s) error {", lower, in, out)
+	pr.line("w, m := model.w, model.m")
+	pr.line("_, _ = w, m")
+	pr.steps(e.Steps)
+	pr.line("return nil")
+	pr.line("}")
+	pr.line("")
+}
