@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
 )
@@ -69,7 +70,7 @@ type adam struct {
 }
 
 func (a *adam) update() {
-	const rate, beta1, beta2, eps = 1e-4, 0.9, 0.999, 1e-8
+	const rate, beta1, beta2, eps, block = 1e-4, 0.9, 0.999, 1e-8, 1 << 14
 	if a.m == nil {
 		for _, p := range a.params {
 			n := elements(p.Value.Dims)
@@ -81,12 +82,14 @@ func (a *adam) update() {
 	root := float32(1 / math.Sqrt(1-math.Pow(beta2, float64(a.step))))
 	for k, p := range a.params {
 		w, g, m, v := p.Value.Data.([]float32), p.Grad.Data.([]float32), a.m[k], a.v[k]
-		g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
-		for i, d := range g {
-			m[i] = beta1*m[i] + (1-beta1)*d
-			v[i] = beta2*v[i] + (1-beta2)*d*d
-			w[i] -= scale * m[i] / (float32(math.Sqrt(float64(v[i])))*root + eps)
-		}
+		gemm.Parallel((len(w)+block-1)/block, func(j int) {
+			for i := j * block; i < min((j+1)*block, len(w)); i++ {
+				d := g[i]
+				m[i] = beta1*m[i] + (1-beta1)*d
+				v[i] = beta2*v[i] + (1-beta2)*d*d
+				w[i] -= scale * m[i] / (float32(math.Sqrt(float64(v[i])))*root + eps)
+			}
+		})
 	}
 }
 
