@@ -104,3 +104,51 @@ func TestModelsGiveTheOutputsOfTheRuntime(t *testing.T) {
 		})
 	}
 }
+
+// TestStreams checks every step of a stream: outputs with a time axis against that step of the whole model's, the others against the model run on the steps so far.
+func TestStreams(t *testing.T) {
+	for _, tt := range []struct {
+		name, path string
+		states     map[string]string
+		reason     string // why there is no stream
+	}{
+		{"gestures", own + "gestures.onnx", nil, ""},
+		{"gru_lbr0", own + "gru_lbr0.onnx", nil, ""},
+		{"gru_lbr1", own + "gru_lbr1.onnx", nil, `direction "bidirectional" needs the whole sequence`},
+		{"tied", own + "tied.onnx", nil, ""},
+		{"lstm_bidi", own + "lstm_bidi.onnx", nil, `direction "bidirectional" needs the whole sequence`},
+		{"rnn_reverse", own + "rnn_reverse.onnx", nil, `direction "reverse" needs the whole sequence`},
+		{"lstm_step_gates", own + "lstm_step_gates.onnx", map[string]string{"h_next": "h"}, ""},
+		{"holistic", shared + "data/holistic/dense_lstm64.onnx", nil, ""},
+		{"keras2onnx", shared + "models/visible/keras2onnx_test_model_1/model.onnx", nil, ""},
+		{"burn_lstm", shared + "models/visible/burn_lstm/model.onnx", nil, ""},
+		{"msl150", shared + "models/visible/msl150_gru_128_h5/model.onnx", nil, ""},
+		{"mnist", shared + "models/visible/mnist_gru_gap8/model.onnx", nil, `direction "bidirectional" needs the whole sequence`},
+		{"dtln", shared + "models/visible/dtln_model_1/model.onnx", map[string]string{"tf_op_layer_stack_2": "input_3"}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := open(t, tt.path)
+			o := csource.Options{Options: source.Options{Stream: true, States: tt.states}}
+			p, err := source.Lower(context.Background(), m, o.Options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.reason != "" {
+				if p.Stream != nil || !strings.Contains(p.NoStream, tt.reason) {
+					t.Errorf("no stream because %q, want %q", p.NoStream, tt.reason)
+				}
+				return
+			}
+			if p.Stream == nil {
+				t.Fatalf("no stream: %s", p.NoStream)
+			}
+			files, err := csource.Print(context.Background(), p, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := build(t, files)
+			t.Log(run(t, dir, "sample_input.bin", "sample_output.bin"))
+			t.Log(run(t, dir, "--stream", "stream_input.bin", "stream_output.bin"))
+		})
+	}
+}

@@ -24,6 +24,8 @@ type Options struct {
 	MergeAtStart bool
 	// Stream asks for Program.Stream as well, where the model can be run step by step.
 	Stream bool
+	// States pairs outputs with the inputs they are at the next step, for models that are one step of a stream already. They begin with zeros.
+	States map[string]string
 	// Feeds are the sample inputs by name; inputs that are not among them get numbers of a fixed sequence.
 	Feeds map[string]*onnx.Array
 }
@@ -48,7 +50,7 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 		return nil, err
 	}
 	l.program.Run = *run
-	if o.Stream {
+	if o.Stream || len(o.States) > 0 {
 		if err := l.stream(m, g); err != nil {
 			return nil, err
 		}

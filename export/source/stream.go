@@ -1,8 +1,365 @@
 package source
 
-import "github.com/trconvert/trconvert/onnx"
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
 
-func (l *lowerer) stream(m *onnx.Model, g *graph) error { return nil }
+	"google.golang.org/protobuf/proto"
 
-func (n *node) streamStates(s *Recurrent, size int) {}
-func (n *node) saveStates(s *Recurrent)             {}
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/onnxpb"
+	"github.com/trconvert/trconvert/runtime"
+)
+
+// sampleSteps is the number of steps of the sample stream.
+const sampleSteps = 5
+
+// stream makes Program.Stream: a model with states in its interface is called as it is; in others the time axis is followed from the inputs to the outputs,
+// and the states of recurrent nodes are kept. Why that cannot be done goes to Program.NoStream.
+func (l *lowerer) stream(m *onnx.Model, g *graph) error {
+	err := l.explicitStream(g)
+	if len(l.options.States) == 0 {
+		err = l.implicitStream(m)
+	}
+	var lacks *lack
+	var unsupported *UnsupportedError
+	switch {
+	case errors.As(err, &lacks):
+		l.program.NoStream = lacks.Error()
+	case errors.As(err, &unsupported):
+		l.program.NoStream = unsupported.Error()
+	default:
+		return err
+	}
+	return nil
+}
+
+// explicitStream turns the inputs and outputs that options pair into states.
+func (l *lowerer) explicitStream(g *graph) error {
+	if len(l.options.States) == 0 {
+		return nil
+	}
+	e, err := l.entry(g, false)
+	if err != nil {
+		return err
+	}
+	var outs []string
+	for out := range l.options.States {
+		outs = append(outs, out)
+	}
+	slices.Sort(outs)
+	state := map[string]int{} // by input
+	for _, out := range outs {
+		in := l.options.States[out]
+		o, i := portNamed(e.Outputs, out), portNamed(e.Inputs, in)
+		switch {
+		case o < 0:
+			return fmt.Errorf("export: source code: state %q: the model has no such output", out)
+		case i < 0:
+			return fmt.Errorf("export: source code: state %q: the model has no such input", in)
+		case !slices.Equal(e.Outputs[o].Dims, e.Inputs[i].Dims) || e.Outputs[o].Buf.Elem != Float32 || e.Inputs[i].Buf.Elem != Float32:
+			return fmt.Errorf("export: source code: state %q of %v%v comes back as %q of %v%v (want floats of the same dims)", in, e.Inputs[i].Type, e.Inputs[i].Dims, out, e.Outputs[o].Type, e.Outputs[o].Dims)
+		}
+		if _, twice := state[in]; twice {
+			return fmt.Errorf("export: source code: state %q comes back twice", in)
+		}
+		port := e.Inputs[i]
+		port.Buf.Space, port.Buf.Index = State, len(l.program.States)
+		state[in] = port.Buf.Index
+		l.program.States = append(l.program.States, port)
+		b := e.Outputs[o].Buf // computed in the arena, then kept: other nodes may still read the old state
+		b.Space, b.Index = Arena, 0
+		e.Steps = append(e.Steps, copyStep(port.Buf, b))
+	}
+	nameports(l.program.States, "state")
+	drop := func(ports []Port, is func(Port) bool) []Port {
+		ports = slices.DeleteFunc(ports, is)
+		for k := range ports {
+			ports[k].Buf.Index = k
+		}
+		return ports
+	}
+	e.Inputs = drop(e.Inputs, func(p Port) bool { _, is := state[p.Name]; return is })
+	e.Outputs = drop(e.Outputs, func(p Port) bool { _, is := l.options.States[p.Name]; return is })
+	if e.Samples, err = l.explicitSamples(g); err != nil {
+		return err
+	}
+	l.program.Stream = e
+	return nil
+}
+
+func portNamed(ports []Port, name string) int {
+	return slices.IndexFunc(ports, func(p Port) bool { return p.Name == name })
+}
+
+// explicitSamples runs a few steps with the same inputs.
+func (l *lowerer) explicitSamples(g *graph) ([]Sample, error) {
+	p, err := runtime.Compile(l.ctx, g.model, runtime.Options{})
+	if err != nil {
+		return nil, err
+	}
+	feeds := map[string]*onnx.Array{}
+	isState := map[string]bool{}
+	for _, in := range l.options.States {
+		isState[in] = true
+	}
+	for _, v := range g.inputs {
+		feeds[v.Name] = g.values[v.Name]
+		if isState[v.Name] {
+			if feeds[v.Name], err = onnx.ZeroArray(feeds[v.Name].Type, feeds[v.Name].Dims); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var samples []Sample
+	for range sampleSteps {
+		out, err := p.Run(l.ctx, feeds)
+		if err != nil {
+			return nil, err
+		}
+		s := Sample{}
+		for _, v := range g.inputs {
+			if !isState[v.Name] {
+				s.Inputs = append(s.Inputs, feeds[v.Name])
+			}
+		}
+		for _, v := range g.outputs {
+			if in, ok := l.options.States[v.Name]; ok {
+				feeds[in] = out[v.Name]
+			} else {
+				s.Outputs = append(s.Outputs, out[v.Name])
+			}
+		}
+		samples = append(samples, s)
+	}
+	return samples, nil
+}
+
+// implicitStream lowers the model for one time step.
+func (l *lowerer) implicitStream(m *onnx.Model) error {
+	free, steps, axes, err := l.timed(m)
+	if err != nil {
+		return err
+	}
+	whole := l.options
+	whole.Feeds = nil
+	g, err := newGraph(l.ctx, free, l.withSteps(whole, steps))
+	if err != nil {
+		return err
+	}
+	length := 0
+	for name, axis := range axes {
+		length = g.values[name].Dims[axis]
+	}
+	labels, err := g.follow(axes)
+	if err != nil {
+		return err
+	}
+	slice := func(t int) map[string]*onnx.Array {
+		feeds := map[string]*onnx.Array{}
+		for _, v := range g.inputs {
+			feeds[v.Name] = g.values[v.Name]
+			if axis, ok := axes[v.Name]; ok {
+				feeds[v.Name] = part(g.values[v.Name], axis, t, 1)
+			}
+		}
+		return feeds
+	}
+	one := whole
+	one.Feeds = slice(0)
+	gs, err := newGraph(l.ctx, free, one)
+	if err != nil {
+		return lacksf("the model does not run with one step: %v", err)
+	}
+	if err := sameButTime(g, gs, labels, length); err != nil {
+		return err
+	}
+	e, err := l.entry(gs, true)
+	if err != nil {
+		return err
+	}
+	e.Samples = nil
+	p, err := runtime.Compile(l.ctx, free, runtime.Options{})
+	if err != nil {
+		return err
+	}
+	for t := range length {
+		feeds := slice(t)
+		prefix := map[string]*onnx.Array{}
+		for name, a := range feeds {
+			prefix[name] = a
+			if axis, ok := axes[name]; ok {
+				prefix[name] = part(g.values[name], axis, 0, t+1)
+			}
+		}
+		out, err := p.Run(l.ctx, prefix)
+		if err != nil {
+			return lacksf("the model does not run with %d steps: %v", t+1, err)
+		}
+		s := Sample{}
+		for _, v := range g.inputs {
+			s.Inputs = append(s.Inputs, feeds[v.Name])
+		}
+		for _, v := range g.outputs {
+			a := out[v.Name]
+			if axis := labels[v.Name]; axis >= 0 {
+				a = part(a, axis, t, 1)
+			}
+			s.Outputs = append(s.Outputs, a)
+		}
+		e.Samples = append(e.Samples, s)
+	}
+	nameports(l.program.States, "state")
+	l.program.Stream = e
+	return nil
+}
+
+// part cuts count entries of an axis out of an array.
+func part(a *onnx.Array, axis, first, count int) *onnx.Array {
+	outer, n, inner := size(a.Dims[:axis]), a.Dims[axis], size(a.Dims[axis+1:])
+	from := reflect.ValueOf(a.Data)
+	to := reflect.MakeSlice(from.Type(), 0, outer*count*inner)
+	for o := range outer {
+		at := (o*n + first) * inner
+		to = reflect.AppendSlice(to, from.Slice(at, at+count*inner))
+	}
+	dims := slices.Clone(a.Dims)
+	dims[axis] = count
+	return &onnx.Array{Type: a.Type, Dims: dims, Data: to.Interface()}
+}
+
+// freeDim is the name of time axes in the model that timed gives.
+const freeDim = "trconvert time"
+
+// timed finds the time axes of the inputs and gives a model in which they are symbolic, with the number of steps to try it with.
+func (l *lowerer) timed(m *onnx.Model) (free *onnx.Model, steps int, axes map[string]int, err error) {
+	inits := map[string]bool{}
+	for _, t := range m.Graph.Initializers {
+		inits[t.Name] = true
+	}
+	var inputs []*onnx.ValueInfo
+	for _, v := range m.Graph.Inputs {
+		if !inits[v.Name] {
+			inputs = append(inputs, v)
+		}
+	}
+	choices := [][]int{{}} // an axis of each input, −1 for none
+	for _, v := range inputs {
+		if v.Type == nil || !v.Type.HasShape {
+			return nil, 0, nil, lacksf("input %q has no declared rank", v.Name)
+		}
+		var more [][]int
+		for axis := len(v.Type.Shape) - 1; axis >= -1; axis-- {
+			for _, c := range choices {
+				more = append(more, append(slices.Clone(c), axis))
+			}
+		}
+		if choices = more; len(choices) > 256 {
+			return nil, 0, nil, lacksf("too many inputs to look for time axes in")
+		}
+	}
+	reason := lacksf("no axis of the inputs is the time of the recurrent nodes")
+	for _, c := range choices {
+		axes := map[string]int{}
+		for k, axis := range c {
+			if axis >= 0 {
+				axes[inputs[k].Name] = axis
+			}
+		}
+		if len(axes) == 0 {
+			continue
+		}
+		free, err := freeTime(l.ctx, m, axes)
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		o := l.options
+		o.Feeds = nil
+		g, err := newGraph(l.ctx, free, l.withSteps(o, sampleSteps))
+		if err != nil {
+			if errors.Is(err, l.ctx.Err()) && l.ctx.Err() != nil {
+				return nil, 0, nil, err
+			}
+			continue // constants of the model contradict another number of steps
+		}
+		if _, err := g.follow(axes); err != nil {
+			var f *followError
+			if errors.As(err, &f) && f.reached {
+				reason = lacksf("%s", f.reason)
+			}
+			continue
+		}
+		return free, sampleSteps, axes, nil
+	}
+	return nil, 0, nil, reason
+}
+
+func (l *lowerer) withSteps(o Options, steps int) Options {
+	dims := map[string]int{}
+	for k, v := range o.Dims {
+		dims[k] = v
+	}
+	dims[freeDim] = steps
+	o.Dims = dims
+	return o
+}
+
+// freeTime gives the model with other declared dims of its inputs and none of its inner values.
+func freeTime(ctx context.Context, m *onnx.Model, axes map[string]int) (*onnx.Model, error) {
+	var b bytes.Buffer
+	if _, err := m.Encode(&b); err != nil {
+		return nil, err
+	}
+	p := &onnxpb.ModelProto{}
+	if err := proto.Unmarshal(b.Bytes(), p); err != nil {
+		return nil, fmt.Errorf("export: source code: %w", err)
+	}
+	for _, t := range p.GetGraph().GetInitializer() {
+		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
+			return nil, lacksf("weights in external data")
+		}
+	}
+	for _, v := range p.GetGraph().GetInput() {
+		if axis, ok := axes[v.GetName()]; ok {
+			v.GetType().GetTensorType().GetShape().GetDim()[axis] = &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: freeDim}}
+		}
+	}
+	for _, v := range p.GetGraph().GetOutput() {
+		if t := v.GetType().GetTensorType(); t != nil {
+			t.Shape = nil
+		}
+	}
+	p.Graph.ValueInfo = nil
+	return onnx.FromProto(m.File(), p)
+}
+
+// streamStates replaces the initial states of a recurrent node by those of the stream.
+func (n *node) streamStates(s *Recurrent, size int) {
+	state := func(name string, from **Buffer) {
+		b := &Buffer{Elem: Float32, Len: size, Space: State, Index: len(n.program.States)}
+		n.program.States = append(n.program.States, Port{Name: name, Type: onnx.Float, Dims: []int{size}, Buf: b, Init: *from})
+		*from = b
+	}
+	name := fmt.Sprintf("s%d", len(n.program.States))
+	state(name+"_h", &s.H0)
+	if s.Cell != nil || s.Config.Op == "LSTM" {
+		state(name+"_c", &s.C0)
+	}
+}
+
+// saveStates keeps the states after the step.
+func (n *node) saveStates(s *Recurrent) {
+	for _, k := range []struct{ state, out **Buffer }{{&s.H0, &s.YH}, {&s.C0, &s.YC}} {
+		switch {
+		case *k.state == nil:
+		case *k.out == nil:
+			*k.out = *k.state
+		default:
+			n.add(copyStep(*k.state, *k.out))
+		}
+	}
+}
