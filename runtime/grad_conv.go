@@ -197,12 +197,14 @@ func convTransposeBack[T floating](c *backCall, p patches, groups int, in []*Ten
 	return grads, nil
 }
 
+// poolShape reads what the window of a pooling is, which may depend on the tensor.
+type poolShape func(n *nodeInfo) (func(t *Tensor) (window, error), error)
+
 // poolGradient makes the gradient of a pooling of the function that sends the gradient g of one window, whose result was y, to its elements: src are those of the
 // plane, taps the offsets of those in the window, and padded counts the positions of the window in the input or its padding.
-func poolGradient(window func(n *nodeInfo) (func(t *Tensor) (window, error), error), reads, result, flat uint64,
-	back func(n *nodeInfo) func(src, dst []float64, taps []int, padded int, y, g float64)) gradientBuilder {
+func poolGradient(shape poolShape, reads, result, flat uint64, back func(n *nodeInfo) func(src, dst []float64, taps []int, padded int, y, g float64)) gradientBuilder {
 	return func(n *nodeInfo) (*gradient, error) {
-		geometry, err := window(n)
+		geometry, err := shape(n)
 		if err != nil {
 			return nil, err
 		}

@@ -155,7 +155,16 @@ func einsumGradient(n *nodeInfo) (*gradient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gradient{in: all, run: func(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
+	reads := uint64(0) // of each operand that varies, all others
+	for k, variable := range n.variable {
+		if variable {
+			reads |= all &^ (1 << k)
+		}
+	}
+	if n.inputs() > 64 {
+		reads = all
+	}
+	return &gradient{in: reads, run: func(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
 		switch d[0].Type {
 		case onnx.Float:
 			return einsumBack[float32](c, eq, in, d[0])

@@ -127,7 +127,7 @@ func gridSampleGradient(n *nodeInfo) (*gradient, error) {
 		}
 		grads := [][]float64{make([]float64, elements(in[0].Dims)), make([]float64, len(at))}
 		strides, area, count, channels := shape.Strides(space), elements(space), elements(d[0].Dims[2:]), in[0].Dims[1]
-		axes, moved := make([]sampleAxis, rank), make([]sampleAxis, rank)
+		axes, shifted := make([]sampleAxis, rank), make([]sampleAxis, rank)
 		for b := range in[0].Dims[0] {
 			if err := c.ctx.Err(); err != nil {
 				return nil, err
@@ -147,9 +147,9 @@ func gridSampleGradient(n *nodeInfo) (*gradient, error) {
 						continue
 					}
 					for k := range axes {
-						copy(moved, axes)
-						moved[k].weight = s.slopes(point[rank-1-k], space[k], axes[k])
-						grads[1][(b*count+p)*rank+rank-1-k] += dy * interpolate(x[plane*area:][:area], moved)
+						copy(shifted, axes)
+						shifted[k].weight = s.slopes(point[rank-1-k], space[k], axes[k])
+						grads[1][(b*count+p)*rank+rank-1-k] += dy * interpolate(x[plane*area:][:area], shifted)
 					}
 				}
 			}

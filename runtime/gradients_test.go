@@ -434,6 +434,7 @@ func nodeGradientCases() []nodeGradientCase {
 	add(13, node("Split", "x", "a b", intAttr("axis", 1)), unit(2, 4))
 	add(13, node("Split", "x s", "a b c", intAttr("axis", 0)), unit(6, 2), int64List(1, 3, 2))
 	add(11, node("Split", "x", "a b", intAttr("axis", 1), intsAttr("split", 1, 3)), unit(2, 4))
+	add(18, node("Split", "x", "a b", intAttr("num_outputs", 2)), unit(5, 2))
 	add(13, node("Slice", "x s e", "y"), unit(4, 3), int64List(1, 0), int64List(3, 2))
 	add(13, node("Slice", "x s e a t", "y"), unit(4, 5), int64List(-1, 0), int64List(-9, 9), int64List(0, 1), int64List(-2, 3))
 	add(9, node("Slice", "x", "y", intsAttr("starts", 1), intsAttr("ends", 3), intsAttr("axes", 1)), unit(2, 4))
