@@ -55,10 +55,10 @@ func (c Chart) SVG(w io.Writer) error {
 	widen(&p.X.Min, &p.X.Max)
 	widen(&p.Y.Min, &p.Y.Max)
 	if c.LogX {
-		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{}
+		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, logTicks{}
 	}
 	if c.LogY {
-		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{}
+		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, logTicks{}
 	}
 	canvas := vgsvg.New(vg.Length(Width), vg.Length(Height))
 	p.Draw(draw.New(canvas))

@@ -97,3 +97,26 @@ func TestSparkline(t *testing.T) {
 		}
 	}
 }
+
+// Every range of a logarithmic axis has at least two labels, and not more than fit. Labels by hand.
+func TestLogTicks(t *testing.T) {
+	for _, tt := range []struct {
+		lo, hi float64
+		want   string
+	}{
+		{0.05, 3, "0.05 0.1 0.2 0.5 1 2"}, {0.2, 0.9, "0.2 0.5"}, {1, 10, "1 2 5 10"}, {0.001, 100, "0.001 0.01 0.1 1 10 100"}, {1e-40, 1e40, "1e-40 1e-32 1e-24 1e-16 1e-08 1 1e+08 1e+16 1e+24 1e+32 1e+40"},
+	} {
+		var labels []string
+		for _, tick := range (logTicks{}).Ticks(tt.lo, tt.hi) {
+			if tick.Label != "" {
+				labels = append(labels, tick.Label)
+			}
+		}
+		if got := strings.Join(labels, " "); got != tt.want {
+			t.Errorf("%v to %v: %s, want %s", tt.lo, tt.hi, got, tt.want)
+		}
+	}
+	if n := len((logTicks{}).Ticks(0.5, 0.6)); n < 2 {
+		t.Errorf("%d ticks from 0.5 to 0.6", n)
+	}
+}
