@@ -25,7 +25,7 @@ func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame))
 	f = &frame{scope: s, parent: parent, values: make([]*value, s.slots)}
 	copy(f.values, in)
 	for _, p := range s.parameters {
-		f.values[p.slot] = &value{tensor: p.parameter.Value}
+		f.values[p.slot] = &value{tensor: p.parameter.read()}
 		r.tape.load(f, p)
 	}
 	if enter != nil {

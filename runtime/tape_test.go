@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -293,10 +294,24 @@ func TestUnsupportedGradients(t *testing.T) {
 // bfloat16).
 func TestHalfGradients(t *testing.T) {
 	ctx := context.Background()
+	stored := func(name string, typ onnx.DataType, v ...float32) *onnxpb.TensorProto {
+		x, err := cast(f32([]int{len(v)}, v...), typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := initTensor(name, x)
+		if bits, ok := x.Data.([]uint16); ok {
+			p.Int32Data = nil
+			for _, b := range bits {
+				p.Int32Data = append(p.Int32Data, int32(b))
+			}
+		}
+		return p
+	}
 	gradient := func(typ onnx.DataType) []float32 {
 		w := []float32{0.5, -1.25, 2, 0.75, -0.5, 1.5}
-		m := buildModel(t, graph([]*onnxpb.ValueInfoProto{declared("x", typ, 2, 3)}, untyped("y"), []*onnxpb.TensorProto{initFloats("w", []int64{3, 2}, w...)},
-			node("Cast", "w", "w16", intAttr("to", int64(typ))), node("MatMul", "x w16", "a"), node("Tanh", "a", "b"), node("Softmax", "b", "c"), node("Mul", "c a", "y")))
+		m := buildModel(t, graph([]*onnxpb.ValueInfoProto{declared("x", typ, 2, 3)}, untyped("y"), []*onnxpb.TensorProto{initFloats("w", []int64{3, 2}, w...), stored("v", typ, 0.5, -0.75)},
+			node("Cast", "w", "w16", intAttr("to", int64(typ))), node("MatMul", "x w16", "a0"), node("Add", "a0 v", "a"), node("Tanh", "a", "b"), node("Softmax", "b", "c"), node("Mul", "c a", "y")))
 		training, err := CompileTraining(ctx, m, m.Graph.Initializers, Options{Variables: []string{"x"}})
 		if err != nil {
 			t.Fatal(err)
@@ -315,7 +330,7 @@ func TestHalfGradients(t *testing.T) {
 		if err := pass.Backward(ctx, map[string]*Tensor{"y": convert(f32([]int{2, 2}, 1, -2, 0.5, 1.5))}); err != nil {
 			t.Fatal(err)
 		}
-		return append(append([]float32{}, training.Parameters()[0].Grad.Data.([]float32)...), pass.InputGradient("x").Data.([]float32)...)
+		return slices.Concat(training.Parameters()[0].Grad.Data.([]float32), training.Parameters()[1].Grad.Data.([]float32), pass.InputGradient("x").Data.([]float32))
 	}
 	want := gradient(onnx.Float)
 	for typ, unit := range map[onnx.DataType]float64{onnx.Float16: 1.0 / 2048, onnx.BFloat16: 1.0 / 256} {

@@ -10,11 +10,20 @@ import (
 // Parameter is a stored tensor that a [Training] differentiates with respect to.
 type Parameter struct {
 	Tensor *onnx.Tensor
-	// Value is what passes use in place of the stored elements, at first a copy of them: float32 or float64. Its elements, not its dims, may be changed
-	// between the passes, not during one.
+	// Value is what passes use in place of the stored elements, at first a copy of them: float64 for a tensor of that type, else float32. Of a 16-bit tensor each pass reads Value rounded
+	// to its type, so that steps smaller than that type can tell still add up (Micikevicius et al., ICLR 2018, §3.1). Its elements, not its dims, may be changed between the passes,
+	// not during one.
 	Value *Tensor
 	// Grad is the sum of the gradients of all Backward calls since ZeroGrad, with type and dims of Value.
 	Grad *Tensor
+}
+
+// read is what a scope reads.
+func (p *Parameter) read() *Tensor {
+	if isHalf(p.Tensor.Type) {
+		return narrowHalf(p.Value, p.Tensor.Type)
+	}
+	return p.Value
 }
 
 // accumulate adds a gradient.
@@ -32,7 +41,7 @@ type Training struct {
 	parameters []*Parameter
 }
 
-// CompileTraining prepares a model like [Compile], with parameters (initializers, or values of Constant nodes, of any scope of this model; float32 or float64)
+// CompileTraining prepares a model like [Compile], with parameters (initializers, or values of Constant nodes, of any scope of this model; float32, float64, float16 or bfloat16)
 // as variables. What depends on them is never folded, so cores are merged anew in every pass. All operators and attributes
 // without a gradient that stand between a parameter and an output of o.Outputs are reported at once as an *UnsupportedError, together with what cannot run at all.
 func CompileTraining(ctx context.Context, m *onnx.Model, parameters []*onnx.Tensor, o Options) (*Training, error) {
@@ -46,6 +55,9 @@ func CompileTraining(ctx context.Context, m *onnx.Model, parameters []*onnx.Tens
 		if err != nil {
 			return nil, fmt.Errorf("runtime: parameter %q: %w", tensor.Name, err)
 		}
+		if isHalf(stored.Type) {
+			stored = widenHalf(stored)
+		}
 		p := &Parameter{Tensor: tensor}
 		if p.Grad, err = zeros(stored.Type, stored.Dims); err != nil {
 			return nil, fmt.Errorf("runtime: parameter %q: %w", tensor.Name, err)
@@ -54,7 +66,7 @@ func CompileTraining(ctx context.Context, m *onnx.Model, parameters []*onnx.Tens
 			return nil, fmt.Errorf("runtime: parameter %q: %w", tensor.Name, err)
 		}
 		if err := addTo(p.Value, stored); err != nil {
-			return nil, fmt.Errorf("runtime: parameter %q: is %v, want float or double", tensor.Name, stored.Type)
+			return nil, fmt.Errorf("runtime: parameter %q: is %v, want a floating type", tensor.Name, stored.Type)
 		}
 		variables[tensor] = p
 		t.parameters = append(t.parameters, p)
