@@ -29,6 +29,12 @@ func init() {
 // (Chen et al., arXiv 1604.06174, §3). Only tests change it.
 var traceElements = 1 << 26
 
+// traceChunk is how many times more pre-activations than in a plain run are computed at once, so that goroutines meet less often.
+const traceChunk = 4
+
+// blockRows is the least number of batch rows that go through time in a goroutine of their own. The kernels multiply as many at full speed.
+const blockRows = 8
+
 // backCell is the gradient of a cell, by hand from the equations in the comment of the cell's type.
 type backCell[T floating] interface {
 	// step goes back through one time step. On entry s.gates holds what advance left there, or the arguments of the activations if the cell is not activated,
@@ -161,7 +167,7 @@ func newTrace[T floating](l *layer[T], d int, dir *direction[T], memory *layerMe
 	if perStep := rows * (gh + 2*h); perStep*l.longest > traceElements {
 		t.steps = int(math.Ceil(math.Sqrt(float64(l.longest))))
 	}
-	t.chunk = max(1, min(t.steps, stretchElements/max(1, rows*gh)))
+	t.chunk = max(1, min(t.steps, traceChunk*stretchElements/max(1, rows*gh)))
 	block := rows * h
 	var gathered, scratch, c int
 	if !l.inOrder(dir) || l.lens != nil {
@@ -311,15 +317,33 @@ func scale[T floating](x, m []T) {
 	}
 }
 
-// state is what a cell sees of iteration i of stretch [first, last).
-func (t *trace[T]) state(s *stepState[T], i, first, last int) {
+// blocks is the number of blocks of batch rows that go through time independently of each other. It does not depend on the goroutines there are.
+func (t *trace[T]) blocks() int { return max(1, t.layer.batch/blockRows) }
+
+// block gives the state of the rows of block k, and the first of them.
+func (t *trace[T]) block(k int) (s *stepState[T], from int) {
+	l, n := t.layer, t.blocks()
+	from, to := k*l.batch/n, (k+1)*l.batch/n
+	s = &stepState[T]{batch: to - from, hidden: l.cfg.Hidden}
+	if l.lens != nil {
+		s.lens = l.lens[from:to]
+	}
+	if l.batch > 0 {
+		width := len(t.work) / l.batch
+		s.work = t.work[from*width : to*width]
+	}
+	return s, from
+}
+
+// state points s, whose first batch row is given, to iteration i of stretch [first, last).
+func (t *trace[T]) state(s *stepState[T], row, i, first, last int) {
 	rows, h, gh := t.layer.batch, t.layer.cfg.Hidden, t.dir.w.rows
 	slot, before, after := t.slots(i, first, last)
 	at := func(x []T, slot, width int) []T {
 		if x == nil {
 			return nil
 		}
-		return x[slot*rows*width : (slot+1)*rows*width]
+		return x[(slot*rows+row)*width:][:s.batch*width]
 	}
 	s.step, s.gates, s.scratch = i, at(t.gates, slot, gh), at(t.scratch, slot, h)
 	s.h, s.nextH, s.c, s.nextC = at(t.h, before, h), at(t.h, after, h), at(t.c, before, h), at(t.c, after, h)
@@ -327,14 +351,14 @@ func (t *trace[T]) state(s *stepState[T], i, first, last int) {
 
 // replay runs stretch k forward from its start and keeps everything.
 func (t *trace[T]) replay(ctx context.Context, k int) error {
-	l, rows, gh := t.layer, t.layer.batch, t.dir.w.rows
+	rows, gh := t.layer.batch, t.dir.w.rows
 	first, last := t.bounds(k)
-	h := l.cfg.Hidden
-	s := &stepState[T]{batch: rows, hidden: h, lens: l.lens}
 	h0, c0 := t.start(k)
-	t.state(s, first, first, last)
-	copy(s.h, h0)
-	copy(s.c, c0)
+	_, before, _ := t.slots(first, first, last)
+	copy(t.h[before*len(h0):], h0)
+	if c0 != nil {
+		copy(t.c[before*len(c0):], c0)
+	}
 	for from := first; from < last; from += t.chunk {
 		to := min(from+t.chunk, last)
 		at := from - first
@@ -342,32 +366,41 @@ func (t *trace[T]) replay(ctx context.Context, k int) error {
 			at = last - to
 		}
 		t.project(from, to, t.gates[at*rows*gh:(at+to-from)*rows*gh])
-		for i := from; i < to; i++ {
-			if err := ctx.Err(); err != nil {
-				return err
+		gemm.Parallel(t.blocks(), func(k int) {
+			s, row := t.block(k)
+			for i := from; i < to && ctx.Err() == nil; i++ {
+				t.state(s, row, i, first, last)
+				t.advance(s)
 			}
-			t.state(s, i, first, last)
-			if s.c != nil {
-				copy(s.nextC, s.c)
-				s.c = s.nextC // advance works in place
-			}
-			if !t.dir.cell.activated() {
-				s.args = s.gates
-				s.gates = t.work[:len(s.args)]
-				copy(s.gates, s.args)
-			}
-			t.dir.cell.advance(s)
-			if l.lens == nil {
-				continue
-			}
-			for b := range rows {
-				if !s.active(b) {
-					copy(s.nextH[b*h:(b+1)*h], s.h[b*h:])
-				}
-			}
+		})
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// advance runs the cell and keeps what its gradient needs.
+func (t *trace[T]) advance(s *stepState[T]) {
+	if s.c != nil {
+		copy(s.nextC, s.c)
+		s.c = s.nextC // the cell works in place
+	}
+	if !t.dir.cell.activated() {
+		s.args = s.gates
+		s.gates = s.work[:len(s.args)]
+		copy(s.gates, s.args)
+	}
+	t.dir.cell.advance(s)
+	if s.lens == nil {
+		return
+	}
+	h := s.hidden
+	for b := range s.batch {
+		if !s.active(b) {
+			copy(s.nextH[b*h:(b+1)*h], s.h[b*h:])
+		}
+	}
 }
 
 // project is layer.project with dropout.
@@ -458,15 +491,15 @@ func (t *layerTrace[T]) backward(c *backCall, in, d []*Tensor) ([]*Tensor, error
 // backward goes back through the direction; dy are the gradients of Y, Y_h and Y_c, nil where there are none.
 func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T]) error {
 	l, rows, h := t.layer, t.layer.batch, t.layer.cfg.Hidden
-	s := &stepState[T]{batch: rows, hidden: h, lens: l.lens}
-	s.dh, s.work = make([]T, rows*h), t.work
-	l.initial(s.dh, dy[1], t.d)
+	dh := make([]T, rows*h)
+	l.initial(dh, dy[1], t.d)
 	if t.hidden != nil {
-		scale(s.dh, t.hidden)
+		scale(dh, t.hidden)
 	}
+	var dc []T
 	if t.c != nil {
-		s.dc = make([]T, rows*h)
-		l.initial(s.dc, dy[2], t.d)
+		dc = make([]T, rows*h)
+		l.initial(dc, dy[2], t.d)
 	}
 	cell := t.dir.cell.backward()
 	for k := t.stretches() - 1; k >= 0; k-- {
@@ -476,31 +509,38 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 			}
 		}
 		first, last := t.bounds(k)
-		for i := last - 1; i >= first; i-- {
-			if err := ctx.Err(); err != nil {
-				return err
+		gemm.Parallel(t.blocks(), func(k int) {
+			s, row := t.block(k)
+			s.dh = dh[row*h:][:s.batch*h]
+			if dc != nil {
+				s.dc = dc[row*h:][:s.batch*h]
 			}
-			t.state(s, i, first, last)
-			t.arrive(s, dy[0])
-			s.last = i == 0 && g.initialH == nil
-			cell.step(s)
+			for i := last - 1; i >= first && ctx.Err() == nil; i-- {
+				t.state(s, row, i, first, last)
+				t.arrive(s, row, dy[0])
+				s.last = i == 0 && g.initialH == nil
+				cell.step(s)
+			}
+		})
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		t.weights(k, cell, g)
 	}
 	for b := range rows {
 		at := l.stateRow(b, t.d) * h
 		if g.initialH != nil {
-			copy(g.initialH[at:at+h], s.dh[b*h:])
+			copy(g.initialH[at:at+h], dh[b*h:])
 		}
 		if g.initialC != nil {
-			copy(g.initialC[at:at+h], s.dc[b*h:])
+			copy(g.initialC[at:at+h], dc[b*h:])
 		}
 	}
 	return nil
 }
 
-// arrive adds the gradients that come to H after a step from the readers of Y, and clears what rows that have ended hold of the step.
-func (t *trace[T]) arrive(s *stepState[T], dy []T) {
+// arrive adds the gradients that come to H after a step from the readers of Y, and clears what rows that have ended hold of the step. row is the first of s.
+func (t *trace[T]) arrive(s *stepState[T], row int, dy []T) {
 	l, h, gh := t.layer, s.hidden, t.dir.w.rows
 	for b := range s.batch {
 		if !s.active(b) {
@@ -513,13 +553,13 @@ func (t *trace[T]) arrive(s *stepState[T], dy []T) {
 		if dy == nil {
 			continue
 		}
-		from := dy[l.outputRow(l.time(s.step, b, t.dir.reverse), b, t.d)*h:]
+		from := dy[l.outputRow(l.time(s.step, row+b, t.dir.reverse), row+b, t.d)*h:]
 		to := s.dh[b*h : (b+1)*h]
 		if t.hidden == nil {
 			addInto(to, from[:h])
 			continue
 		}
-		for k, m := range t.hidden[b*h : (b+1)*h] {
+		for k, m := range t.hidden[(row+b)*h:][:h] {
 			to[k] += m * from[k]
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
 	"github.com/trconvert/trconvert/onnx/recurrent"
@@ -397,6 +398,28 @@ func TestDropoutRefusesRates(t *testing.T) {
 	for _, rate := range []float64{-0.1, 1, math.NaN()} {
 		if _, err := training.Forward(context.Background(), nil, PassOptions{Dropout: Dropout{Hidden: rate}}); err == nil {
 			t.Errorf("a rate of %v was accepted", rate)
+		}
+	}
+}
+
+// TestGradientBitsDoNotDependOnThreads runs a layer large enough for several goroutines in every part on one and on four.
+func TestGradientBitsDoNotDependOnThreads(t *testing.T) {
+	defer gemm.SetThreads(0)
+	for _, op := range []recurrent.Op{recurrent.LSTM, recurrent.GRU, recurrent.RNN} {
+		l := largeLayer(op)
+		gemm.SetThreads(1)
+		wantOut, want, _ := layerGradients(t, l, onnx.Float, "Y Y_h", PassOptions{})
+		gemm.SetThreads(4)
+		out, got, _ := layerGradients(t, l, onnx.Float, "Y Y_h", PassOptions{})
+		for name := range wantOut {
+			if !slices.Equal(out[name], wantOut[name]) {
+				t.Errorf("%s: %s has other bits", op, name)
+			}
+		}
+		for name := range want {
+			if !slices.Equal(got[name], want[name]) {
+				t.Errorf("%s: the gradient of %s has other bits", op, name)
+			}
 		}
 	}
 }
