@@ -49,10 +49,10 @@ func copyStrided[T any](dst []T, dims []int, src []T, off int, stride []int) {
 	})
 }
 
-// short is the length up to which a run of neighbours is copied element by element.
+// short is the length up to which a run of neighbours is copied in less time than Runs takes to call for it.
 const short = 16
 
-// copyShort is copyStrided where src and dst are contiguous along the last axis, which is short: a call for every run would cost more than the copy.
+// copyShort is copyStrided where src and dst are contiguous along the last axis, which is short.
 func copyShort[T any](dst []T, d, ds []int, src []T, off int, s []int) {
 	last := len(d) - 1
 	run := d[last]
@@ -60,10 +60,7 @@ func copyShort[T any](dst []T, d, ds []int, src []T, off int, s []int) {
 		for r := range n {
 			to, from := o[0]+r*step[0], off+o[1]+r*step[1]
 			for range d[last-1] {
-				out, in := dst[to:to+run], src[from:from+run]
-				for i, v := range in {
-					out[i] = v
-				}
+				copy(dst[to:to+run], src[from:from+run])
 				to += ds[last-1]
 				from += s[last-1]
 			}
