@@ -34,12 +34,7 @@ func transposeGradient(n *nodeInfo) (*gradient, error) {
 		if unitTranspose(d[0].Dims, inverse) != nil {
 			return []*Tensor{newTensor(d[0].Type, in[0].Dims, d[0].Data)}, nil
 		}
-		x, err := shape.Of(d[0].Data)
-		if err != nil {
-			return nil, err
-		}
-		out, dims, err := x.Transpose(d[0].Dims, inverse)
-		return moved(d[0].Type, out, dims, err)
+		return transposed(d[0], inverse)
 	}}, nil
 }
 
