@@ -114,7 +114,9 @@ func (c *lstmBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 	if g.r != nil {
 		product(true, false, 4*h, h, k.n, k.gates, 4*h, k.h, h, 1, g.r, h)
 	}
-	addColumns(k.gates, k.n, 4*h, 4*h, g.wb, g.rb)
+	if g.wb != nil {
+		addColumns(k.gates, k.n, 4*h, 4*h, g.wb, g.rb)
+	}
 	if g.p == nil {
 		return
 	}

@@ -268,7 +268,7 @@ func (t *trace[T]) record(ctx context.Context, results [3][]T) error {
 		l.initial(c0, l.initialC, t.d)
 	}
 	for k := range t.stretches() {
-		if err := t.replay(ctx, k); err != nil {
+		if err := t.replay(ctx, k, results[0]); err != nil {
 			return err
 		}
 		first, last := t.bounds(k)
@@ -277,16 +277,6 @@ func (t *trace[T]) record(ctx context.Context, results [3][]T) error {
 		copy(nextH, t.h[end*len(nextH):])
 		if nextC != nil {
 			copy(nextC, t.c[end*len(nextC):])
-		}
-		if y := results[0]; y != nil {
-			for i := first; i < last; i++ {
-				_, _, after := t.slots(i, first, last)
-				for b := range l.batch {
-					if l.lens == nil || i < l.lens[b] {
-						t.leave(y[l.outputRow(l.time(i, b, t.dir.reverse), b, t.d)*h:][:h], t.h[(after*l.batch+b)*h:], b)
-					}
-				}
-			}
 		}
 	}
 	endH, endC := t.start(t.stretches())
@@ -300,6 +290,16 @@ func (t *trace[T]) record(ctx context.Context, results [3][]T) error {
 		}
 	}
 	return nil
+}
+
+// show copies H after a step to Y. row is the first of s.
+func (t *trace[T]) show(s *stepState[T], row int, y []T) {
+	l, h := t.layer, s.hidden
+	for b := range s.batch {
+		if s.active(b) {
+			t.leave(y[l.outputRow(l.time(s.step, row+b, t.dir.reverse), row+b, t.d)*h:][:h], s.nextH[b*h:], row+b)
+		}
+	}
 }
 
 // leave copies H of row b to where other nodes read it.
@@ -349,8 +349,8 @@ func (t *trace[T]) state(s *stepState[T], row, i, first, last int) {
 	s.h, s.nextH, s.c, s.nextC = at(t.h, before, h), at(t.h, after, h), at(t.c, before, h), at(t.c, after, h)
 }
 
-// replay runs stretch k forward from its start and keeps everything.
-func (t *trace[T]) replay(ctx context.Context, k int) error {
+// replay runs stretch k forward from its start and keeps everything. It fills y, unless that is nil, with the stretch's part of Y.
+func (t *trace[T]) replay(ctx context.Context, k int, y []T) error {
 	rows, gh := t.layer.batch, t.dir.w.rows
 	first, last := t.bounds(k)
 	h0, c0 := t.start(k)
@@ -371,6 +371,9 @@ func (t *trace[T]) replay(ctx context.Context, k int) error {
 			for i := from; i < to && ctx.Err() == nil; i++ {
 				t.state(s, row, i, first, last)
 				t.advance(s)
+				if y != nil {
+					t.show(s, row, y)
+				}
 			}
 		})
 		if err := ctx.Err(); err != nil {
@@ -504,7 +507,7 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 	cell := t.dir.cell.backward()
 	for k := t.stretches() - 1; k >= 0; k-- {
 		if k < t.stretches()-1 {
-			if err := t.replay(ctx, k); err != nil {
+			if err := t.replay(ctx, k, nil); err != nil {
 				return err
 			}
 		}
@@ -631,14 +634,18 @@ func (l *layer[T]) scatter(dir *direction[T], first, last int, x, to []T) {
 	}
 }
 
-// addColumns adds the sum of the rows of m [n, width], stride apart, to each of the sums that is there.
+// addColumns adds the sum of the rows of m [n, width], stride apart, to each of sums.
 func addColumns[T floating](m []T, n, width, stride int, sums ...[]T) {
-	for _, s := range sums {
-		if s == nil {
-			continue
-		}
+	const part = 256 // columns that a goroutine sums at a time
+	gemm.Parallel((width+part-1)/part, func(k int) {
+		var space [part]T
+		first, last := k*part, min((k+1)*part, width)
+		sum := space[:last-first]
 		for r := range n {
-			addInto(s[:width], m[r*stride:r*stride+width])
+			addInto(sum, m[r*stride+first:r*stride+last])
 		}
-	}
+		for _, s := range sums {
+			addInto(s[first:last], sum)
+		}
+	})
 }

@@ -32,5 +32,7 @@ func (c *rnnBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 	if g.r != nil {
 		product(true, false, h, h, k.n, k.gates, h, k.h, h, 1, g.r, h)
 	}
-	addColumns(k.gates, k.n, h, h, g.wb, g.rb)
+	if g.wb != nil {
+		addColumns(k.gates, k.n, h, h, g.wb, g.rb)
+	}
 }

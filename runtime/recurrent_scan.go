@@ -14,6 +14,9 @@ var stretchElements = 1 << 18
 // parallelGates is the number of gates of a step from which its batch rows are spread over goroutines.
 const parallelGates = 1 << 15
 
+// biasRows is the number of rows that a goroutine puts the bias in at a time.
+const biasRows = 128
+
 // cell is the recurrence of one direction. It knows neither X nor W, only pre-activations, and keeps no state.
 type cell[T floating] interface {
 	// inputBias sums the part of B, given as Wb [G·H] and Rb [G·H], that is added to the input projection, and remembers the rest.
@@ -159,9 +162,11 @@ func (l *layer[T]) project(dir *direction[T], first, last int, x, pre []T) {
 	var beta T
 	if dir.bias != nil {
 		beta = 1
-		for k := range n {
-			copy(pre[k*gh:], dir.bias)
-		}
+		gemm.Parallel((n+biasRows-1)/biasRows, func(j int) {
+			for k := j * biasRows; k < min((j+1)*biasRows, n); k++ {
+				copy(pre[k*gh:], dir.bias)
+			}
+		})
 	}
 	dir.w.multiply(n, x, beta, pre, gh)
 }
