@@ -122,6 +122,7 @@ func (f *frames) metric() (*trals.Metric, error) {
 
 // calibration is the data of a run and what they have told.
 type calibration struct {
+	what    string // the data are, in errors
 	data    *dataset.Dataset
 	block   int   // samples in a block
 	collect []int // first samples of the blocks whose frames make the metrics
@@ -140,7 +141,7 @@ func (c *conversion) calibrate(ctx context.Context) (*calibration, error) {
 	if d.Len() == 0 || d.Steps() == 0 {
 		return nil, fmt.Errorf("convert: calibration data %q: %d samples of %d steps, nothing can be collected", c.o.Calibration.Data, d.Len(), d.Steps())
 	}
-	cal := &calibration{data: d, block: max(1, min(d.Len()/64, d.MaxBatch(), 32)), metrics: make([]*trals.Metric, len(c.groups))}
+	cal := &calibration{what: "calibration data", data: d, block: max(1, min(d.Len()/64, d.MaxBatch(), 32)), metrics: make([]*trals.Metric, len(c.groups))}
 	cal.split()
 	col := &collector{of: make(map[*onnx.Node]*frames), site: make(map[*onnx.Node]*recurrent.Site), waiting: make(map[*onnx.Node]*onnx.Array)}
 	all := make([]*frames, len(c.groups))
@@ -212,7 +213,7 @@ func (cal *calibration) each(ctx context.Context, o Calibration, s *subject, blo
 				return err
 			}
 			place := func(err error) error {
-				return fmt.Errorf("convert: calibration data %q: sample %d, step %d: %w", o.Data, from, step, err)
+				return fmt.Errorf("convert: %s %q: sample %d, step %d: %w", cal.what, o.Data, from, step, err)
 			}
 			feeds, err := cal.data.Feeds(from, to, step)
 			if err != nil {

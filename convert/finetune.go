@@ -386,6 +386,9 @@ func (t *tuning) tune(ctx context.Context) error {
 	if o.Trial.Starts, err = t.starts(ctx); err != nil {
 		return err
 	}
+	if o.Rings, err = t.centred(ctx); err != nil {
+		return err
+	}
 	r, err := finetune.Train(ctx, t.model, t.train, t.held, t.objective, o)
 	if err != nil {
 		return err

@@ -26,16 +26,14 @@ type Recipe struct {
 func Defaults(s Setting) Recipe {
 	r := Recipe{
 		Options: Options{
-			Epochs:    20,
 			Batch:     32,
 			Seed:      1,
-			Optimizer: Optimizer{Method: AdamW, Rate: 3e-3, Decay: 1e-4, Clip: 1},
-			Schedule:  Schedule{Shape: Cosine, WarmUp: 0.5, Floor: 0.01},
+			Optimizer: Optimizer{Method: AdamW, Rate: 1e-2, Decay: 0.1, Clip: 1},
+			Schedule:  Schedule{Shape: Cosine},
 		},
 		Alpha: 0.7, Temperature: 2,
 		Cores: 1, Recurrent: 1, Head: 1,
 		CoreDecay: 1, RecurrentDecay: 1, HeadDecay: 1,
-		ValFraction: 0.1,
 	}
 	if s.Streams {
 		r.Options.Optimizer.Rate = 1e-3
@@ -51,5 +49,8 @@ func Defaults(s Setting) Recipe {
 	if s.Samples > 0 {
 		r.Options.Batch = min(r.Options.Batch, s.Samples)
 	}
+	perEpoch := max(1, (s.Samples+r.Options.Batch-1)/r.Options.Batch)
+	r.Options.Epochs = (2400 + perEpoch - 1) / perEpoch
+	r.Options.Schedule.WarmUp = 0.1 * float64(r.Options.Epochs)
 	return r
 }

@@ -29,8 +29,8 @@ func (t *trainer) epoch(ctx context.Context) (reason string, err error) {
 		if !b.Last {
 			continue
 		}
-		if reason := t.step(sum); reason != "" {
-			return reason, nil
+		if reason, err := t.step(sum); reason != "" || err != nil {
+			return reason, err
 		}
 		sum = Measure{}
 		t.training.ZeroGrad()
@@ -54,26 +54,37 @@ func (t *trainer) rate() float64 {
 }
 
 // step moves the parameters after a batch whose gradients are summed up.
-func (t *trainer) step(m Measure) (reason string) {
+func (t *trainer) step(m Measure) (reason string, err error) {
 	s, o := t.state, &t.options
 	rate := t.rate()
 	number := s.epoch*t.steps + s.batch + 1
 	if m.Weight > 0 {
 		scale := 1 / m.Weight
+		offsets := make([][]float64, len(t.rings))
+		for k, r := range t.rings {
+			if offsets[k], err = r.centre(); err != nil {
+				return "", err
+			}
+		}
 		n := norm(t.weights) * scale
 		if loss := m.Loss(); math.IsNaN(loss) || math.IsInf(loss, 0) || math.IsNaN(n) || math.IsInf(n, 0) {
-			return fmt.Sprintf("step %d of epoch %d: the loss is %v, the norm of the gradient %v", s.batch+1, s.epoch+1, loss, n)
+			return fmt.Sprintf("step %d of epoch %d: the loss is %v, the norm of the gradient %v", s.batch+1, s.epoch+1, loss, n), nil
 		}
 		if o.Optimizer.Clip > 0 && n > o.Optimizer.Clip {
 			scale *= o.Optimizer.Clip / n
 		}
 		o.Optimizer.update(t.weights, rate, scale, number)
+		for k, r := range t.rings {
+			if err := r.follow(offsets[k]); err != nil {
+				return "", err
+			}
+		}
 		s.averaged(o.Average, number)
 	}
 	s.partial.Add(m)
 	s.batch++
 	o.observe(Event{Kind: Stepped, Trial: t.trial, Epoch: s.epoch + 1, Epochs: o.Epochs, Step: s.batch, Steps: t.steps, Rate: rate, Loss: s.partial.Loss()})
-	return ""
+	return "", nil
 }
 
 // run sends one run of a batch forward and its gradients back: all steps of a window forward, then back from the last to the first with the gradients of the states.

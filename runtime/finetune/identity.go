@@ -58,6 +58,9 @@ func newIdentity(m *onnx.Model, train, val *dataset.Dataset, objective Objective
 			hashArray(h, a)
 		}
 	}
+	for _, r := range o.Rings {
+		r.hash(h)
+	}
 	add("groups of tensors", "%s", digest(h))
 	add("objective", "%T%+v", objective, objective)
 	add("epochs", "%d", o.Epochs)

@@ -19,6 +19,7 @@ type Group struct {
 // Options of [Train]. Groups, Epochs and Optimizer.Rate must be given; see [Defaults].
 type Options struct {
 	Groups    []Group
+	Rings     []Ring // factored layers among the groups' tensors
 	Epochs    int
 	Batch     int // samples of an optimizer step; 0: dataset.DefaultBatch, or all where there are fewer
 	Seed      uint64

@@ -49,6 +49,7 @@ type trainer struct {
 	objective Objective
 	training  *runtime.Training
 	weights   []*weight
+	rings     []*ring
 	engine    *engine // the student
 	train     source
 	val       *source
@@ -108,6 +109,17 @@ func newTrainer(ctx context.Context, m *onnx.Model, train, val *dataset.Dataset,
 			t.weights = append(t.weights, &weight{Parameter: t.training.Parameters()[k], group: g.Name, rate: rate, decay: g.Decay})
 			k++
 		}
+	}
+	byTensor := map[*onnx.Tensor]*weight{}
+	for _, w := range t.weights {
+		byTensor[w.Tensor] = w
+	}
+	for k := range o.Rings {
+		r, err := newRing(&o.Rings[k], byTensor)
+		if err != nil {
+			return nil, err
+		}
+		t.rings = append(t.rings, r)
 	}
 	if err := t.sources(ctx, train, val); err != nil {
 		return nil, err
@@ -188,6 +200,9 @@ func (t *trainer) from(start int) error {
 			}
 		}
 		copyAll([]*onnx.Array{w.Value}, []*onnx.Array{stored})
+	}
+	for _, r := range t.rings {
+		r.balance()
 	}
 	return t.fresh()
 }

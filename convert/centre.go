@@ -1,0 +1,177 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/trconvert/trconvert/export"
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+	"github.com/trconvert/trconvert/runtime"
+	"github.com/trconvert/trconvert/runtime/finetune"
+)
+
+// meanFrames is how many frames of a layer make its mean.
+const meanFrames = 4096
+
+// mean sums up the frames that arrive at a ring.
+type mean struct {
+	sum   []float64
+	count int
+	err   error
+}
+
+// add takes X […, I], padding included: any mean will do, this one is only a good one.
+func (m *mean) add(x *onnx.Array) {
+	n := len(m.sum)
+	if m.err != nil {
+		return
+	}
+	if len(x.Dims) == 0 || x.Dims[len(x.Dims)-1] != n {
+		m.err = fmt.Errorf("X has dims %v, the layer %d inputs", x.Dims, n)
+		return
+	}
+	v, err := recurrent.Floats(x)
+	if err != nil {
+		m.err = err
+		return
+	}
+	for i := 0; i < len(v); i += n {
+		for k, e := range v[i : i+n] {
+			m.sum[k] += float64(e)
+		}
+		m.count++
+	}
+}
+
+// centred lists the rings all of whose cores are trained, with the mean of their frames where their layer's bias is trained too.
+func (t *tuning) centred(ctx context.Context) ([]finetune.Ring, error) {
+	var rings []finetune.Ring
+	means := map[runtime.Observed]*mean{}
+	var observe []runtime.Observed
+	at := map[int]runtime.Observed{}
+	for _, r := range t.rings {
+		f, err := r.Factor(ctx, t.model)
+		if err != nil {
+			return nil, inFile(t.o.Model, err)
+		}
+		ring := finetune.Ring{Factor: f}
+		for _, name := range r.Cores {
+			if w := t.weight(name, roleCore); w != nil {
+				ring.Cores = append(ring.Cores, w)
+			}
+		}
+		if len(ring.Cores) < len(r.Cores) {
+			continue
+		}
+		if bias, reader := t.biasOf(r); bias != nil {
+			ring.Bias = bias
+			if means[reader] == nil {
+				means[reader] = &mean{sum: make([]float64, r.In)}
+				observe = append(observe, reader)
+			}
+			at[len(rings)] = reader
+		}
+		rings = append(rings, ring)
+	}
+	if len(observe) == 0 {
+		return rings, nil
+	}
+	if err := t.means(ctx, observe, means); err != nil {
+		return nil, err
+	}
+	for k, reader := range at {
+		m := means[reader]
+		if m.count == 0 {
+			continue
+		}
+		rings[k].Mean = make([]float64, len(m.sum))
+		for i, v := range m.sum {
+			rings[k].Mean[i] = v / float64(m.count)
+		}
+	}
+	return rings, nil
+}
+
+// weight finds a tensor that is trained by name and role.
+func (t *tuning) weight(name string, r role) *onnx.Tensor {
+	if k := slices.IndexFunc(t.weights, func(w weight) bool { return w.role == r && w.tensor.Name == name }); k >= 0 {
+		return t.weights[k].tensor
+	}
+	return nil
+}
+
+// biasOf finds the bias of the one layer that has the ring, if it is a stored tensor that is trained and no other node reads, and where the layer's frames can be seen.
+func (t *tuning) biasOf(r export.Record) (*onnx.Tensor, runtime.Observed) {
+	if len(r.Sites) != 1 {
+		return nil, runtime.Observed{}
+	}
+	var site *onnx.Node
+	readers := 0
+	nodes := recurrent.Nodes(t.model)
+	for _, n := range nodes {
+		if n.Name == r.Sites[0] {
+			site = n.Node
+		}
+	}
+	if site == nil {
+		return nil, runtime.Observed{}
+	}
+	name := site.Input(recurrent.SlotB)
+	for _, n := range nodes {
+		if name != "" && slices.Contains(n.Node.Inputs, name) {
+			readers++
+		}
+	}
+	bias := t.weight(name, roleSite)
+	if bias == nil || readers != 1 {
+		return nil, runtime.Observed{}
+	}
+	for _, n := range site.Graph.Nodes {
+		if slot := slices.Index(n.Inputs, r.Inputs[0]); slot >= 0 {
+			return bias, runtime.Observed{Node: n, Slot: slot}
+		}
+	}
+	return nil, runtime.Observed{}
+}
+
+// means runs the model over the training data, evenly thinned, until every layer has seen enough frames.
+func (t *tuning) means(ctx context.Context, observe []runtime.Observed, means map[runtime.Observed]*mean) error {
+	p, err := runtime.Compile(ctx, t.model, runtime.Options{Threads: t.o.Threads, Observe: observe})
+	if err != nil {
+		return inFile(t.o.Model, err)
+	}
+	s := &subject{model: t.model, inputs: p.Inputs()}
+	s.run = func(ctx context.Context, feeds map[string]*onnx.Array) (map[string]*onnx.Array, error) {
+		return p.RunWith(ctx, feeds, func(o runtime.Observed, x *onnx.Array) { means[o].add(x) })
+	}
+	data := &calibration{what: "data", data: t.train, block: max(1, min(t.train.Len(), t.train.MaxBatch(), 32))}
+	var blocks []int
+	for from := 0; from < t.train.Len(); from += data.block {
+		blocks = append(blocks, from)
+	}
+	reading := Calibration{Data: t.o.Data.Path, Reading: t.o.Data.Reading}
+	visit := func(int, int, map[string]*onnx.Array) (bool, error) {
+		enough := true
+		for _, m := range means {
+			if m.err != nil {
+				return true, m.err
+			}
+			enough = enough && m.count >= meanFrames
+		}
+		return enough, nil
+	}
+	if err := data.each(ctx, reading, s, blocks[:1], visit); err != nil {
+		return err
+	}
+	fewest := meanFrames
+	for _, m := range means {
+		fewest = min(fewest, m.count)
+	}
+	rest := blocks[1:]
+	if fewest > 0 {
+		rest = thin(rest, meanFrames/(float64(fewest)*float64(len(blocks))))
+	}
+	return data.each(ctx, reading, s, rest, visit)
+}
