@@ -94,7 +94,7 @@ func sampleFeeds(inputs []*onnx.ValueInfo, o Options) (map[string]*onnx.Array, e
 		}
 		a, err := sampleArray(v.Type.Elem, dims, uint32(k))
 		if err != nil {
-			return nil, fmt.Errorf("export: source code: input %q: %w", v.Name, err)
+			return nil, unsupportedInput(v.Name, err)
 		}
 		feeds[v.Name] = a
 	}

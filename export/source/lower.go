@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/runtime"
@@ -26,6 +27,8 @@ type Options struct {
 	Stream bool
 	// States pairs outputs with the inputs they are at the next step, for models that are one step of a stream already. They begin with zeros.
 	States map[string]string
+	// Fixed gives inputs a constant value; they are no inputs of the program then. Shapes, axes and other numbers that select what is computed must be.
+	Fixed map[string]*onnx.Array
 	// Feeds are the sample inputs by name; inputs that are not among them get numbers of a fixed sequence.
 	Feeds map[string]*onnx.Array
 }
@@ -94,7 +97,7 @@ func (l *lowerer) entry(g *graph, streaming bool) (*Entry, error) {
 		a := g.values[v.Name]
 		b, err := newBuffer(a, Input)
 		if err != nil {
-			return nil, fmt.Errorf("export: source code: input %q: %w", v.Name, err)
+			return nil, unsupportedInput(v.Name, err)
 		}
 		b.Index = k
 		e.tensors[v.Name] = tensor{b, a.Dims}
@@ -135,6 +138,16 @@ func (l *lowerer) entry(g *graph, streaming bool) (*Entry, error) {
 	nameports(entry.Outputs, "output")
 	entry.Steps = e.steps
 	return entry, nil
+}
+
+func unsupportedInput(name string, err error) error {
+	var lacks *lack
+	if !errors.As(err, &lacks) {
+		return fmt.Errorf("export: source code: input %q: %w", name, err)
+	}
+	u := &UnsupportedError{}
+	u.add("graph input: "+lacks.reason, strconv.Quote(name))
+	return u
 }
 
 func nameports(ports []Port, otherwise string) {
@@ -387,9 +400,19 @@ func newGraph(ctx context.Context, m *onnx.Model, o Options) (*graph, error) {
 	for _, t := range m.Graph.Initializers {
 		g.constant[t.Name], known[t.Name] = true, true
 	}
+	for name := range o.Fixed {
+		if !slices.ContainsFunc(m.Graph.Inputs, func(v *onnx.ValueInfo) bool { return v.Name == name }) || known[name] {
+			return nil, fmt.Errorf("export: source code: fixed input %q: the model has no such input", name)
+		}
+	}
 	for _, v := range m.Graph.Inputs {
-		if !known[v.Name] {
-			known[v.Name] = true
+		if known[v.Name] {
+			continue
+		}
+		known[v.Name] = true
+		if o.Fixed[v.Name] != nil {
+			g.constant[v.Name] = true
+		} else {
 			g.inputs = append(g.inputs, v)
 		}
 	}
@@ -445,6 +468,7 @@ func newGraph(ctx context.Context, m *onnx.Model, o Options) (*graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(feeds, o.Fixed)
 	run := append(slices.Clone(names), outputNames(g.outputs)...)
 	slices.Sort(run)
 	p, err := runtime.Compile(ctx, m, runtime.Options{Outputs: slices.Compact(run)})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -102,7 +103,10 @@ func (l *lowerer) explicitSamples(g *graph) ([]Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	feeds := map[string]*onnx.Array{}
+	feeds := maps.Clone(l.options.Fixed)
+	if feeds == nil {
+		feeds = map[string]*onnx.Array{}
+	}
 	isState := map[string]bool{}
 	for _, in := range l.options.States {
 		isState[in] = true
@@ -190,6 +194,7 @@ func (l *lowerer) implicitStream(m *onnx.Model) error {
 	for t := range length {
 		feeds := slice(t)
 		prefix := map[string]*onnx.Array{}
+		maps.Copy(prefix, l.options.Fixed)
 		for name, a := range feeds {
 			prefix[name] = a
 			if axis, ok := axes[name]; ok {
@@ -243,7 +248,7 @@ func (l *lowerer) timed(m *onnx.Model) (free *onnx.Model, steps int, axes map[st
 	}
 	var inputs []*onnx.ValueInfo
 	for _, v := range m.Graph.Inputs {
-		if !inits[v.Name] {
+		if !inits[v.Name] && l.options.Fixed[v.Name] == nil {
 			inputs = append(inputs, v)
 		}
 	}
