@@ -27,13 +27,13 @@ func finetuneVerb() *verb {
 			flagLabels,
 			{name: "teacher", value: "MODEL", group: groupData, kind: modelFile, usage: "a model, such as the original, whose outputs are to be met; with --labels both count"},
 			flagLoss, flagOutput,
-			{name: "val", value: "FRACTION|DATA", group: groupData, kind: anyFile, usage: "what epochs are judged by: a part of the samples, held back (default 0.1; 0: none), or another data set"},
+			{name: "val", value: "FRACTION|DATA", group: groupData, kind: anyFile, usage: "what epochs are judged by: a part of the samples, held back, such as 0.1 (default: none, and the last epoch is written), or another data set"},
 			flagLengths, flagBatchAxis, flagState,
 
 			{name: "train", value: "WHAT", group: groupTrain, words: convert.Trainings, usage: "all (default): every weight; cores: the cores of factored layers; site: those and the layers' R and biases; head: what stands behind the last recurrent layer"},
 			{name: "start", value: "START", group: groupTrain, words: convert.Starts, usage: "what the cores begin with: stored (default), as they are; fresh, drawn anew, with all other weights as they are; try, whichever of the two does better in a short trial. At ratios of several hundred a fresh start may be the better one"},
-			{name: "epochs", value: "N", group: groupTrain, usage: "times the data are gone through (default 20)"},
-			{name: "lr", value: "X", group: groupTrain, usage: "learning rate (default 0.003, for streams 0.001)"},
+			{name: "epochs", value: "N", group: groupTrain, usage: "times the data are gone through (default: as often as makes 2400 steps)"},
+			{name: "lr", value: "X", group: groupTrain, usage: "learning rate (default 0.01, for streams 0.001)"},
 			{name: "batch", value: "N", group: groupTrain, usage: "samples of a step (default 32, for streams 8, or all where there are fewer)"},
 			{name: "seed", value: "S", group: groupTrain, usage: "of everything random (default 0); same seed, same bytes"},
 			{name: "checkpoint", value: "DIR", group: groupTrain, kind: anyFile, usage: "keep the state of the training in this folder"},
@@ -43,7 +43,7 @@ func finetuneVerb() *verb {
 		},
 		text: `
 Trains the cores of a compact model, and unless --train says otherwise all other weights, and writes a model with the new values. Nothing else in it changes: it has the same size and
-runs where the old one did, and finetune can go on with it. The best epoch on the samples held back is written, or the last one without any.
+runs where the old one did, and finetune can go on with it. The best epoch on samples held back with --val is written, or the last one without any.
 
 With --labels it learns what the labels say. With --teacher it learns to answer as the original does, for which no labels are needed. With both, both count, which usually
 is best. Every operator on the way from the trained weights to the output needs a gradient; those without are named before anything is done.

@@ -139,7 +139,7 @@ func labelRejections() []rejection {
 	all = append(all,
 		rejection{name: "labels of one class only", files: little(one), args: finetuneArgs, code: exitError, says: []string{"d.npz", "label", "12 samples", "class 2"}},
 		rejection{name: "batch larger than the data set", files: little(good), args: finetuneArgs + " --batch 13", code: exitError, says: []string{"d.npz", "13", "12"}},
-		rejection{name: "batch larger than what is left", files: little(good), args: finetuneArgs + " --batch 12", code: exitError, says: []string{"d.npz", "12", "11", "--val 0"}},
+		rejection{name: "batch larger than what is left", files: little(good), args: finetuneArgs + " --val 0.1 --batch 12", code: exitError, says: []string{"d.npz", "12", "11", "--val 0"}},
 		rejection{name: "validation data that are not there", files: little(good), args: finetuneArgs + " --val v.npz", code: exitError, says: []string{"v.npz"}},
 		rejection{name: "teacher with other outputs", files: little(good, "new -o t.onnx --input 6 --hidden 4 --classes 4 --format dense --quiet"), args: finetuneArgs + " --teacher t.onnx", code: exitError, says: []string{"t.onnx", "logits", "[1 4]", "[1 3]"}},
 		rejection{name: "teacher with inputs of another size", files: little(good, "new -o t.onnx --input 7 --hidden 4 --classes 3 --format dense --quiet"), args: finetuneArgs + " --teacher t.onnx", code: exitError, says: []string{"t.onnx", `"x"`, "7", "6"}},
