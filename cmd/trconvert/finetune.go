@@ -232,13 +232,21 @@ func epochsTable(r *convert.Training) string {
 		if mark == "" && k%every != 0 && k != len(r.Epochs)-1 {
 			continue
 		}
-		rows = append(rows, []string{mark, fmt.Sprint(e.Epoch), number(float64(e.TrainLoss)), dashed(float64(e.ValLoss), number), dashed(float64(e.ValMetric), func(v float64) string { return metric(r.MetricName, v) })})
+		row := []string{mark, fmt.Sprint(e.Epoch), number(float64(e.TrainLoss))}
+		if r.Held > 0 {
+			row = append(row, number(float64(e.ValLoss)), dashed(float64(e.ValMetric), func(v float64) string { return metric(r.MetricName, v) }))
+		}
+		rows = append(rows, row)
 	}
-	name := r.MetricName
-	if name == "" {
-		name = "metric"
+	columns := []term.Column{{Title: ""}, {Title: "epoch", Figure: true}, {Title: "loss", Figure: true}}
+	if r.Held > 0 {
+		name := r.MetricName
+		if name == "" {
+			name = "metric"
+		}
+		columns = append(columns, term.Column{Title: "val loss", Figure: true}, term.Column{Title: "val " + name, Figure: true})
 	}
-	return term.Table([]term.Column{{Title: ""}, {Title: "epoch", Figure: true}, {Title: "loss", Figure: true}, {Title: "val loss", Figure: true}, {Title: "val " + name, Figure: true}}, rows)
+	return term.Table(columns, rows)
 }
 
 // dashed writes a figure, a dash where there is none.
