@@ -20,7 +20,7 @@ func (f *files) test() string {
  *
  * INPUT holds the elements of all inputs, one after the other in the order of the struct, as the machine has them; a file may hold several calls.
  * Without EXPECTED the outputs are printed, one element a line. With it they are compared with the elements in that file, and the exit code is 1
- * where one differs by more than 1e-4 of the largest of its tensor.
+ * where one differs by more than %[3]g of the largest of its tensor.
  */
 #include <math.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ func (f *files) test() string {
 
 static double worst;
 
-`, f.name, usage)
+`, f.name, usage, f.program.Tolerance)
 	entries := []struct {
 		name  string
 		entry *source.Entry
@@ -94,9 +94,9 @@ static double worst;
 		fprintf(stderr, status > 2 ? "an index or a length is out of range\n" : "a file ends too early\n");
 		return 2;
 	}
-	return worst <= 1e-4 ? 0 : 1;
+	return worst <= %[4]g ? 0 : 1;
 }
-`, f.name, usage, f.name+"_test")
+`, f.name, usage, f.name+"_test", f.program.Tolerance)
 	return b.String()
 }
 

@@ -37,7 +37,7 @@ func Write(ctx context.Context, m *onnx.Model, o Options) (map[string][]byte, er
 func Print(p *source.Program, o Options) (map[string][]byte, error) {
 	name := "model"
 	if o.Name != "" {
-		name = strings.ReplaceAll(source.Identifier(o.Name, "model"), "_", "")
+		name = source.Identifier(o.Name, "model")
 	}
 	f := &files{program: p, name: name}
 	code, err := format.Source([]byte(f.code()))
@@ -83,7 +83,7 @@ func weights(p *source.Program) []byte {
 
 func (f *files) code() string {
 	p := f.program
-	pr := &printer{used: map[string]bool{}, imports: map[string]bool{"embed": true, "fmt": true, "encoding/binary": true, "bytes": true}, states: p.States}
+	pr := &printer{used: map[string]bool{}, imports: map[string]bool{"embed": true, "encoding/binary": true, "bytes": true}, states: p.States}
 	if len(p.Init) > 0 {
 		pr.refuse = ""
 		pr.line("// merge multiplies the cores of the weights.")
@@ -106,6 +106,7 @@ func (f *files) code() string {
 		pr.imports["math"] = pr.imports["math"] || strings.Contains(k.Text, "math.")
 	}
 	pr.imports["math"] = pr.imports["math"] || strings.Contains(pr.b.String(), "math.")
+	pr.imports["fmt"] = strings.Contains(pr.b.String(), "fmt.")
 	f.head(&b, pr)
 	for _, k := range blocks {
 		b.WriteString(k.Text + "\n")

@@ -12,7 +12,7 @@ func (f *files) test() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `// Code generated from an ONNX model. DO NOT EDIT.
 
-package %s
+package %[1]s
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ func read(t *testing.T, r *bytes.Reader, to any) {
 	}
 }
 
-// compare allows 1e-4 of the largest element.
+// compare allows %[2]g of the largest element.
 func compare(t *testing.T, name string, got, want []float64) {
 	t.Helper()
 	top, off := 1e-6, 0.0
@@ -48,7 +48,7 @@ func compare(t *testing.T, name string, got, want []float64) {
 		off = max(off, math.Abs(got[k]-w))
 	}
 	t.Logf("%%s: largest relative difference %%.3g", name, off/top)
-	if !(off <= 1e-4*top) {
+	if !(off <= %[2]g*top) {
 		t.Errorf("%%s differs by %%g of %%g", name, off, top)
 	}
 }
@@ -74,7 +74,7 @@ func bools(v []bool) []float64 {
 var _ = floats[int8]
 var _ = bools
 
-`, f.name)
+`, f.name, f.program.Tolerance)
 	f.callTest(&b, "Run", "Inputs", "sample", &f.program.Run)
 	if f.program.Stream != nil {
 		f.callTest(&b, "Step", "StepInputs", "stream", f.program.Stream)

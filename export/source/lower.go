@@ -52,7 +52,13 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.program.Run = *run
+	l.program.Run, l.program.Quantized = *run, l.quants
+	l.program.Tolerance = g.tolerance()
+	if len(l.quants) > 0 {
+		if err := l.quantizedSample(g); err != nil {
+			return nil, err
+		}
+	}
 	if o.Stream || len(o.States) > 0 {
 		if err := l.stream(m, g); err != nil {
 			return nil, err
@@ -62,6 +68,44 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 	return l.program, nil
 }
 
+// quantizedSample computes the outputs of the sample with the weights that int8 stands for.
+func (l *lowerer) quantizedSample(g *graph) error {
+	p, err := runtime.Compile(l.ctx, g.model, runtime.Options{Overrides: l.program.Quantized})
+	if err != nil {
+		return err
+	}
+	feeds := map[string]*onnx.Array{}
+	maps.Copy(feeds, l.options.Fixed)
+	for _, v := range g.inputs {
+		feeds[v.Name] = g.values[v.Name]
+	}
+	out, err := p.Run(l.ctx, feeds)
+	if err != nil {
+		return err
+	}
+	s := &l.program.Run.Samples[0]
+	s.Outputs = nil
+	for _, v := range g.outputs {
+		s.Outputs = append(s.Outputs, out[v.Name])
+	}
+	return nil
+}
+
+// tolerance goes by the coarsest type of a value, see [Program.Tolerance].
+func (g *graph) tolerance() float64 {
+	t := 1e-4
+	for _, a := range g.values {
+		switch {
+		case a == nil:
+		case a.Type == onnx.Float16:
+			t = max(t, 2e-3)
+		case a.Type == onnx.BFloat16:
+			t = max(t, 1.6e-2)
+		}
+	}
+	return t
+}
+
 // lowerer collects what the entries of a program share.
 type lowerer struct {
 	ctx     context.Context
@@ -69,7 +113,7 @@ type lowerer struct {
 	options Options
 	pool    map[string]*Buffer // constants by content
 	merged  map[string]tensor  // values of the Init steps by name, see merge.go
-	scales  map[*Buffer]bool
+	quants  []runtime.Override // of the entry that is being lowered
 }
 
 // tensor is a value in a buffer, in C order from its first element.
@@ -91,6 +135,7 @@ type entryLowerer struct {
 
 // entry lowers the live nodes of a graph.
 func (l *lowerer) entry(g *graph, streaming bool) (*Entry, error) {
+	l.quants = nil
 	e := &entryLowerer{lowerer: l, graph: g, streaming: streaming, tensors: map[string]tensor{}, bound: map[*Buffer]bool{}}
 	entry := &Entry{Samples: g.samples}
 	for k, v := range g.inputs {

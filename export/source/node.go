@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
 )
 
@@ -196,14 +197,11 @@ func (l *lowerer) int8Weight(q []int8, scale []float32) Weight {
 
 // quantized notes the values that stand in for operand k.
 func (n *node) quantized(k int, a *onnx.Array, used []float32) error {
-	v, err := onnx.NewFloat32s(slices.Clone(a.Dims), used)
+	v, err := recurrent.Array(a.Type, slices.Clone(a.Dims), used)
 	if err != nil {
 		return err
 	}
-	if a.Type != onnx.Float {
-		return nil // the runtime takes no float32 in place of this type; the bound of float16 covers it
-	}
-	n.program.Quantized = append(n.program.Quantized, runtime.Override{Node: n.Node, Slot: k, Value: v})
+	n.quants = append(n.quants, runtime.Override{Node: n.Node, Slot: k, Value: v})
 	return nil
 }
 

@@ -216,8 +216,11 @@ type Program struct {
 	Consts   []*Buffer
 	Arena    [Elems]int // elements of temporary values
 	Static   [Elems]int // elements of merged weights
-	// Quantized lists the operands that are held as int8 with their values as used.
+	// Quantized lists the operands of Run that are held as int8 with their values as used. The outputs of samples are computed with them.
 	Quantized []runtime.Override
+	// Tolerance is how far outputs may be from those of the samples, relative to the largest element of a tensor: 1e-4, or several roundings of the type
+	// where the model computes with float16 (2e-3) or bfloat16 (1.6e-2), which the program does not round to.
+	Tolerance float64
 }
 
 // ConstBytes is the size of all constants.

@@ -99,7 +99,7 @@ func portNamed(ports []Port, name string) int {
 
 // explicitSamples runs a few steps with the same inputs.
 func (l *lowerer) explicitSamples(g *graph) ([]Sample, error) {
-	p, err := runtime.Compile(l.ctx, g.model, runtime.Options{})
+	p, err := runtime.Compile(l.ctx, g.model, runtime.Options{Overrides: l.quants})
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func (l *lowerer) implicitStream(m *onnx.Model) error {
 		return err
 	}
 	e.Samples = nil
-	p, err := runtime.Compile(l.ctx, free, runtime.Options{})
+	p, err := runtime.Compile(l.ctx, free, runtime.Options{Overrides: l.quants})
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ var Models = []Model{
 	{"lstm_step_gates", own + "lstm_step_gates.onnx", nil},
 	{"rnn_reverse", own + "rnn_reverse.onnx", map[string]int{"T": 6, "B": 2}},
 	{"tied", own + "tied.onnx", map[string]int{"T": 3, "B": 1}},
+	{"lstm_float16", own + "lstm_float16.onnx", map[string]int{"T": 4, "B": 2}},
 	{"gestures", own + "gestures.onnx", map[string]int{"steps": 7}},
 	{"dtln_model_1", Shared + "models/visible/dtln_model_1/model.onnx", nil},
 	{"byte_sb_bidi_lstm", Shared + "models/visible/byte_sb_bidi_lstm/model.onnx", map[string]int{"length": 9}},
