@@ -6,9 +6,9 @@
 // A SET is a folder with train.npz and test.npz, which hold x [N, T, I] and label [N], and perhaps a trained dense classifier dense*.onnx; where there
 // is none, one is trained first. The experiments are:
 //
-//	scratch    each format trained from random cores, at equal numbers of parameters of W
+//	scratch    rings trained from random weights at all ratios, the other formats with as many parameters at the middle one, and the dense model
 //	convert    the dense model decomposed, by weights alone and by data, then fine-tuned with labels, with labels and the dense model, with the dense model alone
-//	stability  rings and TT-matrices trained from random cores over ranks and seeds
+//	stability  rings and TT-matrices trained from random weights over ranks and seeds
 //
 // Every run is one line of OUT/results.jsonl; runs that are there already are not repeated. The tables give the median over the seeds and, in brackets, the
 // range. Epochs and all settings are the program's defaults unless -epochs says otherwise; the test split is read once a run, by eval, after everything else.

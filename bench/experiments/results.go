@@ -71,7 +71,16 @@ func (s *store) once(ctx context.Context, o *options, set *set, r run) error {
 	if _, ok := s.done[r.key()]; ok {
 		return nil
 	}
+	if r.half {
+		whole := r
+		whole.Method = methodWhole
+		r.Epochs = max(1, s.done[whole.key()].Epochs/2)
+	}
 	if err := o.carryOut(ctx, set, &r); err != nil {
+		if ctx.Err() == nil && r.Format == "svd" { // far enough down there is none
+			log.Printf("%s: %v", r.key(), err)
+			return nil
+		}
 		return err
 	}
 	log.Printf("%s: %d numbers for W, accuracy %.4f before, %.4f after %d epochs, %.0f s", r.key(), r.W, r.Before, r.Accuracy, r.Epochs, r.Seconds)

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // set is a folder of data.
 type set struct {
 	name, folder, dense string
+	own                 bool  // the dense model is not the set's, but trained here
 	site                layer // the dense model's recurrent layer
 	classes             int
 }
@@ -35,10 +38,10 @@ func openSet(ctx context.Context, o *options, folder string) (*set, error) {
 	}
 	s.classes = size.classes
 	found, _ := filepath.Glob(filepath.Join(folder, "dense*.onnx"))
-	if len(found) > 0 {
+	if s.own = len(found) == 0; !s.own {
 		s.dense = found[0]
 	} else if s.dense = filepath.Join(o.out, s.name+"-dense-1.onnx"); !exists(s.dense) {
-		r := run{Method: "scratch", Format: "dense", Seed: 1}
+		r := run{Method: methodScratch, Format: "dense", Seed: 1, labels: true}
 		s.site = layer{Inputs: size.inputs, Hidden: o.hidden}
 		if err := o.carryOut(ctx, s, &r); err != nil {
 			return nil, err
@@ -79,7 +82,7 @@ type run struct {
 	Accuracy  float64 `json:"accuracy"`        // on the test split
 	Seconds   float64 `json:"seconds"`
 
-	calibrated, labels, teacher bool
+	calibrated, labels, teacher, half bool
 }
 
 // key tells runs apart.
@@ -95,28 +98,49 @@ func (o *options) eachSeed(r run) (runs []run) {
 	return runs
 }
 
-func scratch(_ context.Context, o *options, _ *set) (runs []run, err error) {
-	runs = o.eachSeed(run{Method: "scratch", Format: "dense", labels: true})
+// middle is the ratio at which everything is compared.
+func (o *options) middle() int { return o.ratios[len(o.ratios)/2] }
+
+// scratch compares the formats at the middle ratio, and goes through all ratios with rings.
+func scratch(_ context.Context, o *options, s *set) (runs []run, err error) {
+	add := func(r run) { runs = append(runs, o.eachSeed(r)...) }
+	add(run{Method: methodScratch, Format: "dense", labels: true})
 	for _, ratio := range o.ratios {
-		for _, format := range o.formats {
-			runs = append(runs, o.eachSeed(run{Method: "scratch", Format: format, Ratio: ratio, labels: true})...)
+		add(run{Method: methodScratch, Format: "tr", Ratio: ratio, labels: true})
+		if !s.own {
+			add(run{Method: methodScratchTaught, Format: "tr", Ratio: ratio, labels: true, teacher: true})
+		}
+	}
+	for _, format := range o.formats {
+		if format != "tr" {
+			add(run{Method: methodScratch, Format: format, Ratio: o.middle(), labels: true})
 		}
 	}
 	return runs, nil
 }
 
+// The methods. What is scratch begins with random weights of the whole model.
+const (
+	methodScratch       = "scratch, labels"
+	methodScratchTaught = "scratch, labels and dense model"
+	methodWhole         = "by data, labels and dense model"
+	methodHalf          = "by data, labels and dense model, half the epochs"
+)
+
+// convert goes through all ratios with rings, trained in full and for half as many epochs, and compares at the middle ratio what the start and the training are worth.
 func convert(_ context.Context, o *options, _ *set) (runs []run, err error) {
+	add := func(r run) { runs = append(runs, o.eachSeed(r)...) }
 	for _, ratio := range o.ratios {
-		for _, format := range o.formats {
-			for _, r := range []run{
-				{Method: "by weights, labels", labels: true},
-				{Method: "by data, labels", calibrated: true, labels: true},
-				{Method: "by data, labels and dense model", calibrated: true, labels: true, teacher: true},
-				{Method: "by data, dense model", calibrated: true, teacher: true},
-			} {
-				r.Format, r.Ratio = format, ratio
-				runs = append(runs, o.eachSeed(r)...)
-			}
+		add(run{Method: methodWhole, Format: "tr", Ratio: ratio, calibrated: true, labels: true, teacher: true})
+		add(run{Method: methodHalf, Format: "tr", Ratio: ratio, calibrated: true, labels: true, teacher: true, half: true})
+	}
+	add(run{Method: "by data, dense model", Format: "tr", Ratio: o.ratios[0], calibrated: true, teacher: true})
+	add(run{Method: "by data, labels", Format: "tr", Ratio: o.middle(), calibrated: true, labels: true})
+	add(run{Method: "by weights, labels", Format: "tr", Ratio: o.middle(), labels: true})
+	add(run{Method: "by weights, labels and dense model", Format: "tr", Ratio: o.middle(), labels: true, teacher: true})
+	for _, format := range o.formats {
+		if format != "tr" {
+			add(run{Method: methodWhole, Format: format, Ratio: o.middle(), calibrated: true, labels: true, teacher: true})
 		}
 	}
 	return runs, nil
@@ -125,7 +149,7 @@ func convert(_ context.Context, o *options, _ *set) (runs []run, err error) {
 func stability(_ context.Context, o *options, _ *set) (runs []run, err error) {
 	for _, rank := range o.ranks {
 		for _, format := range []string{"tr", "ttm"} {
-			runs = append(runs, o.eachSeed(run{Method: "scratch", Format: format, Rank: rank, labels: true})...)
+			runs = append(runs, o.eachSeed(run{Method: methodScratch, Format: format, Rank: rank, labels: true})...)
 		}
 	}
 	return runs, nil
@@ -134,7 +158,7 @@ func stability(_ context.Context, o *options, _ *set) (runs []run, err error) {
 // carryOut makes the compact model of a run, trains it and evaluates it.
 func (o *options) carryOut(ctx context.Context, s *set, r *run) error {
 	start := time.Now()
-	name := fmt.Sprintf("%s-%s-%s", s.name, r.Method, r.Format)
+	name := fmt.Sprintf("%s-%s-%s", s.name, strings.NewReplacer(" ", "-", ",", "").Replace(r.Method), r.Format)
 	for _, n := range []int{r.Ratio, r.Rank} {
 		if n > 0 {
 			name += "-" + strconv.Itoa(n)
@@ -142,11 +166,12 @@ func (o *options) carryOut(ctx context.Context, s *set, r *run) error {
 	}
 	untrained := filepath.Join(o.out, fmt.Sprintf("%s-%d.start.onnx", name, r.Seed))
 	trained := filepath.Join(o.out, fmt.Sprintf("%s-%d.onnx", name, r.Seed))
-	if r.Method == "scratch" && r.Format == "dense" {
+	fromScratch := r.Method == methodScratch || r.Method == methodScratchTaught
+	if r.Format == "dense" {
 		trained = filepath.Join(o.out, fmt.Sprintf("%s-dense-%d.onnx", s.name, r.Seed))
 	}
 	seed := strconv.Itoa(r.Seed)
-	if r.Method == "scratch" {
+	if fromScratch {
 		args := []string{"new", "--force", "-o", untrained, "--cell", "lstm", "--input", strconv.Itoa(s.site.Inputs), "--hidden", strconv.Itoa(s.site.Hidden),
 			"--classes", strconv.Itoa(s.classes), "--format", r.Format, "--seed", seed}
 		switch {
@@ -172,14 +197,14 @@ func (o *options) carryOut(ctx context.Context, s *set, r *run) error {
 		return err
 	}
 	args := []string{"finetune", untrained, "--force", "-o", trained, "--data", s.train(), "--seed", seed}
-	if r.labels || r.Method == "scratch" {
+	if r.labels {
 		args = append(args, "--labels", "label")
 	}
 	if r.teacher {
 		args = append(args, "--teacher", s.dense)
 	}
-	if o.epochs > 0 {
-		args = append(args, "--epochs", strconv.Itoa(o.epochs))
+	if epochs := cmp.Or(r.Epochs, o.epochs); epochs > 0 {
+		args = append(args, "--epochs", strconv.Itoa(epochs))
 	}
 	var report struct {
 		Epochs []struct{} `json:"epochs"`
