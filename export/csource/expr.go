@@ -82,7 +82,7 @@ func (p *printer) expr(e source.Expr, from, to source.Elem, args ...string) stri
 		}
 	}
 	if !ok {
-		panic("csource: no text for " + e.Op) // every operation that package source uses has one: TestEveryOperationHasText
+		panic("csource: no text for " + e.Op) // every operation that package source uses has one: TestEveryOperation
 	}
 	if kernel, call, ok := strings.Cut(text, "|"); ok && !strings.ContainsAny(kernel, " $") {
 		p.used[kernel] = true

@@ -64,3 +64,12 @@ func TestNodes(t *testing.T) {
 		})
 	}
 }
+
+// TestEveryOperation compares every operation with the runtime, which the node tests hold to the specification.
+func TestEveryOperation(t *testing.T) {
+	files, err := csource.Write(context.Background(), sourcetest.Operations(t), csource.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(run(t, build(t, files), "sample_input.bin", "sample_output.bin"))
+}

@@ -88,7 +88,7 @@ func (p *printer) expr(e source.Expr, from, to source.Elem, args ...string) stri
 		}
 	}
 	if !ok {
-		panic("gosource: no text for " + e.Op) // every operation that package source uses has one: TestEveryOperationHasText
+		panic("gosource: no text for " + e.Op) // every operation that package source uses has one: TestEveryOperation
 	}
 	if kernels, call, ok := strings.Cut(text, "|"); ok && !strings.Contains(kernels, "$") {
 		for _, k := range strings.Fields(kernels) {

@@ -1,6 +1,7 @@
 package gosource_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -141,4 +142,13 @@ func TestNodes(t *testing.T) {
 			t.Errorf("%s", line)
 		}
 	}
+}
+
+// TestEveryOperation compares every operation with the runtime, which the node tests hold to the specification.
+func TestEveryOperation(t *testing.T) {
+	files, err := gosource.Write(context.Background(), sourcetest.Operations(t), gosource.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	test(t, files)
 }
