@@ -219,6 +219,9 @@ func (c *compiler) graph(g *onnx.Graph, inputs []*onnx.ValueInfo, parent *scope,
 		s.outputs = append(s.outputs, o)
 	}
 	s.planRelease()
+	if g == c.model.Graph && len(c.parameters) > 0 {
+		s.planShared()
+	}
 	return s, nil
 }
 
@@ -306,10 +309,11 @@ func (c *compiler) node(s *scope, l *liveness, n *onnx.Node) error {
 		}
 		st.variable = slices.Contains(varies, true)
 	}
+	st.alone = c.standsAlone(s, &st)
 	for k, name := range n.Outputs {
 		if info.read[k] {
 			st.out = append(st.out, s.slot(name))
-			s.variable[st.out[k]] = varies[k]
+			s.variable[st.out[k]], s.fixed[st.out[k]] = varies[k], st.alone
 		} else {
 			st.out = append(st.out, -1)
 		}

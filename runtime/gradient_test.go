@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/trconvert/trconvert/onnx"
@@ -79,8 +80,12 @@ func gradientErrorOf(m *onnx.Model, feeds map[string]*Tensor, tolerance float64,
 	if err := pass.Backward(ctx, d); err != nil {
 		return err
 	}
+	once := training.gradients()
+	if err := gradientErrorOfHeld(training, feeds, d, once, tolerance); err != nil {
+		return err
+	}
 	for k, p := range training.Parameters() {
-		value, got := p.Value.Data.([]float64), p.Grad.Data.([]float64)
+		value, got := p.Value.Data.([]float64), once[k]
 		numeric, largest := make([]float64, len(value)), 1.0
 		for i, v := range value {
 			h := 1e-5 * math.Max(1, math.Abs(v))
@@ -98,6 +103,50 @@ func gradientErrorOf(m *onnx.Model, feeds map[string]*Tensor, tolerance float64,
 		for i := range numeric {
 			if diff := math.Abs(got[i] - numeric[i]); !(diff <= tolerance*largest) {
 				return fmt.Errorf("gradient of %q at %d is %g, the central difference %g", tensors[k].Name, i, got[i], numeric[i])
+			}
+		}
+	}
+	return nil
+}
+
+// gradients copies those of the parameters.
+func (t *Training) gradients() [][]float64 {
+	var all [][]float64
+	for _, p := range t.parameters {
+		all = append(all, slices.Clone(p.Grad.Data.([]float64)))
+	}
+	return all
+}
+
+// gradientErrorOfHeld wants two passes that share what depends on parameters alone, and that are open at once, to give twice the gradients of one pass without, and the same outputs.
+func gradientErrorOfHeld(training *Training, feeds, d map[string]*Tensor, once [][]float64, tolerance float64) error {
+	ctx := context.Background()
+	training.ZeroGrad()
+	training.Hold()
+	var passes []*Pass
+	for range 2 {
+		pass, err := training.Forward(ctx, feeds, PassOptions{})
+		if err != nil {
+			return err
+		}
+		passes = append(passes, pass)
+	}
+	for _, pass := range passes {
+		if err := pass.Backward(ctx, d); err != nil {
+			return err
+		}
+	}
+	if err := training.Release(ctx); err != nil {
+		return err
+	}
+	for k, twice := range training.gradients() {
+		largest := 1.0
+		for _, g := range once[k] {
+			largest = math.Max(largest, math.Abs(g))
+		}
+		for i, g := range twice {
+			if diff := math.Abs(g - 2*once[k][i]); !(diff <= 2*tolerance*largest) {
+				return fmt.Errorf("gradient of parameter %d at %d is %g after two passes that share, %g after one", k, i, g, once[k][i])
 			}
 		}
 	}

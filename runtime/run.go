@@ -17,6 +17,7 @@ type runner struct {
 	folding bool         // this goroutine holds Program.fold
 	tape    *tape        // nil where no gradient is wanted
 	pass    *PassOptions // of a run with a tape
+	held    *held        // what the passes of a training share, nil where nothing is held
 }
 
 // graph runs a scope once: in has one value per formal input, results one per output. enter, which may be nil, is called before the first node.
@@ -24,18 +25,48 @@ type runner struct {
 func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame)) (f *frame, results []*value, err error) {
 	f = &frame{scope: s, parent: parent, values: make([]*value, s.slots)}
 	copy(f.values, in)
+	all := s.steps
+	sharing := r.held != nil && s == r.program.main
+	if sharing {
+		r.held.enter(r, f)
+		all = s.rest
+	}
 	for _, p := range s.parameters {
-		f.values[p.slot] = &value{tensor: p.parameter.read()}
-		r.tape.load(f, p)
+		if !sharing || p.rest {
+			r.load(f, p)
+		}
 	}
 	if enter != nil {
 		enter(f)
 	}
+	if err := r.steps(f, all, nil); err != nil {
+		return nil, nil, err
+	}
+	results = make([]*value, len(s.outputs))
+	for k, o := range s.outputs {
+		v, err := r.operand(f, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		results[k] = v
+	}
+	f.values = nil
+	return f, results, nil
+}
+
+// load puts a parameter where its scope reads it.
+func (r *runner) load(f *frame, p parameterSlot) {
+	f.values[p.slot] = &value{tensor: p.parameter.read()}
+	r.tape.load(f, p)
+}
+
+// steps runs nodes of a scope. Values are dropped after their last reader, except in the slots that keep, which may be nil, marks.
+func (r *runner) steps(f *frame, all []step, keep []bool) error {
 	c := &call{ctx: r.ctx, runner: r, frame: f}
 	var few [8]*value
 	space := few[:]
-	for i := range s.steps {
-		st := &s.steps[i]
+	for i := range all {
+		st := &all[i]
 		if len(st.in) > len(space) {
 			space = make([]*value, len(st.in))
 		}
@@ -43,7 +74,7 @@ func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame))
 		for k, o := range st.in {
 			v, err := r.operand(f, o)
 			if err != nil {
-				return nil, nil, err
+				return err
 			}
 			args[k] = v
 		}
@@ -56,10 +87,12 @@ func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame))
 		}
 		out, err := r.step(st, c, args)
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 		for _, slot := range st.release {
-			f.values[slot] = nil
+			if keep == nil || !keep[slot] {
+				f.values[slot] = nil
+			}
 		}
 		for k, slot := range st.out {
 			if slot >= 0 {
@@ -67,16 +100,7 @@ func (r *runner) graph(s *scope, parent *frame, in []*value, enter func(*frame))
 			}
 		}
 	}
-	results = make([]*value, len(s.outputs))
-	for k, o := range s.outputs {
-		v, err := r.operand(f, o)
-		if err != nil {
-			return nil, nil, err
-		}
-		results[k] = v
-	}
-	f.values = nil
-	return f, results, nil
+	return nil
 }
 
 // operand reads a value, nil where it is absent.

@@ -16,12 +16,19 @@ type scope struct {
 
 	variable   []bool // by slot: the value depends on a parameter
 	parameters []parameterSlot
+
+	// Of the main graph of a training: fixed says by slot whether a value depends on parameters and constants alone; alone and rest are steps, split into those that give such values and
+	// the others, and shared says which of these values the others read.
+	fixed, shared []bool
+	alone, rest   []step
 }
 
 // parameterSlot is a slot that holds a parameter's value whenever the scope runs.
 type parameterSlot struct {
 	slot      int
 	parameter *Parameter
+	alone     bool // a step of scope.alone reads it
+	rest      bool // a step of scope.rest does, or it is an output
 }
 
 // environment is what all scopes of the main graph, or of one function call, share.
@@ -51,6 +58,7 @@ type step struct {
 	// leave their own traces on the tape.
 	variable bool
 	grad     *gradient
+	alone    bool // see compiler.standsAlone
 }
 
 // resolve finds a name as seen from s.
@@ -69,6 +77,7 @@ func (s *scope) slot(name string) int {
 	k := s.slots
 	s.slots++
 	s.variable = append(s.variable, false)
+	s.fixed = append(s.fixed, false)
 	s.names[name] = operand{present: true, slot: k}
 	return k
 }
@@ -76,8 +85,8 @@ func (s *scope) slot(name string) int {
 // parameter defines a slot for a parameter.
 func (s *scope) parameter(name string, p *Parameter) {
 	k := s.slot(name)
-	s.variable[k] = true
-	s.parameters = append(s.parameters, parameterSlot{k, p})
+	s.variable[k], s.fixed[k] = true, true
+	s.parameters = append(s.parameters, parameterSlot{slot: k, parameter: p})
 }
 
 // isVariable says whether an operand of this scope depends on a parameter.

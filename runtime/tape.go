@@ -40,6 +40,8 @@ type entry struct {
 	parts        [][]int
 	// parameter is what was read.
 	parameter *Parameter
+	// owner is the tape that the gradient of a shared value gathers on.
+	owner *tape
 }
 
 type entryKind uint8
@@ -50,6 +52,7 @@ const (
 	wasMoved  // at is from[0]
 	wasTaken  // at is a range of from[0]
 	wasJoined // at is all of from
+	wasShared // at is from[0], which other passes read too
 )
 
 // place is an operand as a frame sees it.
@@ -497,6 +500,8 @@ func (t *tape) carry(e *entry) error {
 		return e.parameter.accumulate(g)
 	case wasMoved:
 		return t.add(e.from[0], g)
+	case wasShared:
+		return e.owner.add(e.from[0], g)
 	case wasTaken:
 		return t.addRange(e.from[0], g, e.dims, e.axis, e.start, e.count)
 	}

@@ -39,10 +39,12 @@ func (p *Parameter) accumulate(g *Tensor) error {
 type Training struct {
 	program    *Program
 	parameters []*Parameter
+	holding    bool
+	held       *held // computed by the first pass while holding
 }
 
 // CompileTraining prepares a model like [Compile], with parameters (initializers, or values of Constant nodes, of any scope of this model; float32, float64, float16 or bfloat16)
-// as variables. What depends on them is never folded, so cores are merged anew in every pass. All operators and attributes
+// as variables. What depends on them is never folded, so cores are merged anew in every pass (but see [Training.Hold]). All operators and attributes
 // without a gradient that stand between a parameter and an output of o.Outputs are reported at once as an *UnsupportedError, together with what cannot run at all.
 func CompileTraining(ctx context.Context, m *onnx.Model, parameters []*onnx.Tensor, o Options) (*Training, error) {
 	t := &Training{}
@@ -85,8 +87,11 @@ func (t *Training) Program() *Program { return t.program }
 // Parameters are the variables in the order they were given.
 func (t *Training) Parameters() []*Parameter { return t.parameters }
 
-// ZeroGrad forgets the gradients summed so far.
+// ZeroGrad forgets the gradients summed so far, those of shared values included.
 func (t *Training) ZeroGrad() {
+	if t.held != nil {
+		t.held.forget()
+	}
 	for _, p := range t.parameters {
 		switch g := p.Grad.Data.(type) {
 		case []float32:
@@ -137,6 +142,9 @@ func (t *Training) Forward(ctx context.Context, feeds map[string]*Tensor, o Pass
 	}
 	for _, p := range t.parameters {
 		r.tape.ledger.exempt(p.Value)
+	}
+	if err := t.share(r); err != nil {
+		return nil, err
 	}
 	f, results, err := r.graph(t.program.main, nil, in, nil)
 	if err != nil {

@@ -39,6 +39,7 @@ func (s Streams) outputs() []string { return slices.Sorted(maps.Keys(s.States)) 
 // engine runs a program on batches of a data set and, for streams, on its own states.
 type engine struct {
 	program *runtime.Program
+	run     func(context.Context, map[string]*runtime.Tensor) (map[string]*runtime.Tensor, error)
 	values  []string // what objectives read
 	states  map[string]string
 	axes    map[string]int
@@ -63,7 +64,7 @@ func compileEngine(ctx context.Context, m *onnx.Model, values []string, s Stream
 	if err != nil {
 		return nil, err
 	}
-	return &engine{program: p, values: values, states: s.States}, nil
+	return &engine{program: p, run: p.Run, values: values, states: s.States}, nil
 }
 
 // zeroStates are the states of n streams at their beginning.
@@ -140,7 +141,7 @@ func (e *engine) advance(b *dataset.Batch, out map[string]*runtime.Tensor) {
 
 // step runs one step forward.
 func (e *engine) step(ctx context.Context, b *dataset.Batch, feeds map[string]*runtime.Tensor) (map[string]*runtime.Tensor, error) {
-	out, err := e.program.Run(ctx, e.feeds(b, feeds))
+	out, err := e.run(ctx, e.feeds(b, feeds))
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ func (t *trainer) epoch(ctx context.Context) (reason string, err error) {
 		if err != nil {
 			return "", err
 		}
+		t.training.Hold() // parameters stay as they are until the step
 		m, err := t.run(ctx, b)
 		if err != nil {
 			return "", err
@@ -28,6 +29,9 @@ func (t *trainer) epoch(ctx context.Context) (reason string, err error) {
 		sum.Add(m)
 		if !b.Last {
 			continue
+		}
+		if err := t.training.Release(ctx); err != nil {
+			return "", err
 		}
 		if reason, err := t.step(sum); reason != "" || err != nil {
 			return reason, err
@@ -130,7 +134,7 @@ func (t *trainer) run(ctx context.Context, b *dataset.Batch) (Measure, error) {
 		passes[k] = pass
 		kept += pass.Kept()
 	}
-	t.peak = max(t.peak, kept)
+	t.kept = max(t.kept, kept)
 	return sum, t.back(ctx, passes, grads)
 }
 
@@ -138,6 +142,10 @@ func (t *trainer) run(ctx context.Context, b *dataset.Batch) (Measure, error) {
 func (t *trainer) back(ctx context.Context, passes []*runtime.Pass, grads []map[string]*runtime.Tensor) error {
 	states := t.options.Streams.States
 	outputs := t.options.Streams.outputs()
+	var kept int64
+	for _, p := range passes {
+		kept += p.Kept()
+	}
 	for k := len(passes) - 1; k >= 0; k-- {
 		if len(grads[k]) > 0 {
 			if err := passes[k].Backward(ctx, grads[k]); err != nil {
@@ -153,6 +161,8 @@ func (t *trainer) back(ctx context.Context, passes []*runtime.Pass, grads []map[
 				}
 			}
 		}
+		t.peak = max(t.peak, kept+passes[k].Peak()-passes[k].Kept())
+		kept -= passes[k].Kept()
 		passes[k] = nil
 	}
 	return nil

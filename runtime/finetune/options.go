@@ -151,6 +151,7 @@ type Result struct {
 	Status        Status
 	Trained       int64 // elements of all parameters
 	PeakKept      int64 // most bytes that forward passes kept for their gradients
+	Peak          int64 // most bytes that these and the gradients on their way back took together
 	BackOffs      int
 	Start         string // of Trial.Starts
 	Trials        []TrialResult

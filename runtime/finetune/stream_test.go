@@ -61,6 +61,7 @@ func newCellTrainer(t testing.TB, m *onnx.Model, d *dataset.Dataset, objective O
 // gradients runs an epoch without steps and sums the gradients of its windows.
 func (t *trainer) gradients(ctx context.Context) (Measure, error) {
 	t.training.ZeroGrad()
+	t.training.Hold()
 	var sum Measure
 	for b, err := range t.train.data.Batches(ctx, t.batches(0, 0)) {
 		if err != nil {
@@ -72,7 +73,7 @@ func (t *trainer) gradients(ctx context.Context) (Measure, error) {
 		}
 		sum.Add(m)
 	}
-	return sum, nil
+	return sum, t.training.Release(ctx)
 }
 
 // Oracle: central differences of the summed loss over all steps of the streams, which fit one window.

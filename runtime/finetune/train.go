@@ -57,7 +57,8 @@ type trainer struct {
 	windows   int    // of a stream
 	trial     string // name of the start that is tried
 	state     *state
-	peak      int64
+	kept      int64 // most bytes that the passes of a run kept for their gradients
+	peak      int64 // and with the gradients on their way back
 	identity  identity
 }
 
@@ -87,7 +88,7 @@ func newTrainer(ctx context.Context, m *onnx.Model, train, val *dataset.Dataset,
 	if err != nil {
 		return nil, err
 	}
-	t.engine = &engine{program: t.training.Program(), values: objective.Student(), states: o.Streams.States}
+	t.engine = &engine{program: t.training.Program(), run: t.training.Run, values: objective.Student(), states: o.Streams.States}
 	if err := t.engine.probe(ctx, train); err != nil {
 		return nil, err
 	}
@@ -242,7 +243,11 @@ func (t *trainer) evaluate(ctx context.Context) (Evaluation, error) {
 	if t.val != nil {
 		s = t.val
 	}
+	t.training.Hold()
 	m, err := measure(ctx, t.engine, s, t.objective, evaluationBatch(t.options.Batch, s.data), t.options.Streams.window())
+	if err == nil {
+		err = t.training.Release(ctx)
+	}
 	return m.evaluation(s.data.Len()), err
 }
 
@@ -351,7 +356,7 @@ func (t *trainer) endEpoch(e Evaluation, seconds float64) {
 func (t *trainer) result(status Status) *Result {
 	s := t.state
 	r := &Result{
-		History: s.history, Before: s.before, After: s.best.result, BestEpoch: s.best.number, Status: status, PeakKept: t.peak, BackOffs: s.backOffs,
+		History: s.history, Before: s.before, After: s.best.result, BestEpoch: s.best.number, Status: status, PeakKept: t.kept, Peak: t.peak, BackOffs: s.backOffs,
 	}
 	for k, w := range t.weights {
 		r.Parameters = append(r.Parameters, Trained{w.Tensor, s.best.values[k]})

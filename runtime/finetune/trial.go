@@ -34,7 +34,7 @@ func (t *trainer) choose(ctx context.Context) (start int, losses []float64, err 
 			start, best = k, loss
 		}
 	}
-	t.peak = short.peak
+	t.kept, t.peak = short.kept, short.peak
 	o.observe(Event{Kind: Chosen, Trial: o.Trial.Starts[start].Name, Epochs: o.Epochs, Loss: best})
 	return start, losses, nil
 }
