@@ -54,9 +54,6 @@ func (c *classifier) layerInput(layer int) int {
 	return c.directions * c.hidden
 }
 
-// rows of W of every layer.
-func (c *classifier) rows() int { return c.directions * c.op.Gates() * c.hidden }
-
 // model is the network with everything but W, in whose place stands a node that makes a matrix of its shape: nothing of the size of W is allocated. R, biases and the affine map are
 // initialised as [New] says.
 func (c *classifier) model() (*onnx.Model, error) {

@@ -110,7 +110,9 @@ func TestWeights(t *testing.T) {
 func TestTrainingChangesWhatItSaysAndNothingElse(t *testing.T) {
 	small := compactGestures(t)
 	for what, changed := range map[string]func(name string, core bool) bool{
-		"all":   func(name string, core bool) bool { return core || slices.Contains([]string{"lstm.R", "lstm.B", "readout.weight", "readout.bias"}, name) },
+		"all": func(name string, core bool) bool {
+			return core || slices.Contains([]string{"lstm.R", "lstm.B", "readout.weight", "readout.bias"}, name)
+		},
 		"cores": func(_ string, core bool) bool { return core },
 		"site":  func(name string, core bool) bool { return core || name == "lstm.R" || name == "lstm.B" },
 		"head":  func(name string, _ bool) bool { return name == "readout.weight" || name == "readout.bias" },

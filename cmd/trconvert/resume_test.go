@@ -102,7 +102,7 @@ func TestInterruptKeepsTheCheckpoint(t *testing.T) {
 	}
 	err := cmd.Wait()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted || !strings.Contains(stderr.String(), "interrupted") {
+	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted || !strings.Contains(stderr.String(), "interrupted; no model was written; --resume goes on from the checkpoint in ck") {
 		t.Errorf("got %v, want exit code %d; stderr: %s", err, exitInterrupted, stderr.String())
 	}
 	var files []string

@@ -22,6 +22,9 @@ type command interface {
 	run(ctx context.Context, c *console) error
 }
 
+// keeper is a command that may leave something behind when it is interrupted, and says what.
+type keeper interface{ kept() string }
+
 // common is what every verb's flags may say.
 type common struct {
 	json, quiet bool
@@ -59,7 +62,11 @@ func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	}
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintln(stderr, "trconvert: interrupted; nothing was written")
+		left := "nothing was written"
+		if k, ok := cmd.(keeper); ok {
+			left = k.kept()
+		}
+		fmt.Fprintf(stderr, "trconvert: interrupted; %s\n", term.EscapeLines(left))
 		return exitInterrupted
 	}
 	fmt.Fprintf(stderr, "trconvert: %s\n", term.EscapeLines(message(err)))
