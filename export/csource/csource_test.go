@@ -10,6 +10,7 @@ import (
 	"github.com/trconvert/trconvert/export/csource"
 	"github.com/trconvert/trconvert/export/source"
 	"github.com/trconvert/trconvert/export/source/sourcetest"
+	"github.com/trconvert/trconvert/onnx"
 )
 
 // compiler finds gcc or skips the test.
@@ -112,5 +113,54 @@ func TestStreams(t *testing.T) {
 			t.Log(run(t, dir, "sample_input.bin", "sample_output.bin"))
 			t.Log(run(t, dir, "--stream", "stream_input.bin", "stream_output.bin"))
 		})
+	}
+}
+
+// TestFixedInputs runs models whose branches are chosen by an input that is given a constant value, and others with operators that the data models lack.
+func TestFixedInputs(t *testing.T) {
+	scalar := func(typ onnx.DataType, data any) *onnx.Array {
+		a, err := onnx.NewArray(typ, []int{}, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	rate := map[string]*onnx.Array{"sr": scalar(onnx.Int64, []int64{16000})}
+	visible := func(name string) string { return shared + "models/visible/" + name + "/model.onnx" }
+	for _, tt := range []struct {
+		name, path string
+		o          source.Options
+	}{
+		{"then", own + "if_outer_w.onnx", source.Options{Fixed: map[string]*onnx.Array{"forward": scalar(onnx.Bool, []bool{true})}, Dims: map[string]int{"T": 3}}},
+		{"else", own + "if_outer_w.onnx", source.Options{Fixed: map[string]*onnx.Array{"forward": scalar(onnx.Bool, []bool{false})}, Dims: map[string]int{"T": 3}}},
+		{"silero_vad_v4", visible("silero_vad_v4"), source.Options{Fixed: rate, Dims: map[string]int{"sequence": 512}, States: map[string]string{"hn": "h", "cn": "c"}}},
+		{"silero_vad_16k_op15", visible("silero_vad_16k_op15"), source.Options{Fixed: rate, Dims: map[string]int{"sequence": 576}}},
+		{"gtcrn", visible("gtcrn"), source.Options{}},
+		{"opset14_burn", visible("opset14_burn"), source.Options{}},
+		{"burn_rnn_bidirectional", visible("burn_rnn_bidirectional"), source.Options{}},
+		{"burn_lstm_with_initial_state", visible("burn_lstm_with_initial_state"), source.Options{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := source.Lower(context.Background(), sourcetest.Open(t, tt.path), tt.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files, err := csource.Print(context.Background(), p, csource.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := build(t, files)
+			t.Log(run(t, dir, "sample_input.bin", "sample_output.bin"))
+			if p.Stream != nil {
+				t.Log(run(t, dir, "--stream", "stream_input.bin", "stream_output.bin"))
+			}
+		})
+	}
+}
+
+func TestBranchesOfAnInputAreRefused(t *testing.T) {
+	_, err := csource.Write(context.Background(), sourcetest.Open(t, own+"if_outer_w.onnx"), csource.Options{})
+	if !sourcetest.Unsupported(err) || !strings.Contains(err.Error(), "If: operator") {
+		t.Errorf("error %v, want one that names If", err)
 	}
 }

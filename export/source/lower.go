@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"strconv"
 
 	"github.com/trconvert/trconvert/onnx"
@@ -44,6 +43,10 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 		}
 	}
 	l := &lowerer{ctx: ctx, program: &Program{}, options: o, pool: map[string]*Buffer{}}
+	m, err := inline(ctx, m, o)
+	if err != nil {
+		return nil, err
+	}
 	g, err := newGraph(ctx, m, o)
 	if err != nil {
 		return nil, err
@@ -418,169 +421,4 @@ func spread(t tensor, dims []int) Ref {
 		}
 	}
 	return r
-}
-
-// graph is the main graph of a model with the value of everything that is live, for the dims chosen.
-type graph struct {
-	model           *onnx.Model
-	inputs, outputs []*onnx.ValueInfo
-	nodes           []*onnx.Node           // live ones
-	values          map[string]*onnx.Array // by name, for the sample inputs
-	constant        map[string]bool        // by name: does not depend on inputs
-	depends         map[string][]string    // operands of the node that computes a value
-	samples         []Sample
-}
-
-func firstOutput(n *onnx.Node) int {
-	return max(0, slices.IndexFunc(n.Outputs, func(s string) bool { return s != "" }))
-}
-
-// newGraph runs the model once.
-func newGraph(ctx context.Context, m *onnx.Model, o Options) (*graph, error) {
-	if err := onnx.Check(m); err != nil {
-		return nil, err
-	}
-	g := &graph{model: m, outputs: m.Graph.Outputs, constant: map[string]bool{}, depends: map[string][]string{}}
-	known := map[string]bool{"": true}
-	for _, t := range m.Graph.Initializers {
-		g.constant[t.Name], known[t.Name] = true, true
-	}
-	for name := range o.Fixed {
-		if !slices.ContainsFunc(m.Graph.Inputs, func(v *onnx.ValueInfo) bool { return v.Name == name }) || known[name] {
-			return nil, fmt.Errorf("export: source code: fixed input %q: the model has no such input", name)
-		}
-	}
-	for _, v := range m.Graph.Inputs {
-		if known[v.Name] {
-			continue
-		}
-		known[v.Name] = true
-		if o.Fixed[v.Name] != nil {
-			g.constant[v.Name] = true
-		} else {
-			g.inputs = append(g.inputs, v)
-		}
-	}
-	live := map[string]bool{}
-	for _, v := range g.outputs {
-		live[v.Name] = true
-	}
-	for k := len(m.Graph.Nodes) - 1; k >= 0; k-- {
-		n := m.Graph.Nodes[k]
-		if !slices.ContainsFunc(n.Outputs, func(s string) bool { return s != "" && live[s] }) {
-			continue
-		}
-		g.nodes = append(g.nodes, n)
-		for _, name := range n.Inputs {
-			live[name] = true
-		}
-		for _, b := range n.Subgraphs() {
-			free(b, live)
-		}
-	}
-	slices.Reverse(g.nodes)
-	var names []string
-	for _, n := range g.nodes {
-		fixed := !random[n.OpType]
-		for _, name := range n.Inputs {
-			fixed = fixed && (name == "" || g.constant[name])
-		}
-		if len(n.Subgraphs()) > 0 {
-			outer := map[string]bool{}
-			for _, b := range n.Subgraphs() {
-				free(b, outer)
-			}
-			for name := range outer {
-				fixed = fixed && (!known[name] || g.constant[name])
-			}
-		}
-		fixed = fixed || n.OpType == "Shape" || n.OpType == "Size"
-		for _, name := range n.Outputs {
-			if name != "" {
-				known[name] = true
-				g.constant[name] = fixed
-				g.depends[name] = n.Inputs
-				if live[name] {
-					names = append(names, name)
-				}
-			}
-		}
-	}
-	if err := g.refuse(); err != nil {
-		return nil, err
-	}
-	feeds, err := sampleFeeds(g.inputs, o)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(feeds, o.Fixed)
-	run := append(slices.Clone(names), outputNames(g.outputs)...)
-	slices.Sort(run)
-	p, err := runtime.Compile(ctx, m, runtime.Options{Outputs: slices.Compact(run)})
-	if err != nil {
-		return nil, err
-	}
-	if g.values, err = p.Run(ctx, feeds); err != nil {
-		return nil, fmt.Errorf("export: source code: the model does not run with the dims chosen, which may need to be given: %w", err)
-	}
-	maps.Copy(g.values, feeds)
-	for _, t := range m.Graph.Initializers {
-		if live[t.Name] {
-			if g.values[t.Name], err = t.Array(); err != nil {
-				return nil, err
-			}
-		}
-	}
-	s := Sample{}
-	for _, v := range g.inputs {
-		s.Inputs = append(s.Inputs, feeds[v.Name])
-	}
-	for _, v := range g.outputs {
-		s.Outputs = append(s.Outputs, g.values[v.Name])
-	}
-	g.samples = []Sample{s}
-	return g, nil
-}
-
-var random = map[string]bool{
-	"RandomNormal": true, "RandomNormalLike": true, "RandomUniform": true, "RandomUniformLike": true, "Multinomial": true, "Bernoulli": true,
-}
-
-func outputNames(vs []*onnx.ValueInfo) (names []string) {
-	for _, v := range vs {
-		names = append(names, v.Name)
-	}
-	return names
-}
-
-// free adds the names that a body reads from outside, among others.
-func free(b *onnx.Graph, names map[string]bool) {
-	for _, v := range b.Outputs {
-		names[v.Name] = true
-	}
-	for _, n := range b.Nodes {
-		for _, name := range n.Inputs {
-			names[name] = true
-		}
-		for _, inner := range n.Subgraphs() {
-			free(inner, names)
-		}
-	}
-}
-
-// refuse reports the operators that nothing below can lower, before anything is computed.
-func (g *graph) refuse() error {
-	u := &UnsupportedError{}
-	for _, n := range g.nodes {
-		if g.constant[n.Output(firstOutput(n))] {
-			continue
-		}
-		if n.Domain != "" && n.Domain != "ai.onnx" || lowerings[n.OpType] == nil {
-			u.add(opName(n)+": operator", n.String())
-		}
-	}
-	if u.Counts != nil {
-		return u
-	}
-	return nil
 }

@@ -11,7 +11,7 @@ func init() {
 
 		"Identity": lowerAlias(), "Reshape": lowerAlias("shape", "allowzero", "consumed_inputs"), "Squeeze": lowerAlias("axes"), "Unsqueeze": lowerAlias("axes"),
 		"Flatten": lowerAlias("axis"), "Dropout": lowerDropout, "Cast": lowerCast,
-		"Transpose": lowerTranspose, "Expand": lowerExpand, "Tile": lowerTile, "Slice": lowerSlice, "Concat": lowerConcat, "Split": lowerSplit, "Pad": lowerPad, "Gather": lowerGather,
+		"Transpose": lowerTranspose, "Expand": lowerExpand, "Tile": lowerTile, "Slice": lowerSlice, "Concat": lowerConcat, "Split": lowerSplit, "Pad": lowerPad, "Gather": lowerGather, "ScatterND": lowerScatterND, "Trilu": lowerTrilu,
 
 		"Add": lowerBinary("add", numeric), "Sub": lowerBinary("sub", numeric), "Mul": lowerBinary("mul", numeric), "Div": lowerBinary("div", numeric), "Pow": lowerPow,
 		"Max": lowerVariadic("max", false), "Min": lowerVariadic("min", false), "Sum": lowerVariadic("add", false), "Mean": lowerVariadic("add", true),

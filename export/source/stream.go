@@ -1,15 +1,11 @@
 package source
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
@@ -278,7 +274,7 @@ func (l *lowerer) timed(m *onnx.Model) (free *onnx.Model, steps int, axes map[st
 		if len(axes) == 0 {
 			continue
 		}
-		free, err := freeTime(l.ctx, m, axes)
+		free, err := freeTime(m, axes)
 		if err != nil {
 			return nil, 0, nil, err
 		}
@@ -314,19 +310,10 @@ func (l *lowerer) withSteps(o Options, steps int) Options {
 }
 
 // freeTime gives the model with other declared dims of its inputs and none of its inner values.
-func freeTime(ctx context.Context, m *onnx.Model, axes map[string]int) (*onnx.Model, error) {
-	var b bytes.Buffer
-	if _, err := m.Encode(&b); err != nil {
+func freeTime(m *onnx.Model, axes map[string]int) (*onnx.Model, error) {
+	p, err := toProto(m)
+	if err != nil {
 		return nil, err
-	}
-	p := &onnxpb.ModelProto{}
-	if err := proto.Unmarshal(b.Bytes(), p); err != nil {
-		return nil, fmt.Errorf("export: source code: %w", err)
-	}
-	for _, t := range p.GetGraph().GetInitializer() {
-		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
-			return nil, lacksf("weights in external data")
-		}
 	}
 	for _, v := range p.GetGraph().GetInput() {
 		if axis, ok := axes[v.GetName()]; ok {

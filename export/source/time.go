@@ -71,7 +71,7 @@ func init() {
 	for name := range lowerings {
 		elementwise[name] = true
 	}
-	for _, name := range []string{"LSTM", "GRU", "RNN", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Tile", "Slice", "Concat", "Split", "Pad", "Gather",
+	for _, name := range []string{"LSTM", "GRU", "RNN", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Tile", "Slice", "Concat", "Split", "Pad", "Gather", "ScatterND", "Trilu",
 		"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "GlobalAveragePool", "GlobalMaxPool",
 		"ArgMax", "ArgMin", "CumSum", "Softmax", "LogSoftmax", "BatchNormalization", "InstanceNormalization", "LayerNormalization", "MatMul", "Gemm", "Conv", "ConvTranspose",
 		"AveragePool", "MaxPool", "Einsum"} {
@@ -291,7 +291,7 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 		return first()
 	case "ConvTranspose", "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool", "InstanceNormalization":
 		return first()
-	case "CumSum", "Tile", "Einsum":
+	case "CumSum", "Tile", "Einsum", "ScatterND", "Trilu":
 		return 0, errAlong
 	}
 	if !elementwise[n.OpType] { // reductions
