@@ -1,4 +1,3 @@
-// Package csource prints a lowered model as C99.
 package csource
 
 import (

@@ -1,4 +1,11 @@
 // Package gosource prints a lowered model as a Go package without dependencies.
+//
+// The folder is a module of its own: go.mod, model.go, weights.bin (embedded by model.go) and model_test.go with the sample that it compares with. It needs Go 1.22 and
+// its standard library. model.New makes an instance, Model.Run computes the whole model for the dims it was written for, and Model.Step one time step of a stream
+// after Model.Reset; the weights are loaded once, and instances may run at the same time. Operators, numbers, int8 weights and streams are those of package csource.
+//
+// With MergeAtStart weights.bin holds the cores, which the first New merges: the file is smaller, memory and speed are the same. Generated Go is plain loops: three to fourteen times
+// as slow as package runtime's vector kernels (gestures at 100 ×: 70 µs against 13 µs a clip; dense 470 against 33).
 package gosource
 
 import (

@@ -101,7 +101,7 @@ func TestIdentifiersAreUnique(t *testing.T) {
 	if in, out := p.Run.Inputs[0].Ident, p.Run.Outputs[0].Ident; in != "x" || out != "y" {
 		t.Errorf("identifiers %q and %q, want x and y", in, out)
 	}
-	for name, want := range map[string]string{"int": "int_", "A.b/C": "a_b_c", "9": "in_9", "__x__": "x", "é": "in", "func": "func_"} {
+	for name, want := range map[string]string{"model": "model", "int": "int_", "A.b/C": "a_b_c", "9": "in_9", "__x__": "x", "é": "in", "func": "func_"} {
 		if got := source.Identifier(name, "in"); got != want {
 			t.Errorf("Identifier(%q) = %q, want %q", name, got, want)
 		}

@@ -11,7 +11,7 @@ var reserved = func() map[string]bool {
 	for _, w := range strings.Fields(`auto break case char const continue default do double else enum extern float for goto if inline int long register restrict
 		return short signed sizeof static struct switch typedef union unsigned void volatile while _Bool _Complex _Imaginary asm typeof
 		func interface select defer go map chan package fallthrough type import range var nil true false iota error string len cap make new append copy
-		bool class private public protected template this try catch throw delete operator namespace using virtual friend errno stdin stdout stderr unix linux signbit isnan isinf main model`) {
+		bool class private public protected template this try catch throw delete operator namespace using virtual friend errno stdin stdout stderr unix linux signbit isnan isinf main`) {
 		m[w] = true
 	}
 	return m

@@ -63,7 +63,6 @@ type Buffer struct {
 	Data   any // of a constant: []float32, []int8, …, []bool
 
 	first, last int // steps that write and read it
-	group       int // which list of steps uses it
 }
 
 // Ref is a walk through a buffer: element Offset + Σ index·stride, one stride per loop.
