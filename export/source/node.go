@@ -19,7 +19,15 @@ type node struct {
 // lowering rewrites a node as steps.
 type lowering func(n *node) error
 
-func (n *node) lower() error { return lowerings[n.OpType](n) }
+// guarded lowers the node, with a panic, which no check foresaw, as an error.
+func (n *node) guarded() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("internal error: %v", p)
+		}
+	}()
+	return lowerings[n.OpType](n)
+}
 
 func (n *node) opset() int64 { return n.model.Opset("") }
 

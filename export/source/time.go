@@ -79,7 +79,12 @@ func init() {
 	}
 }
 
-func (f *follower) node(n *onnx.Node) error {
+func (f *follower) node(n *onnx.Node) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // no check foresaw it
+			err = fmt.Errorf("internal error: %v", p)
+		}
+	}()
 	if f.constant[n.Output(firstOutput(n))] {
 		return nil
 	}
