@@ -116,15 +116,17 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// TestFixedInputs runs models whose branches are chosen by an input that is given a constant value, and others with operators that the data models lack.
+// TestFixedInputs runs models whose branches or dims are chosen by an input that is given a constant value, and others with operators that the data models lack.
 func TestFixedInputs(t *testing.T) {
-	scalar := func(typ onnx.DataType, data any) *onnx.Array {
-		a, err := onnx.NewArray(typ, []int{}, data)
+	array := func(typ onnx.DataType, dims []int, data any) *onnx.Array {
+		a, err := onnx.NewArray(typ, dims, data)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return a
 	}
+	scalar := func(typ onnx.DataType, data any) *onnx.Array { return array(typ, []int{}, data) }
+	list := func(typ onnx.DataType, data any) *onnx.Array { return array(typ, []int{1}, data) }
 	rate := map[string]*onnx.Array{"sr": scalar(onnx.Int64, []int64{16000})}
 	visible := func(name string) string { return shared + "models/visible/" + name + "/model.onnx" }
 	for _, tt := range []struct {
@@ -135,6 +137,8 @@ func TestFixedInputs(t *testing.T) {
 		{"else", own + "if_outer_w.onnx", source.Options{Fixed: map[string]*onnx.Array{"forward": scalar(onnx.Bool, []bool{false})}, Dims: map[string]int{"T": 3}}},
 		{"silero_vad_v4", visible("silero_vad_v4"), source.Options{Fixed: rate, Dims: map[string]int{"sequence": 512}, States: map[string]string{"hn": "h", "cn": "c"}}},
 		{"silero_vad_16k_op15", visible("silero_vad_16k_op15"), source.Options{Fixed: rate, Dims: map[string]int{"sequence": 576}}},
+		{"libtashkeel_gru", visible("libtashkeel_gru"), source.Options{Int8: true, Dims: map[string]int{"seq": 8}, Fixed: map[string]*onnx.Array{"input_lengths": list(onnx.Int64, []int64{8})}}},
+		{"thai2rom_encoder", visible("thai2rom_encoder"), source.Options{Dims: map[string]int{"input_length": 6}, Fixed: map[string]*onnx.Array{"input_lengths": list(onnx.Int32, []int32{6})}}},
 		{"gtcrn", visible("gtcrn"), source.Options{}},
 		{"opset14_burn", visible("opset14_burn"), source.Options{}},
 		{"burn_rnn_bidirectional", visible("burn_rnn_bidirectional"), source.Options{}},

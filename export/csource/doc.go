@@ -13,6 +13,11 @@
 // model_run computes the whole model for the dims it was written for, model_step one time step of a stream; state may be had several times. Both use the same static memory
 // for temporary values, so that one call may run at a time. They return 1 where an index or a length in the inputs is out of range, and 0 otherwise.
 //
+// Every dim is fixed when the source is written. An input whose value selects what is computed (a sampling rate that an If looks at, lengths that dims come from) must be given
+// its value then, by Options.Fixed. What is missing is refused by a *source.UnsupportedError that names all of it: Loop and Scan, sequences, branches that
+// depend on an input, TopK, NonZero, Resize, quantised operators and others that package source does not list, operands that must be constant and are not,
+// arithmetic on 8- and 16-bit integers.
+//
 // A stream exists where all that one step hands to the next are the states of forward recurrent nodes with constant initial states, and no other node looks along
 // time, or where options pair outputs with inputs. Outputs with a time axis are those of the step; outputs that the model makes of the last state are what it would
 // give if the sequence ended there.
