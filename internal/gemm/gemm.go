@@ -96,7 +96,10 @@ func gram[A float](ta bool, m, k int, a []A, lda int, c []float64, ldc int) {
 		return
 	}
 	checkMatrix("C", len(c), m, m, ldc)
-	scale(m, m, 0, c, ldc)
+	t := tierOf[float64]()
+	if t == nil || k <= 0 {
+		scale(m, m, 0, c, ldc)
+	}
 	if k <= 0 {
 		return
 	}
@@ -108,7 +111,6 @@ func gram[A float](ta bool, m, k int, a []A, lda int, c []float64, ldc int) {
 		checkMatrix("A", len(a), m, k, lda)
 	}
 	p := product[A, A, float64]{m: m, n: m, k: k, alpha: 1, a: va, b: vb, c: c, ldc: ldc}
-	t := tierOf[float64]()
 	if t != nil && p.work() < serialWork && k < 2*splitDepth {
 		p.tiledAlone(t, true)
 	} else {
@@ -122,9 +124,21 @@ func gram[A float](ta bool, m, k int, a []A, lda int, c []float64, ldc int) {
 			q.tiles(true)
 		}
 	}
-	for i := range m {
-		for j := range i {
-			c[j*ldc+i] = c[i*ldc+j]
+	mirror(m, c, ldc)
+}
+
+// mirror copies what is below the diagonal of c [m, m] to above it.
+func mirror(m int, c []float64, ldc int) {
+	const block = 8
+	for i := 0; i < m; i += block {
+		rows := min(block, m-i)
+		if i > 0 {
+			Transpose(rows, i, c[i*ldc:], ldc, c[i:], ldc)
+		}
+		for x := i; x < i+rows; x++ {
+			for j := i; j < x; j++ {
+				c[j*ldc+x] = c[x*ldc+j]
+			}
 		}
 	}
 }

@@ -13,7 +13,7 @@ type kernel struct {
 
 	copyRows       func(rows, cols int, src *float32, ss int, dst *float32, ds, ahead int) // fetching the row ahead on the way
 	widenRows      func(rows, cols int, src *float32, ss int, dst *float64, ds, ahead int)
-	transposeWiden func(k int, src *float32, ss int, dst *float64, ds int) // widenSquare rows of k elements, k a positive multiple of it
+	transposeWiden func(n, k int, src *float32, ss int, dst *float64, ds int) // n times widenSquare rows of k elements, k a positive multiple of it
 }
 
 const widenSquare = 8

@@ -59,18 +59,23 @@ func Transpose[T float](rows, cols int, src []T, ss int, dst []T, ds int) {
 	i, whole := 0, 0
 	if t := tierOf[T](); t != nil {
 		whole = cols / t.square * t.square
-		for ; whole > 0 && i+t.square <= rows; i += t.square {
-			t.transpose(whole, &src[i*ss], ss, &dst[i], ds)
+		if groups := rows / t.square; whole > 0 && groups > 0 {
+			t.transpose(groups, whole, &src[0], ss, &dst[0], ds)
+			i = groups * t.square
 		}
 	}
+	if whole < cols {
+		transposeSlowly(i, cols-whole, src[whole:], ss, dst[whole*ds:], ds)
+	}
+	if i < rows {
+		transposeSlowly(rows-i, cols, src[i*ss:], ss, dst[i:], ds)
+	}
+}
+
+func transposeSlowly[T float](rows, cols int, src []T, ss int, dst []T, ds int) {
 	for r := range rows {
-		from := src[r*ss : r*ss+cols]
-		j := 0
-		if r < i {
-			j = whole
-		}
-		for ; j < cols; j++ {
-			dst[j*ds+r] = from[j]
+		for j, v := range src[r*ss : r*ss+cols] {
+			dst[j*ds+r] = v
 		}
 	}
 }

@@ -35,23 +35,22 @@ func packSquares[F, C float](t *tier[C], dst []C, ld int, from view[F], i0, rows
 		square = widenSquare
 	}
 	whole := rows / square * square
-	j := 0
-	for ; j+square <= cols; j += square {
-		s := i0 + (j0+j)*from.col
-		if whole > 0 {
-			if ok {
-				t.transpose(whole, &same[s], from.col, &dst[j], ld)
-			} else {
-				current.transposeWiden(whole, &source[s], from.col, &target[j], ld)
-			}
-		}
-		for i := whole; i < rows; i++ {
-			for x := range square {
-				dst[i*ld+j+x] = C(from.data[s+i+x*from.col])
-			}
+	groups := cols / square
+	if whole > 0 && groups > 0 {
+		s := i0 + j0*from.col
+		if ok {
+			t.transpose(groups, whole, &same[s], from.col, &dst[0], ld)
+		} else {
+			current.transposeWiden(groups, whole, &source[s], from.col, &target[0], ld)
 		}
 	}
-	return j
+	for i := whole; i < rows; i++ {
+		s := i0 + i + j0*from.col
+		for j := range groups * square {
+			dst[i*ld+j] = C(from.data[s+j*from.col])
+		}
+	}
+	return groups * square
 }
 
 // fetchAhead is how far, in elements, rows are fetched before they are copied.

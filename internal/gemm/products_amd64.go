@@ -219,10 +219,10 @@ func f32AVX2Axpy1(n int, x *float32, xs int, b *float32, bs int, c *float32, alp
 //go:noescape
 func f32AVX2Inner(n int, a *float32, b *float32) (sum float64)
 
-// f32AVX2Transpose copies 8 rows of k elements, k a positive multiple of 8, to k rows of 8.
+// f32AVX2Transpose copies n times 8 rows of k elements, n positive and k a positive multiple of 8, to k rows of n times 8.
 //
 //go:noescape
-func f32AVX2Transpose(k int, src *float32, ss int, dst *float32, ds int)
+func f32AVX2Transpose(n int, k int, src *float32, ss int, dst *float32, ds int)
 
 // f64AVX512R12V1 computes 12 rows of 1 vectors of C.
 //
@@ -439,15 +439,15 @@ func f64AVX2Axpy1(n int, x *float64, xs int, b *float64, bs int, c *float64, alp
 //go:noescape
 func f64AVX2Inner(n int, a *float64, b *float64) (sum float64)
 
-// f64AVX2Transpose copies 4 rows of k elements, k a positive multiple of 4, to k rows of 4.
+// f64AVX2Transpose copies n times 4 rows of k elements, n positive and k a positive multiple of 4, to k rows of n times 4.
 //
 //go:noescape
-func f64AVX2Transpose(k int, src *float64, ss int, dst *float64, ds int)
+func f64AVX2Transpose(n int, k int, src *float64, ss int, dst *float64, ds int)
 
-// f32AVX2TransposeWiden copies 8 rows of k elements, k a positive multiple of 8, to k rows of 8.
+// f32AVX2TransposeWiden copies n times 8 rows of k elements, n positive and k a positive multiple of 8, to k rows of n times 8.
 //
 //go:noescape
-func f32AVX2TransposeWiden(k int, src *float32, ss int, dst *float64, ds int)
+func f32AVX2TransposeWiden(n int, k int, src *float32, ss int, dst *float64, ds int)
 
 // copyRowsAVX2 copies rows of cols elements, rows ≥ 1; the source's lie ss apart, the copies ds.
 //

@@ -6295,30 +6295,35 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f32AVX2Transpose(k int, src *float32, ss int, dst *float32, ds int)
+// func f32AVX2Transpose(n int, k int, src *float32, ss int, dst *float32, ds int)
 // Requires: AVX
-TEXT ·f32AVX2Transpose(SB), NOSPLIT, $0-40
-	MOVQ k+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ dst+24(FP), DX
-	MOVQ ss+16(FP), BX
+TEXT ·f32AVX2Transpose(SB), NOSPLIT, $0-48
+	MOVQ n+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ dst+32(FP), DX
+	MOVQ ss+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ ds+32(FP), SI
+	MOVQ ds+40(FP), SI
 	SHLQ $0x02, SI
-	LEAQ (CX)(BX*2), DI
-	LEAQ (DI)(BX*4), DI
-	LEAQ (BX)(BX*2), R8
-	LEAQ (BX)(BX*4), R9
+	LEAQ (BX)(BX*2), DI
+	LEAQ (BX)(BX*4), R8
+
+rows:
+	MOVQ k+8(FP), R9
+	MOVQ DX, R10
+	MOVQ CX, R11
+	LEAQ (R11)(BX*2), R12
+	LEAQ (R12)(BX*4), R12
 
 loop:
-	VMOVUPS    (CX), Y0
-	VMOVUPS    (CX)(BX*1), Y1
-	VMOVUPS    (CX)(BX*2), Y2
-	VMOVUPS    (CX)(R8*1), Y3
-	VMOVUPS    (CX)(BX*4), Y4
-	VMOVUPS    (CX)(R9*1), Y5
-	VMOVUPS    (DI), Y6
-	VMOVUPS    (DI)(BX*1), Y7
+	VMOVUPS    (R11), Y0
+	VMOVUPS    (R11)(BX*1), Y1
+	VMOVUPS    (R11)(BX*2), Y2
+	VMOVUPS    (R11)(DI*1), Y3
+	VMOVUPS    (R11)(BX*4), Y4
+	VMOVUPS    (R11)(R8*1), Y5
+	VMOVUPS    (R12), Y6
+	VMOVUPS    (R12)(BX*1), Y7
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -6343,26 +6348,30 @@ loop:
 	VPERM2F128 $0x31, Y3, Y1, Y1
 	VPERM2F128 $0x31, Y5, Y8, Y3
 	VPERM2F128 $0x31, Y4, Y0, Y0
-	VMOVUPS    Y6, (DX)
-	ADDQ       SI, DX
-	VMOVUPS    Y9, (DX)
-	ADDQ       SI, DX
-	VMOVUPS    Y10, (DX)
-	ADDQ       SI, DX
-	VMOVUPS    Y11, (DX)
-	ADDQ       SI, DX
-	VMOVUPS    Y2, (DX)
-	ADDQ       SI, DX
-	VMOVUPS    Y1, (DX)
-	ADDQ       SI, DX
-	VMOVUPS    Y3, (DX)
-	ADDQ       SI, DX
-	VMOVUPS    Y0, (DX)
-	ADDQ       SI, DX
-	ADDQ       $0x20, CX
-	ADDQ       $0x20, DI
-	SUBQ       $0x08, AX
+	VMOVUPS    Y6, (R10)
+	ADDQ       SI, R10
+	VMOVUPS    Y9, (R10)
+	ADDQ       SI, R10
+	VMOVUPS    Y10, (R10)
+	ADDQ       SI, R10
+	VMOVUPS    Y11, (R10)
+	ADDQ       SI, R10
+	VMOVUPS    Y2, (R10)
+	ADDQ       SI, R10
+	VMOVUPS    Y1, (R10)
+	ADDQ       SI, R10
+	VMOVUPS    Y3, (R10)
+	ADDQ       SI, R10
+	VMOVUPS    Y0, (R10)
+	ADDQ       SI, R10
+	ADDQ       $0x20, R11
+	ADDQ       $0x20, R12
+	SUBQ       $0x08, R9
 	JNE        loop
+	LEAQ       (CX)(BX*8), CX
+	ADDQ       $0x20, DX
+	DECQ       AX
+	JNE        rows
 	VZEROUPPER
 	RET
 
@@ -12637,23 +12646,28 @@ loop:
 	VZEROUPPER
 	RET
 
-// func f64AVX2Transpose(k int, src *float64, ss int, dst *float64, ds int)
+// func f64AVX2Transpose(n int, k int, src *float64, ss int, dst *float64, ds int)
 // Requires: AVX
-TEXT ·f64AVX2Transpose(SB), NOSPLIT, $0-40
-	MOVQ k+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ dst+24(FP), DX
-	MOVQ ss+16(FP), BX
+TEXT ·f64AVX2Transpose(SB), NOSPLIT, $0-48
+	MOVQ n+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ dst+32(FP), DX
+	MOVQ ss+24(FP), BX
 	SHLQ $0x03, BX
-	MOVQ ds+32(FP), SI
+	MOVQ ds+40(FP), SI
 	SHLQ $0x03, SI
 	LEAQ (BX)(BX*2), DI
 
+rows:
+	MOVQ k+8(FP), R8
+	MOVQ DX, R9
+	MOVQ CX, R10
+
 loop:
-	VMOVUPD    (CX), Y0
-	VMOVUPD    (CX)(BX*1), Y1
-	VMOVUPD    (CX)(BX*2), Y2
-	VMOVUPD    (CX)(DI*1), Y3
+	VMOVUPD    (R10), Y0
+	VMOVUPD    (R10)(BX*1), Y1
+	VMOVUPD    (R10)(BX*2), Y2
+	VMOVUPD    (R10)(DI*1), Y3
 	VUNPCKLPD  Y1, Y0, Y4
 	VUNPCKHPD  Y1, Y0, Y0
 	VUNPCKLPD  Y3, Y2, Y1
@@ -12662,44 +12676,53 @@ loop:
 	VPERM2F128 $0x20, Y2, Y0, Y5
 	VPERM2F128 $0x31, Y1, Y4, Y1
 	VPERM2F128 $0x31, Y2, Y0, Y0
-	VMOVUPD    Y3, (DX)
-	ADDQ       SI, DX
-	VMOVUPD    Y5, (DX)
-	ADDQ       SI, DX
-	VMOVUPD    Y1, (DX)
-	ADDQ       SI, DX
-	VMOVUPD    Y0, (DX)
-	ADDQ       SI, DX
-	ADDQ       $0x20, CX
-	SUBQ       $0x04, AX
+	VMOVUPD    Y3, (R9)
+	ADDQ       SI, R9
+	VMOVUPD    Y5, (R9)
+	ADDQ       SI, R9
+	VMOVUPD    Y1, (R9)
+	ADDQ       SI, R9
+	VMOVUPD    Y0, (R9)
+	ADDQ       SI, R9
+	ADDQ       $0x20, R10
+	SUBQ       $0x04, R8
 	JNE        loop
+	LEAQ       (CX)(BX*4), CX
+	ADDQ       $0x20, DX
+	DECQ       AX
+	JNE        rows
 	VZEROUPPER
 	RET
 
-// func f32AVX2TransposeWiden(k int, src *float32, ss int, dst *float64, ds int)
+// func f32AVX2TransposeWiden(n int, k int, src *float32, ss int, dst *float64, ds int)
 // Requires: AVX
-TEXT ·f32AVX2TransposeWiden(SB), NOSPLIT, $0-40
-	MOVQ k+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ dst+24(FP), DX
-	MOVQ ss+16(FP), BX
+TEXT ·f32AVX2TransposeWiden(SB), NOSPLIT, $0-48
+	MOVQ n+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ dst+32(FP), DX
+	MOVQ ss+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ ds+32(FP), SI
+	MOVQ ds+40(FP), SI
 	SHLQ $0x03, SI
-	LEAQ (CX)(BX*2), DI
-	LEAQ (DI)(BX*4), DI
-	LEAQ (BX)(BX*2), R8
-	LEAQ (BX)(BX*4), R9
+	LEAQ (BX)(BX*2), DI
+	LEAQ (BX)(BX*4), R8
+
+rows:
+	MOVQ k+8(FP), R9
+	MOVQ DX, R10
+	MOVQ CX, R11
+	LEAQ (R11)(BX*2), R12
+	LEAQ (R12)(BX*4), R12
 
 loop:
-	VMOVUPS      (CX), Y0
-	VMOVUPS      (CX)(BX*1), Y1
-	VMOVUPS      (CX)(BX*2), Y2
-	VMOVUPS      (CX)(R8*1), Y3
-	VMOVUPS      (CX)(BX*4), Y4
-	VMOVUPS      (CX)(R9*1), Y5
-	VMOVUPS      (DI), Y6
-	VMOVUPS      (DI)(BX*1), Y7
+	VMOVUPS      (R11), Y0
+	VMOVUPS      (R11)(BX*1), Y1
+	VMOVUPS      (R11)(BX*2), Y2
+	VMOVUPS      (R11)(DI*1), Y3
+	VMOVUPS      (R11)(BX*4), Y4
+	VMOVUPS      (R11)(R8*1), Y5
+	VMOVUPS      (R12), Y6
+	VMOVUPS      (R12)(BX*1), Y7
 	VUNPCKLPS    Y1, Y0, Y8
 	VUNPCKHPS    Y1, Y0, Y0
 	VUNPCKLPS    Y3, Y2, Y1
@@ -12726,56 +12749,60 @@ loop:
 	VPERM2F128   $0x31, Y4, Y0, Y0
 	VEXTRACTF128 $0x01, Y6, X4
 	VCVTPS2PD    X6, Y5
-	VMOVUPD      Y5, (DX)
+	VMOVUPD      Y5, (R10)
 	VCVTPS2PD    X4, Y5
-	VMOVUPD      Y5, 32(DX)
-	ADDQ         SI, DX
+	VMOVUPD      Y5, 32(R10)
+	ADDQ         SI, R10
 	VEXTRACTF128 $0x01, Y9, X4
 	VCVTPS2PD    X9, Y5
-	VMOVUPD      Y5, (DX)
+	VMOVUPD      Y5, (R10)
 	VCVTPS2PD    X4, Y5
-	VMOVUPD      Y5, 32(DX)
-	ADDQ         SI, DX
+	VMOVUPD      Y5, 32(R10)
+	ADDQ         SI, R10
 	VEXTRACTF128 $0x01, Y10, X4
 	VCVTPS2PD    X10, Y5
-	VMOVUPD      Y5, (DX)
+	VMOVUPD      Y5, (R10)
 	VCVTPS2PD    X4, Y5
-	VMOVUPD      Y5, 32(DX)
-	ADDQ         SI, DX
+	VMOVUPD      Y5, 32(R10)
+	ADDQ         SI, R10
 	VEXTRACTF128 $0x01, Y11, X4
 	VCVTPS2PD    X11, Y5
-	VMOVUPD      Y5, (DX)
+	VMOVUPD      Y5, (R10)
 	VCVTPS2PD    X4, Y5
-	VMOVUPD      Y5, 32(DX)
-	ADDQ         SI, DX
+	VMOVUPD      Y5, 32(R10)
+	ADDQ         SI, R10
 	VEXTRACTF128 $0x01, Y2, X4
 	VCVTPS2PD    X2, Y2
-	VMOVUPD      Y2, (DX)
+	VMOVUPD      Y2, (R10)
 	VCVTPS2PD    X4, Y2
-	VMOVUPD      Y2, 32(DX)
-	ADDQ         SI, DX
+	VMOVUPD      Y2, 32(R10)
+	ADDQ         SI, R10
 	VEXTRACTF128 $0x01, Y1, X2
 	VCVTPS2PD    X1, Y1
-	VMOVUPD      Y1, (DX)
+	VMOVUPD      Y1, (R10)
 	VCVTPS2PD    X2, Y1
-	VMOVUPD      Y1, 32(DX)
-	ADDQ         SI, DX
+	VMOVUPD      Y1, 32(R10)
+	ADDQ         SI, R10
 	VEXTRACTF128 $0x01, Y3, X1
 	VCVTPS2PD    X3, Y2
-	VMOVUPD      Y2, (DX)
+	VMOVUPD      Y2, (R10)
 	VCVTPS2PD    X1, Y2
-	VMOVUPD      Y2, 32(DX)
-	ADDQ         SI, DX
+	VMOVUPD      Y2, 32(R10)
+	ADDQ         SI, R10
 	VEXTRACTF128 $0x01, Y0, X1
 	VCVTPS2PD    X0, Y0
-	VMOVUPD      Y0, (DX)
+	VMOVUPD      Y0, (R10)
 	VCVTPS2PD    X1, Y0
-	VMOVUPD      Y0, 32(DX)
-	ADDQ         SI, DX
-	ADDQ         $0x20, CX
-	ADDQ         $0x20, DI
-	SUBQ         $0x08, AX
+	VMOVUPD      Y0, 32(R10)
+	ADDQ         SI, R10
+	ADDQ         $0x20, R11
+	ADDQ         $0x20, R12
+	SUBQ         $0x08, R9
 	JNE          loop
+	LEAQ         (CX)(BX*8), CX
+	ADDQ         $0x40, DX
+	DECQ         AX
+	JNE          rows
 	VZEROUPPER
 	RET
 

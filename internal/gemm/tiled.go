@@ -33,7 +33,7 @@ type tier[C float] struct {
 	axpy8, axpy1 axpy[C]
 	inner        func(n int, a, b *C) float64 // n a positive multiple of innerStep
 	square       int
-	transpose    func(k int, src *C, ss int, dst *C, ds int) // square rows of k elements, k a positive multiple of square
+	transpose    func(n, k int, src *C, ss int, dst *C, ds int) // n times square rows of k elements, k a positive multiple of square
 }
 
 // Cache blocking. A panel of B of stepDepth rows stays in the first-level cache, a block of A in the second, and what is packed of B close by.
@@ -120,6 +120,12 @@ func (p *product[A, B, C]) tiledAlone(t *tier[C], lower bool) {
 		for job := range ceil(p.k, b.depth) * ceil(p.n, b.panel) {
 			packPanel(t, &b, p.b, 0, p.k, 0, p.n, job)
 		}
+	}
+	if way := p.wayOf(t, &b, p.m, p.n); way.inPlace != nil && p.k <= b.depth {
+		for i := 0; i < p.m; i += way.rows {
+			p.panels(t, &b, way.inPlace[i*p.a.row:], p.a.row, p.a.col, p.k, 0, i, min(i+way.rows, p.m), 0, 0, p.n, p.add, lower, way.ahead)
+		}
+		return
 	}
 	w := borrow[C](0)
 	defer w.release()

@@ -424,20 +424,24 @@ func copyRows(widened bool) {
 	RET()
 }
 
-// transpose writes the transposition of 8 rows of float32, or 4 of float64; widened stores float64.
+// transpose writes the transposition of groups of 8 rows of float32, or 4 of float64; widened stores float64.
 func (m machine) transpose(widened bool) {
 	rows := m.lanes()
 	name, to := "Transpose", m.element()
 	if widened {
 		name, to = "TransposeWiden", "float64"
 	}
-	m.begin(name, fmt.Sprintf("k int, src *%s, ss int, dst *%s, ds int", m.element(), to),
-		fmt.Sprintf("copies %d rows of k elements, k a positive multiple of %[1]d, to k rows of %[1]d.", rows))
-	k, src, dst := loadGP("k"), loadGP("src"), loadGP("dst")
-	ss := m.loadStride("ss")
-	ds := machine{double: to == "float64"}.loadStride("ds")
-	p := rowPointers(src, ss, rows)
+	m.begin(name, fmt.Sprintf("n, k int, src *%s, ss int, dst *%s, ds int", m.element(), to),
+		fmt.Sprintf("copies n times %d rows of k elements, n positive and k a positive multiple of %[1]d, to k rows of n times %[1]d.", rows))
+	wide := machine{double: to == "float64"}
+	n, src, first := loadGP("n"), loadGP("src"), loadGP("dst")
+	ss, ds := m.loadStride("ss"), wide.loadStride("ds")
 	from := newRowAddress(ss, min(rows, group))
+	Label("rows")
+	k, dst, start := loadGP("k"), GP64(), GP64()
+	MOVQ(first, dst)
+	MOVQ(src, start)
+	p := rowPointers(start, ss, rows)
 	Label("loop")
 	in := grid(m.vector, 1, rows)[0]
 	for r, v := range in {
@@ -492,5 +496,9 @@ func (m machine) transpose(widened bool) {
 	}
 	SUBQ(operand.Imm(uint64(rows)), k)
 	JNE(operand.LabelRef("loop"))
+	LEAQ(operand.Mem{Base: src, Index: ss, Scale: uint8(min(rows, 8))}, src)
+	ADDQ(operand.Imm(uint64(rows*wide.size())), first)
+	DECQ(n)
+	JNE(operand.LabelRef("rows"))
 	m.done()
 }
