@@ -77,18 +77,27 @@ func resized(x []float64, n int) []float64 {
 
 const rowBlock = 128
 
-// factorBlock factors the diagonal block [w, w] at j.
+// factorBlock factors the diagonal block [w, w] at j, w ≤ widePanel, column by column: the updates of the rest do not wait for each other.
 func factorBlock(n, j, w int, a []float64) bool {
-	for r := j; r < j+w; r++ {
-		row := a[r*n+j : r*n+r]
-		for c := j; c < r; c++ {
-			row[c-j] = (row[c-j] - dot(row[:c-j], a[c*n+j:c*n+c])) / a[c*n+c]
-		}
-		d := a[r*n+r] - dot(row, row)
+	var column [widePanel]float64
+	for c := range w {
+		at := (j+c)*n + j
+		d := a[at+c]
 		if !(d > 0) || math.IsInf(d, 1) {
 			return false
 		}
-		a[r*n+r] = math.Sqrt(d)
+		pivot := math.Sqrt(d)
+		a[at+c] = pivot
+		scale := 1 / pivot
+		for r := c + 1; r < w; r++ {
+			row := a[(j+r)*n+j+c : (j+r)*n+j+r+1]
+			l := row[0] * scale
+			row[0], column[r] = l, l
+			rest, factors := row[1:], column[c+1:r+1]
+			for i, f := range factors {
+				rest[i] -= l * f
+			}
+		}
 	}
 	return true
 }
