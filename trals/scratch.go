@@ -97,6 +97,16 @@ func permuteInto[T float](out, x []T, dims, perm [4]int) {
 	for k, p := range perm {
 		n[k], s[k] = dims[p], stride[p]
 	}
+	if perm == [4]int{0, 2, 3, 1} || perm == [4]int{0, 3, 1, 2} { // a matrix transposed, or several
+		rows, cols := n[3], n[1]*n[2]
+		if perm[1] == 3 {
+			rows, cols = n[2]*n[3], n[1]
+		}
+		for i := range n[0] {
+			gemm.Transpose(rows, cols, x[i*s[0]:], cols, out[i*s[0]:], rows)
+		}
+		return
+	}
 	row, block := n[3], n[2]*n[3]
 	for i := range n[0] {
 		from, at := i*s[0], i*n[1]*block
