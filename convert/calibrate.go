@@ -143,24 +143,8 @@ func (c *conversion) calibrate(ctx context.Context) (*calibration, error) {
 	}
 	cal := &calibration{what: "calibration data", data: d, block: max(1, min(d.Len()/64, d.MaxBatch(), 32)), metrics: make([]*trals.Metric, len(c.groups))}
 	cal.split()
-	col := &collector{of: make(map[*onnx.Node]*frames), site: make(map[*onnx.Node]*recurrent.Site), waiting: make(map[*onnx.Node]*onnx.Array)}
-	all := make([]*frames, len(c.groups))
-	var observe []runtime.Observed
-	for i, g := range c.groups {
-		all[i] = &frames{group: g, width: g.lead().Input}
-		for _, s := range g.sites {
-			col.of[s.Node], col.site[s.Node] = all[i], s
-			observe = append(observe, runtime.Observed{Node: s.Node, Slot: recurrent.SlotX})
-			if s.HasSequenceLens {
-				observe = append(observe, runtime.Observed{Node: s.Node, Slot: recurrent.SlotSequenceLens})
-			}
-		}
-	}
-	p, err := runtime.Compile(ctx, c.dense, runtime.Options{Threads: c.o.Threads, Observe: observe})
+	all, err := collect(ctx, c.dense, c.groups, cal, c.o.Calibration, c.o.Threads, c.progress)
 	if err != nil {
-		return nil, err
-	}
-	if err := c.collect(ctx, p, cal, col); err != nil {
 		return nil, err
 	}
 	for i, f := range all {
@@ -238,27 +222,45 @@ func (cal *calibration) each(ctx context.Context, o Calibration, s *subject, blo
 	return nil
 }
 
-// collect runs blocks, evenly spread, until the busiest layer has enough frames. The first tells how many frames all of them hold.
-func (c *conversion) collect(ctx context.Context, p *runtime.Program, cal *calibration, col *collector) error {
-	s := &subject{model: c.dense, inputs: p.Inputs()}
+// collect runs blocks of a model, evenly spread, until the busiest layer has enough frames, and gives those of each group. The first block tells how many
+// frames all of them hold.
+func collect(ctx context.Context, m *onnx.Model, groups []*group, cal *calibration, o Calibration, threads int, progress func(Progress)) ([]*frames, error) {
+	col := &collector{of: make(map[*onnx.Node]*frames), site: make(map[*onnx.Node]*recurrent.Site), waiting: make(map[*onnx.Node]*onnx.Array)}
+	all := make([]*frames, len(groups))
+	var observe []runtime.Observed
+	for i, g := range groups {
+		all[i] = &frames{group: g, width: g.lead().Input}
+		for _, s := range g.sites {
+			col.of[s.Node], col.site[s.Node] = all[i], s
+			observe = append(observe, runtime.Observed{Node: s.Node, Slot: recurrent.SlotX})
+			if s.HasSequenceLens {
+				observe = append(observe, runtime.Observed{Node: s.Node, Slot: recurrent.SlotSequenceLens})
+			}
+		}
+	}
+	p, err := runtime.Compile(ctx, m, runtime.Options{Threads: threads, Observe: observe})
+	if err != nil {
+		return nil, err
+	}
+	s := &subject{model: m, inputs: p.Inputs()}
 	s.run = func(ctx context.Context, feeds map[string]*onnx.Array) (map[string]*onnx.Array, error) {
 		return p.RunWith(ctx, feeds, col.observe)
 	}
 	visit := func(int, int, map[string]*onnx.Array) (bool, error) { return col.most() >= enoughFrames, col.err }
-	if err := cal.each(ctx, c.o.Calibration, s, cal.collect[:1], visit); err != nil {
-		return err
+	if err := cal.each(ctx, o, s, cal.collect[:1], visit); err != nil {
+		return nil, err
 	}
 	rest := cal.collect[1:]
 	if n := col.most(); n > 0 {
 		rest = thin(rest, float64(enoughFrames)/(float64(n)*float64(len(cal.collect))))
 	}
 	for k := range rest {
-		if err := cal.each(ctx, c.o.Calibration, s, rest[k:k+1], visit); err != nil {
-			return err
+		if err := cal.each(ctx, o, s, rest[k:k+1], visit); err != nil {
+			return nil, err
 		}
-		c.progress(Progress{Stage: StageCalibrate, Sample: k + 1, Samples: len(rest)})
+		progress(Progress{Stage: StageCalibrate, Sample: k + 1, Samples: len(rest)})
 	}
-	return nil
+	return all, nil
 }
 
 func finiteFeeds(feeds map[string]*onnx.Array) error {

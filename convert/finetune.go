@@ -63,8 +63,9 @@ type CheckpointOptions struct {
 // TrainingProgress tells an observer how far a training is.
 type TrainingProgress struct {
 	Stage  Stage
-	Trial  string // the start that is tried, "" in the training itself
-	Epoch  int    // from 1
+	Layers Progress // of StageLayers: one of Decompose's, which tells of frames and sweeps
+	Trial  string   // the start that is tried, "" in the training itself
+	Epoch  int      // from 1
 	Epochs int
 	Step   int // in the epoch, from 1
 	Steps  int
@@ -73,8 +74,11 @@ type TrainingProgress struct {
 	Note   string         // what has happened besides: a step back, a choice
 }
 
-// StageTrain is the stage of [Finetune] between reading and writing.
-const StageTrain Stage = "train"
+// The stages of [Finetune] between reading and writing. The first is there with the start "layers" alone.
+const (
+	StageLayers Stage = "layers"
+	StageTrain  Stage = "train"
+)
 
 // Training is what [Finetune] did and what came of it.
 type Training struct {
@@ -97,8 +101,9 @@ type Training struct {
 	Samples    int             `json:"samples"`
 	Held       int             `json:"val_samples"`
 	Settings   SettingsReport  `json:"settings"`
-	Plot       string          `json:"plot"`  // the curve of the losses, "" without
-	Start      string          `json:"start"` // of the cores: stored or fresh; "" where there are none
+	Plot       string          `json:"plot"`   // the curve of the losses, "" without
+	Start      string          `json:"start"`  // of the cores: stored, fresh or layers; "" where there are none
+	Layers     []LayerReport   `json:"layers"` // of the start layers
 	Status     string          `json:"status"`
 	BackOffs   int             `json:"back_offs"`  // times that losses were NaN or infinite
 	KeptBytes  int64           `json:"kept_bytes"` // most that a step kept for its gradients
@@ -146,7 +151,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (*Training, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	t := &tuning{o: o, report: &Training{Schema: FinetuneSchema, Teacher: o.Teacher, Epochs: []TrainingEpoch{}, Train: o.Train, Groups: []TrainingGroup{}}}
+	t := &tuning{o: o, report: &Training{Schema: FinetuneSchema, Teacher: o.Teacher, Epochs: []TrainingEpoch{}, Train: o.Train, Groups: []TrainingGroup{}, Layers: []LayerReport{}}}
 	defer t.close()
 	if err := t.run(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -181,6 +186,8 @@ func (o *FinetuneOptions) complete() error {
 		return missing("--data", "is missing (--data DATA)")
 	case o.Data.Reading.Labels == "" && o.Teacher == "":
 		return missing("--labels", "nothing to train towards: give --labels NAME, --teacher MODEL, or both")
+	case o.Start == startLayers && o.Teacher == "":
+		return missing("--start layers", "needs the model whose pre-activations are to be met (--teacher MODEL)")
 	case o.Checkpoint.Resume && o.Checkpoint.Folder == "":
 		return missing("--resume", "needs the folder of the checkpoint (--checkpoint DIR)")
 	case o.Data.Output != "" && o.Data.Reading.Labels == "":
@@ -356,7 +363,7 @@ func (t *tuning) openData(ctx context.Context) error {
 
 func (t *tuning) defaults() finetune.Recipe {
 	r := t.o.Data.Reading
-	return finetune.Defaults(finetune.Setting{Samples: t.train.Len(), Labels: r.Labels != "", Teacher: t.teacher != nil, Streams: len(r.States) > 0})
+	return finetune.Defaults(finetune.Setting{Samples: t.train.Len(), Labels: r.Labels != "", Teacher: t.teacher != nil, Streams: len(r.States) > 0, Steps: t.train.Steps()})
 }
 
 // holdBack splits the data into what is trained on and what epochs are judged by.

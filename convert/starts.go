@@ -11,22 +11,29 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime/finetune"
+	"github.com/trconvert/trconvert/tensor"
 )
 
-// Starts are what the cores of a training begin with: the values that are stored (the default), fresh random ones, or whichever of the two has the lower loss after a
-// short trial. Everything else begins as it is stored. Far beyond the ratios at which a fit means something, fresh cores are the better start.
-var Starts = []string{startStored, startFresh, startTry}
+// Starts are what the cores of a training begin with: the values that are stored (the default), fresh random ones, whichever of the two has the lower loss after a
+// short trial, or the stored ones moved towards the teacher's pre-activations layer by layer. Everything else begins as it is stored. Far beyond the ratios at which a
+// fit means something, fresh cores are the better start.
+var Starts = []string{startStored, startFresh, startTry, startLayers}
 
 const (
 	startStored = "stored"
 	startFresh  = "fresh"
 	startTry    = "try"
+	startLayers = "layers"
 )
 
 // starts lists the starting points of the training; none where cores are not trained or begin as they are.
 func (t *tuning) starts(ctx context.Context) ([]finetune.Start, error) {
-	if t.o.Start == startStored {
+	switch t.o.Start {
+	case startStored:
 		return nil, nil
+	case startLayers:
+		values, err := t.layers(ctx)
+		return []finetune.Start{{Name: startLayers, Values: values}}, err
 	}
 	fresh, err := t.freshCores(ctx)
 	switch {
@@ -48,14 +55,8 @@ func (t *tuning) starts(ctx context.Context) ([]finetune.Start, error) {
 func (t *tuning) freshCores(ctx context.Context) (map[*onnx.Tensor]*onnx.Array, error) {
 	values := make(map[*onnx.Tensor]*onnx.Array)
 	for k, r := range t.rings {
-		cores := make([]*onnx.Tensor, len(r.Cores))
-		for i, name := range r.Cores {
-			w := slices.IndexFunc(t.weights, func(w weight) bool { return w.role == roleCore && w.tensor.Name == name })
-			if w >= 0 {
-				cores[i] = t.weights[w].tensor
-			}
-		}
-		if r.MergedOutput || slices.Contains(cores, nil) {
+		cores := t.cores(r)
+		if cores == nil {
 			continue
 		}
 		hidden, err := t.hidden(r)
@@ -68,16 +69,38 @@ func (t *tuning) freshCores(ctx context.Context) (map[*onnx.Tensor]*onnx.Array, 
 		if err != nil {
 			return nil, err
 		}
-		for i, core := range f.Cores {
-			if values[cores[i]], err = filled(cores[i], core.Data); err != nil {
-				return nil, err
-			}
+		if err := fill(values, cores, f); err != nil {
+			return nil, err
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 	}
 	return values, nil
+}
+
+// cores are the tensors of a ring; nil where not all of them are trained, or its output side is stored multiplied out.
+func (t *tuning) cores(r export.Record) []*onnx.Tensor {
+	if r.MergedOutput {
+		return nil
+	}
+	cores := make([]*onnx.Tensor, len(r.Cores))
+	for i, name := range r.Cores {
+		if cores[i] = t.weight(name, roleCore); cores[i] == nil {
+			return nil
+		}
+	}
+	return cores
+}
+
+// fill enters the cores of a factor into the values of a start.
+func fill(values map[*onnx.Tensor]*onnx.Array, cores []*onnx.Tensor, f *tensor.Factor) (err error) {
+	for i, core := range f.Cores {
+		if values[cores[i]], err = filled(cores[i], core.Data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // filled makes an array of a tensor's type and dims.

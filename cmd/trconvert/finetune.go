@@ -31,7 +31,7 @@ func finetuneVerb() *verb {
 			flagLengths, flagBatchAxis, flagState,
 
 			{name: "train", value: "WHAT", group: groupTrain, words: convert.Trainings, usage: "all (default): every weight; cores: the cores of factored layers; site: those and the layers' R and biases; head: what stands behind the last recurrent layer"},
-			{name: "start", value: "START", group: groupTrain, words: convert.Starts, usage: "what the cores begin with: stored (default), as they are; fresh, drawn anew, with all other weights as they are; try, whichever of the two does better in a short trial. At ratios of several hundred a fresh start may be the better one"},
+			{name: "start", value: "START", group: groupTrain, words: convert.Starts, usage: "what the cores begin with: stored (default), as they are; fresh, drawn anew, with all other weights as they are; try, whichever of the two does better in a short trial; layers, as they are, then moved by least squares until each layer's input projection is as near to that of the same layer of --teacher as it gets. layers takes seconds, and pays where the model was decomposed without --calibration; at ratios of several hundred fresh may be the better one"},
 			{name: "epochs", value: "N", group: groupTrain, usage: "times the data are gone through (default: as often as makes 2400 steps)"},
 			{name: "lr", value: "X", group: groupTrain, usage: "learning rate (default 0.01, for streams 0.001)"},
 			{name: "batch", value: "N", group: groupTrain, usage: "samples of a step (default 32, for streams 8, or all where there are fewer)"},
@@ -138,6 +138,9 @@ func (d *trainingDrawer) show(p convert.TrainingProgress) {
 	case convert.StageRead:
 		d.bar.Show(0, 1, "reading")
 		return
+	case convert.StageLayers:
+		d.layers(p.Layers)
+		return
 	case convert.StageWrite, convert.StageVerify:
 		d.bar.Show(1, 1, string(p.Stage))
 		return
@@ -166,6 +169,15 @@ func (d *trainingDrawer) show(p convert.TrainingProgress) {
 	d.bar.Show(done, total, text)
 }
 
+// layers shows the least squares in front of the training.
+func (d *trainingDrawer) layers(p convert.Progress) {
+	if p.Stage == convert.StageCalibrate {
+		d.bar.Show(p.Sample, p.Samples, "running the teacher")
+		return
+	}
+	d.bar.Show(p.Matrix*p.Sweeps+p.Sweep, p.Matrices*p.Sweeps, fmt.Sprintf("layer %s, error %s", term.Escape(p.Site), number(p.RelativeError)))
+}
+
 // mostEpochs is how many lines of the table of epochs are printed.
 const mostEpochs = 12
 
@@ -175,6 +187,7 @@ const curveWidth = 60
 func trainingText(r *convert.Training, terminal bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s → %s\n\n", term.Escape(r.Input.File), term.Escape(r.Output.File))
+	b.WriteString(layersTable(r))
 	b.WriteString(epochsTable(r))
 	if terminal {
 		var losses []float64
@@ -206,6 +219,20 @@ func trainingText(r *convert.Training, terminal bool) string {
 	}
 	fmt.Fprintf(&b, "\n%.1f s, %s of memory at most\n", r.Seconds, term.Bytes(r.PeakBytes))
 	return b.String()
+}
+
+// layersTable says what came of the start layers, nothing without it.
+func layersTable(r *convert.Training) string {
+	if len(r.Layers) == 0 {
+		return ""
+	}
+	var rows [][]string
+	for _, l := range r.Layers {
+		rows = append(rows, []string{l.Site, l.Format, term.Count(int64(l.Frames)), number(float64(l.Before)), number(float64(l.After)), fmt.Sprint(l.Sweeps)})
+	}
+	return term.Table([]term.Column{
+		{Title: "pre-activations", Wrap: 60}, {Title: "format"}, {Title: "frames", Figure: true}, {Title: "error before", Figure: true}, {Title: "after", Figure: true}, {Title: "sweeps", Figure: true},
+	}, rows) + "\n"
 }
 
 // ending says which epoch was kept and why training ended.
