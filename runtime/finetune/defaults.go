@@ -6,6 +6,7 @@ type Setting struct {
 	Labels  bool // there are labels
 	Teacher bool // there is a teacher
 	Streams bool // the model is a step of a stream
+	Steps   int  // of the longest stream; 0: those of one window
 }
 
 // Recipe is what [Defaults] gives: options without data and tensors, and the weights of the objectives.
@@ -22,6 +23,12 @@ type Recipe struct {
 	ValFraction float64
 }
 
+// sampleSteps and streamSteps are about how many optimizer steps a training has: on samples, and on windows of streams, each of which runs the model many times.
+const (
+	sampleSteps = 2400
+	streamSteps = 480
+)
+
 // Defaults are the settings that are used where the user gives none. All of them stand here.
 func Defaults(s Setting) Recipe {
 	r := Recipe{
@@ -35,10 +42,14 @@ func Defaults(s Setting) Recipe {
 		Cores: 1, Recurrent: 1, Head: 1,
 		CoreDecay: 1, RecurrentDecay: 1, HeadDecay: 1,
 	}
+	steps, windows := sampleSteps, 1
 	if s.Streams {
 		r.Options.Optimizer.Rate = 1e-3
-		r.Options.Batch = 8
+		r.Options.Optimizer.Decay = 0.01
+		r.Options.Batch = 4
 		r.Options.Streams.Window = DefaultWindow
+		steps = streamSteps
+		windows = max(1, (s.Steps+DefaultWindow-1)/DefaultWindow)
 	}
 	if !s.Labels {
 		r.Alpha = 1
@@ -49,8 +60,8 @@ func Defaults(s Setting) Recipe {
 	if s.Samples > 0 {
 		r.Options.Batch = min(r.Options.Batch, s.Samples)
 	}
-	perEpoch := max(1, (s.Samples+r.Options.Batch-1)/r.Options.Batch)
-	r.Options.Epochs = (2400 + perEpoch - 1) / perEpoch
+	perEpoch := windows * max(1, (s.Samples+r.Options.Batch-1)/r.Options.Batch)
+	r.Options.Epochs = (steps + perEpoch - 1) / perEpoch
 	r.Options.Schedule.WarmUp = 0.1 * float64(r.Options.Epochs)
 	return r
 }
