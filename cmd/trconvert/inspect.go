@@ -18,6 +18,7 @@ type inspectCommand struct {
 }
 
 func (i inspectCommand) run(ctx context.Context, c *console) error {
+	i.apply()
 	in, err := convert.Inspect(ctx, i.model, i.options)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -142,6 +143,30 @@ func TestParseReadsTheLibraryFromTheEnvironment(t *testing.T) {
 		}
 		if l := got.(verifyCommand).options.Library; l != want {
 			t.Errorf("%s: library %q, want %q", argv, l, want)
+		}
+	}
+}
+
+// TestFlagsForEveryVerb gives each verb on models the flags that scripts may give to all; the environment's library does not count as given.
+func TestFlagsForEveryVerb(t *testing.T) {
+	t.Setenv(ortVariable, "/env.so")
+	for _, argv := range []string{
+		"inspect m", "plan m", "decompose m", "finetune m -o o --data d --labels l", "new -o m --input 3 --hidden 2 --classes 2",
+		"eval m --data d --labels l", "verify a b", "run m --input x=a -o o.npz", "bench m",
+	} {
+		line := argv + " --quiet --force --follow-links --threads 2 --ort-library /l.so"
+		if _, err := parse(strings.Fields(line)); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		if _, err := parse(strings.Fields(argv + " --threads 0")); err == nil {
+			t.Errorf("%s --threads 0 is taken", argv)
+		}
+	}
+	for _, argv := range []string{"inspect", "plan"} {
+		var out strings.Builder
+		model := filepath.Join("..", "..", "testdata", "models", "lstm_bidi.onnx")
+		if code := run(t.Context(), []string{argv, model, "--quiet", "--threads", "1"}, nil, &out, io.Discard); code != exitOK && code != exitGate || out.Len() > 0 {
+			t.Errorf("%s --quiet: exit code %d, printed %q", argv, code, out.String())
 		}
 	}
 }

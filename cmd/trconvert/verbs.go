@@ -6,7 +6,23 @@ import (
 
 // verbs is the command table.
 func verbs() []*verb {
-	return []*verb{inspectVerb(), planVerb(), decomposeVerb(), finetuneVerb(), newVerb(), evalVerb(), verifyVerb(), runVerb(), benchVerb(), completionVerb(), versionVerb()}
+	onModels := []*verb{inspectVerb(), planVerb(), decomposeVerb(), finetuneVerb(), newVerb(), evalVerb(), verifyVerb(), runVerb(), benchVerb()}
+	for _, v := range onModels {
+		v.takeEverywhere()
+	}
+	return append(onModels, completionVerb(), versionVerb())
+}
+
+// everywhere are the flags that each verb on models takes, so that a script can give them to all.
+var everywhere = []*flag{flagQuiet, flagForce, flagFollow, flagThreads, flagLibrary}
+
+// takeEverywhere adds those flags of everywhere that change nothing for the verb.
+func (v *verb) takeEverywhere() {
+	for _, f := range everywhere {
+		if v.flag(f.name) == nil {
+			v.flags = append(v.flags, &flag{name: f.name, value: f.value, kind: f.kind, group: groupMore, usage: "taken, as by every verb on models; it changes nothing here"})
+		}
+	}
 }
 
 func modelArgument(name string) argument { return argument{name: name, kind: modelFile} }
@@ -17,6 +33,7 @@ var (
 	flagQuiet   = &flag{name: "quiet", group: groupMore, usage: "no tables and no progress; errors are still printed"}
 	flagForce   = &flag{name: "force", group: groupMore, usage: "replace OUT where it exists (never the input)"}
 	flagFollow  = &flag{name: "follow-links", group: groupMore, usage: "read external data behind symbolic links too, as model caches have them"}
+	flagLibrary = &flag{name: "ort-library", value: "PATH", group: groupMore, kind: anyFile, env: ortVariable, usage: "ONNX Runtime's shared library (default: the environment variable " + ortVariable + ", else the system's)"}
 	flagThreads = &flag{name: "threads", value: "N", group: groupMore, usage: "use N threads at most (default: one per processor); the result does not depend on it"}
 )
 
@@ -25,7 +42,7 @@ func inspectVerb() *verb {
 		name:  "inspect",
 		short: "say where a model's bytes are and what its recurrent layers can give",
 		args:  []argument{modelArgument("MODEL")},
-		flags: []*flag{flagJSON, flagFollow},
+		flags: []*flag{flagJSON, flagQuiet, flagFollow, flagThreads},
 		text: `
 Lists every LSTM, GRU and RNN of the model in all of its graphs: its sizes, the share of the file that its input matrix W takes,
 and the ceiling, which is how much smaller the layer's matrices W and R would be without W: (I+H)/H for input size I and hidden
@@ -97,11 +114,10 @@ func verifyVerb() *verb {
 		flags: []*flag{
 			{name: "max-error", value: "E", group: groupGate, usage: "exit with 4 where the relative error is above E"},
 			{name: "engine", value: "ENGINE", group: groupGate, words: convert.Engines, usage: "what runs both models: go, this program's own runtime (default); onnxruntime; onnx-go"},
-			{name: "ort-library", value: "PATH", group: groupGate, kind: anyFile, env: ortVariable, usage: "ONNX Runtime's shared library (default: the environment variable " + ortVariable + ", else the system's)"},
 			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "inputs: .npz with arrays named as the model's inputs, .npy or .csv for a single input, or a folder in the ONNX test_data_set layout (default: random inputs)"},
 			{name: "batch-axis", value: "NAME=K", group: groupData, many: true, usage: "the samples of input NAME lie along axis K"},
 			{name: "state", value: "OUT=IN", group: groupData, many: true, usage: "the model is one step of a stream: arrays carry sample and step axes, IN starts at zero and takes OUT of the step before"},
-			flagJSON, flagQuiet, flagFollow, flagThreads,
+			flagJSON, flagQuiet, flagFollow, flagThreads, flagLibrary,
 		},
 		text: `
 Runs both models on the same inputs and compares all outputs. The relative error is ‖a−b‖/‖b‖ (Frobenius) over all inputs, b being MODEL's
