@@ -11,8 +11,10 @@ type kernel struct {
 	f32  *tier[float32] // nil for portable Go
 	f64  *tier[float64]
 
-	copyRows       func(rows, cols int, src *float32, ss int, dst *float32, ds, ahead int) // fetching the row ahead on the way
-	widenRows      func(rows, cols int, src *float32, ss int, dst *float64, ds, ahead int)
+	copyRows                 func(rows, cols int, src *float32, ss int, dst *float32, ds, ahead int) // fetching the row ahead on the way
+	widenRows                func(rows, cols int, src *float32, ss int, dst *float64, ds, ahead int)
+	eliminate16, eliminate32 func(w int, x *float64) (done int) // of panels of 16 and 32
+
 	transposeWiden func(n, k int, src *float32, ss int, dst *float64, ds int) // n times widenSquare rows of k elements, k a positive multiple of it
 }
 

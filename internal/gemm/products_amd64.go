@@ -444,6 +444,26 @@ func f64AVX2Inner(n int, a *float64, b *float64) (sum float64)
 //go:noescape
 func f64AVX2Transpose(n int, k int, src *float64, ss int, dst *float64, ds int)
 
+// f64AVX512Eliminate16 eliminates w ≥ 1 columns of rows of 32 elements and returns w, or the number of the pivot that is not positive.
+//
+//go:noescape
+func f64AVX512Eliminate16(w int, x *float64) (done int)
+
+// f64AVX2Eliminate16 eliminates w ≥ 1 columns of rows of 32 elements and returns w, or the number of the pivot that is not positive.
+//
+//go:noescape
+func f64AVX2Eliminate16(w int, x *float64) (done int)
+
+// f64AVX512Eliminate32 eliminates w ≥ 1 columns of rows of 64 elements and returns w, or the number of the pivot that is not positive.
+//
+//go:noescape
+func f64AVX512Eliminate32(w int, x *float64) (done int)
+
+// f64AVX2Eliminate32 eliminates w ≥ 1 columns of rows of 64 elements and returns w, or the number of the pivot that is not positive.
+//
+//go:noescape
+func f64AVX2Eliminate32(w int, x *float64) (done int)
+
 // f32AVX2TransposeWiden copies n times 8 rows of k elements, n positive and k a positive multiple of 8, to k rows of n times 8.
 //
 //go:noescape

@@ -12694,6 +12694,306 @@ loop:
 	VZEROUPPER
 	RET
 
+// func f64AVX512Eliminate16(w int, x *float64) (done int)
+// Requires: AVX, AVX512F, SSE2
+TEXT ·f64AVX512Eliminate16(SB), NOSPLIT, $0-24
+	MOVQ   w+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   CX, DX
+	XORQ   BX, BX
+	VXORPD X0, X0, X0
+	MOVQ   $0x3ff0000000000000, SI
+	MOVQ   SI, X1
+
+pivot:
+	VMOVSD       (CX), X2
+	VUCOMISD     X0, X2
+	JLS          end
+	VSQRTSD      X2, X2, X2
+	VDIVSD       X2, X1, X2
+	VBROADCASTSD X2, Z4
+	MOVQ         BX, SI
+	ANDQ         $0x78, SI
+	LEAQ         (DX)(SI*8), SI
+	VMULPD       (SI), Z4, Z2
+	VMOVUPD      Z2, (SI)
+	VMULPD       64(SI), Z4, Z3
+	VMOVUPD      Z3, 64(SI)
+	VMULPD       128(SI), Z4, Z4
+	VMOVUPD      Z4, 128(SI)
+	MOVQ         CX, DI
+	MOVQ         AX, R8
+	SUBQ         BX, R8
+	JMP          next
+
+row:
+	ADDQ         $0x08, DI
+	ADDQ         $0x00000100, SI
+	VBROADCASTSD (DI), Z5
+	VMOVUPD      (SI), Z6
+	VFNMADD231PD Z2, Z5, Z6
+	VMOVUPD      Z6, (SI)
+	VMOVUPD      64(SI), Z6
+	VFNMADD231PD Z3, Z5, Z6
+	VMOVUPD      Z6, 64(SI)
+	VMOVUPD      128(SI), Z6
+	VFNMADD231PD Z4, Z5, Z6
+	VMOVUPD      Z6, 128(SI)
+
+next:
+	DECQ R8
+	JNE  row
+	ADDQ $0x00000100, DX
+	ADDQ $0x00000108, CX
+	INCQ BX
+	CMPQ BX, AX
+	JNE  pivot
+
+end:
+	MOVQ BX, done+16(FP)
+	VZEROUPPER
+	RET
+
+// func f64AVX2Eliminate16(w int, x *float64) (done int)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·f64AVX2Eliminate16(SB), NOSPLIT, $0-24
+	MOVQ   w+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   CX, DX
+	XORQ   BX, BX
+	VXORPD X0, X0, X0
+	MOVQ   $0x3ff0000000000000, SI
+	MOVQ   SI, X1
+
+pivot:
+	VMOVSD       (CX), X2
+	VUCOMISD     X0, X2
+	JLS          end
+	VSQRTSD      X2, X2, X2
+	VDIVSD       X2, X1, X2
+	VBROADCASTSD X2, Y7
+	MOVQ         BX, SI
+	ANDQ         $0x78, SI
+	LEAQ         (DX)(SI*8), SI
+	VMULPD       (SI), Y7, Y2
+	VMOVUPD      Y2, (SI)
+	VMULPD       32(SI), Y7, Y3
+	VMOVUPD      Y3, 32(SI)
+	VMULPD       64(SI), Y7, Y4
+	VMOVUPD      Y4, 64(SI)
+	VMULPD       96(SI), Y7, Y5
+	VMOVUPD      Y5, 96(SI)
+	VMULPD       128(SI), Y7, Y6
+	VMOVUPD      Y6, 128(SI)
+	VMULPD       160(SI), Y7, Y7
+	VMOVUPD      Y7, 160(SI)
+	MOVQ         CX, DI
+	MOVQ         AX, R8
+	SUBQ         BX, R8
+	JMP          next
+
+row:
+	ADDQ         $0x08, DI
+	ADDQ         $0x00000100, SI
+	VBROADCASTSD (DI), Y8
+	VMOVUPD      (SI), Y9
+	VFNMADD231PD Y2, Y8, Y9
+	VMOVUPD      Y9, (SI)
+	VMOVUPD      32(SI), Y9
+	VFNMADD231PD Y3, Y8, Y9
+	VMOVUPD      Y9, 32(SI)
+	VMOVUPD      64(SI), Y9
+	VFNMADD231PD Y4, Y8, Y9
+	VMOVUPD      Y9, 64(SI)
+	VMOVUPD      96(SI), Y9
+	VFNMADD231PD Y5, Y8, Y9
+	VMOVUPD      Y9, 96(SI)
+	VMOVUPD      128(SI), Y9
+	VFNMADD231PD Y6, Y8, Y9
+	VMOVUPD      Y9, 128(SI)
+	VMOVUPD      160(SI), Y9
+	VFNMADD231PD Y7, Y8, Y9
+	VMOVUPD      Y9, 160(SI)
+
+next:
+	DECQ R8
+	JNE  row
+	ADDQ $0x00000100, DX
+	ADDQ $0x00000108, CX
+	INCQ BX
+	CMPQ BX, AX
+	JNE  pivot
+
+end:
+	MOVQ BX, done+16(FP)
+	VZEROUPPER
+	RET
+
+// func f64AVX512Eliminate32(w int, x *float64) (done int)
+// Requires: AVX, AVX512F, SSE2
+TEXT ·f64AVX512Eliminate32(SB), NOSPLIT, $0-24
+	MOVQ   w+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   CX, DX
+	XORQ   BX, BX
+	VXORPD X0, X0, X0
+	MOVQ   $0x3ff0000000000000, SI
+	MOVQ   SI, X1
+
+pivot:
+	VMOVSD       (CX), X2
+	VUCOMISD     X0, X2
+	JLS          end
+	VSQRTSD      X2, X2, X2
+	VDIVSD       X2, X1, X2
+	VBROADCASTSD X2, Z6
+	MOVQ         BX, SI
+	ANDQ         $0x78, SI
+	LEAQ         (DX)(SI*8), SI
+	VMULPD       (SI), Z6, Z2
+	VMOVUPD      Z2, (SI)
+	VMULPD       64(SI), Z6, Z3
+	VMOVUPD      Z3, 64(SI)
+	VMULPD       128(SI), Z6, Z4
+	VMOVUPD      Z4, 128(SI)
+	VMULPD       192(SI), Z6, Z5
+	VMOVUPD      Z5, 192(SI)
+	VMULPD       256(SI), Z6, Z6
+	VMOVUPD      Z6, 256(SI)
+	MOVQ         CX, DI
+	MOVQ         AX, R8
+	SUBQ         BX, R8
+	JMP          next
+
+row:
+	ADDQ         $0x08, DI
+	ADDQ         $0x00000200, SI
+	VBROADCASTSD (DI), Z7
+	VMOVUPD      (SI), Z8
+	VFNMADD231PD Z2, Z7, Z8
+	VMOVUPD      Z8, (SI)
+	VMOVUPD      64(SI), Z8
+	VFNMADD231PD Z3, Z7, Z8
+	VMOVUPD      Z8, 64(SI)
+	VMOVUPD      128(SI), Z8
+	VFNMADD231PD Z4, Z7, Z8
+	VMOVUPD      Z8, 128(SI)
+	VMOVUPD      192(SI), Z8
+	VFNMADD231PD Z5, Z7, Z8
+	VMOVUPD      Z8, 192(SI)
+	VMOVUPD      256(SI), Z8
+	VFNMADD231PD Z6, Z7, Z8
+	VMOVUPD      Z8, 256(SI)
+
+next:
+	DECQ R8
+	JNE  row
+	ADDQ $0x00000200, DX
+	ADDQ $0x00000208, CX
+	INCQ BX
+	CMPQ BX, AX
+	JNE  pivot
+
+end:
+	MOVQ BX, done+16(FP)
+	VZEROUPPER
+	RET
+
+// func f64AVX2Eliminate32(w int, x *float64) (done int)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·f64AVX2Eliminate32(SB), NOSPLIT, $0-24
+	MOVQ   w+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   CX, DX
+	XORQ   BX, BX
+	VXORPD X0, X0, X0
+	MOVQ   $0x3ff0000000000000, SI
+	MOVQ   SI, X1
+
+pivot:
+	VMOVSD       (CX), X2
+	VUCOMISD     X0, X2
+	JLS          end
+	VSQRTSD      X2, X2, X2
+	VDIVSD       X2, X1, X2
+	VBROADCASTSD X2, Y11
+	MOVQ         BX, SI
+	ANDQ         $0x78, SI
+	LEAQ         (DX)(SI*8), SI
+	VMULPD       (SI), Y11, Y2
+	VMOVUPD      Y2, (SI)
+	VMULPD       32(SI), Y11, Y3
+	VMOVUPD      Y3, 32(SI)
+	VMULPD       64(SI), Y11, Y4
+	VMOVUPD      Y4, 64(SI)
+	VMULPD       96(SI), Y11, Y5
+	VMOVUPD      Y5, 96(SI)
+	VMULPD       128(SI), Y11, Y6
+	VMOVUPD      Y6, 128(SI)
+	VMULPD       160(SI), Y11, Y7
+	VMOVUPD      Y7, 160(SI)
+	VMULPD       192(SI), Y11, Y8
+	VMOVUPD      Y8, 192(SI)
+	VMULPD       224(SI), Y11, Y9
+	VMOVUPD      Y9, 224(SI)
+	VMULPD       256(SI), Y11, Y10
+	VMOVUPD      Y10, 256(SI)
+	VMULPD       288(SI), Y11, Y11
+	VMOVUPD      Y11, 288(SI)
+	MOVQ         CX, DI
+	MOVQ         AX, R8
+	SUBQ         BX, R8
+	JMP          next
+
+row:
+	ADDQ         $0x08, DI
+	ADDQ         $0x00000200, SI
+	VBROADCASTSD (DI), Y12
+	VMOVUPD      (SI), Y13
+	VFNMADD231PD Y2, Y12, Y13
+	VMOVUPD      Y13, (SI)
+	VMOVUPD      32(SI), Y13
+	VFNMADD231PD Y3, Y12, Y13
+	VMOVUPD      Y13, 32(SI)
+	VMOVUPD      64(SI), Y13
+	VFNMADD231PD Y4, Y12, Y13
+	VMOVUPD      Y13, 64(SI)
+	VMOVUPD      96(SI), Y13
+	VFNMADD231PD Y5, Y12, Y13
+	VMOVUPD      Y13, 96(SI)
+	VMOVUPD      128(SI), Y13
+	VFNMADD231PD Y6, Y12, Y13
+	VMOVUPD      Y13, 128(SI)
+	VMOVUPD      160(SI), Y13
+	VFNMADD231PD Y7, Y12, Y13
+	VMOVUPD      Y13, 160(SI)
+	VMOVUPD      192(SI), Y13
+	VFNMADD231PD Y8, Y12, Y13
+	VMOVUPD      Y13, 192(SI)
+	VMOVUPD      224(SI), Y13
+	VFNMADD231PD Y9, Y12, Y13
+	VMOVUPD      Y13, 224(SI)
+	VMOVUPD      256(SI), Y13
+	VFNMADD231PD Y10, Y12, Y13
+	VMOVUPD      Y13, 256(SI)
+	VMOVUPD      288(SI), Y13
+	VFNMADD231PD Y11, Y12, Y13
+	VMOVUPD      Y13, 288(SI)
+
+next:
+	DECQ R8
+	JNE  row
+	ADDQ $0x00000200, DX
+	ADDQ $0x00000208, CX
+	INCQ BX
+	CMPQ BX, AX
+	JNE  pivot
+
+end:
+	MOVQ BX, done+16(FP)
+	VZEROUPPER
+	RET
+
 // func f32AVX2TransposeWiden(n int, k int, src *float32, ss int, dst *float64, ds int)
 // Requires: AVX
 TEXT ·f32AVX2TransposeWiden(SB), NOSPLIT, $0-48

@@ -11,7 +11,7 @@ type Cholesky struct {
 	n      int
 	width  int       // of a panel
 	l      []float64 // lower triangle; above it anything
-	inv    []float64 // inverses of the diagonal blocks, [width, width] each
+	inv    []float64 // the diagonal blocks' factors, transposed, and their inverses, side by side in [width, 2·width] each
 	work   []float64
 	spread float64
 }
@@ -37,22 +37,20 @@ func (c *Cholesky) Factor(n int, a []float64) bool {
 		b = widePanel
 	}
 	c.n, c.width, c.l = n, b, a
-	c.inv = resized(c.inv, ceil(n, b)*b*b)
-	clear(c.inv)
+	c.inv = resized(c.inv, ceil(n, b)*b*2*b)
 	c.work = resized(c.work, n*b)
 	for j := 0; j < n; j += b {
 		w := min(b, n-j)
-		if !factorBlock(n, j, w, a) {
+		d := c.inv[j*2*b : (j+b)*2*b]
+		if !eliminateBlock(n, j, w, a, d, b) {
 			return false
 		}
-		d := c.inv[j*b : (j+b)*b]
-		invertBlock(n, j, w, a, d, b)
 		below := j + w
 		if below == n {
 			break
 		}
 		// The panel below solves X·L_jjᵀ = A_j.
-		gemm.F64(false, true, n-below, w, w, 1, a[below*n+j:], n, d, b, 0, c.work, w)
+		gemm.F64(false, true, n-below, w, w, 1, a[below*n+j:], n, d[b:], 2*b, 0, c.work, w)
 		gemm.CopyRows(n-below, w, c.work, w, a[below*n+j:], n)
 		for i := below; i < n; i += rowBlock { // lower blocks of the rest
 			rows := min(rowBlock, n-i)
@@ -77,42 +75,20 @@ func resized(x []float64, n int) []float64 {
 
 const rowBlock = 128
 
-// factorBlock factors the diagonal block [w, w] at j, w ≤ widePanel, column by column: the updates of the rest do not wait for each other.
-func factorBlock(n, j, w int, a []float64) bool {
-	var column [widePanel]float64
-	for c := range w {
-		at := (j+c)*n + j
-		d := a[at+c]
-		if !(d > 0) || math.IsInf(d, 1) {
-			return false
-		}
-		pivot := math.Sqrt(d)
-		a[at+c] = pivot
-		scale := 1 / pivot
-		for r := c + 1; r < w; r++ {
-			row := a[(j+r)*n+j+c : (j+r)*n+j+r+1]
-			l := row[0] * scale
-			row[0], column[r] = l, l
-			rest, factors := row[1:], column[c+1:r+1]
-			for i, f := range factors {
-				rest[i] -= l * f
-			}
-		}
-	}
-	return true
-}
-
-// invertBlock writes the inverse of the lower triangular diagonal block [w, w] at j into the zeros of d, rows b apart.
-func invertBlock(n, j, w int, a, d []float64, b int) {
+// eliminateBlock factors the diagonal block [w, w] at j and leaves the factor's inverse in the right half of x [b, 2·b].
+func eliminateBlock(n, j, w int, a, x []float64, b int) bool {
+	at := j*n + j
+	gemm.Transpose(w, w, a[at:], n, x, 2*b)
 	for i := range w {
-		row := d[i*b : i*b+w]
-		for k := range i {
-			axpy(-a[(j+i)*n+j+k], d[k*b:k*b+k+1], row[:k+1])
-		}
-		pivot := 1 / a[(j+i)*n+j+i]
-		scaleRow(pivot, row[:i])
-		row[i] = pivot
+		row := x[i*2*b+b : (i+1)*2*b]
+		clear(row)
+		row[i] = 1
 	}
+	if !gemm.Eliminate(b, w, x) {
+		return false
+	}
+	gemm.Transpose(w, w, x, 2*b, a[at:], n)
+	return true
 }
 
 func dot(x, y []float64) float64 {
@@ -139,7 +115,7 @@ func (c *Cholesky) Solve(cols int, b []float64) {
 	part := c.work
 	diagonal := func(transposed bool, j, rows int) { // b's block j times the inverse of L_jj, or its transpose
 		copy(part, b[j*cols:(j+rows)*cols])
-		gemm.F64(transposed, false, rows, cols, rows, 1, c.inv[j*w:], w, part, cols, 0, b[j*cols:], cols)
+		gemm.F64(transposed, false, rows, cols, rows, 1, c.inv[j*2*w+w:], 2*w, part, cols, 0, b[j*cols:], cols)
 	}
 	for j := 0; j < n; j += w { // L·y = b
 		rows := min(w, n-j)

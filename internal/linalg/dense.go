@@ -55,7 +55,7 @@ func FastQR(m, n int, a, r []float64, c *Cholesky, work []float64) {
 		return
 	}
 	if n <= c.width {
-		gemm.F64(false, true, m, n, n, 1, a, n, c.inv, c.width, 0, work, n)
+		gemm.F64(false, true, m, n, n, 1, a, n, c.inv[c.width:], 2*c.width, 0, work, n)
 		copy(a, work[:m*n])
 	} else {
 		gemm.Transpose(m, n, a, n, work, m)

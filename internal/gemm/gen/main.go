@@ -62,6 +62,10 @@ func writeProducts() {
 			m.transpose(false)
 		}
 	}
+	for _, panel := range []int{16, 32} {
+		machine{wide: true, double: true}.eliminate(panel)
+		machine{double: true}.eliminate(panel)
+	}
 	machine{}.transpose(true)
 	copyRows(false)
 	copyRows(true)

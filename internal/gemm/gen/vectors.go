@@ -502,3 +502,67 @@ func (m machine) transpose(widened bool) {
 	JNE(operand.LabelRef("rows"))
 	m.done()
 }
+
+// eliminate writes the elimination of a panel of a symmetric matrix beside the identity: rows of 2·panel elements, of which panel+8 from the
+// pivot's group of eight on are not zero.
+func (m machine) eliminate(panel int) {
+	m.begin(fmt.Sprintf("Eliminate%d", panel), "w int, x *float64) (done int", fmt.Sprintf(
+		"eliminates w ≥ 1 columns of rows of %d elements and returns w, or the number of the pivot that is not positive.", 2*panel))
+	w, pivot := loadGP("w"), loadGP("x")
+	row, c := GP64(), GP64()
+	MOVQ(pivot, row)
+	XORQ(c, c)
+	zero, one, ones := XMM(), XMM(), GP64()
+	VXORPD(zero, zero, zero)
+	MOVQ(operand.U64(0x3ff0000000000000), ones)
+	MOVQ(ones, one)
+	stride := 2 * panel * m.size()
+	bytes := m.lanes() * m.size()
+	v := grid(m.vector, 1, (panel+8)/m.lanes())[0]
+	Label("pivot")
+	d, root := XMM(), XMM()
+	VMOVSD(operand.Mem{Base: pivot}, d)
+	VUCOMISD(zero, d)
+	JLS(operand.LabelRef("end")) // also where it is not a number
+	VSQRTSD(d, d, root)
+	VDIVSD(root, one, root)
+	scale := m.vector()
+	VBROADCASTSD(root, scale)
+	start := GP64()
+	MOVQ(c, start)
+	ANDQ(operand.Imm(0x78), start)
+	LEAQ(operand.Mem{Base: row, Index: start, Scale: 8}, start)
+	for i, x := range v {
+		at := operand.Mem{Base: start, Disp: i * bytes}
+		m.mul(at, scale, x)
+		m.move(x, at)
+	}
+	factor, left := GP64(), GP64()
+	MOVQ(pivot, factor)
+	MOVQ(w, left)
+	SUBQ(c, left)
+	JMP(operand.LabelRef("next"))
+	Label("row")
+	ADDQ(operand.Imm(8), factor)
+	ADDQ(operand.U32(uint32(stride)), start)
+	f := m.vector()
+	m.broadcast(operand.Mem{Base: factor}, f)
+	for i, x := range v {
+		at := operand.Mem{Base: start, Disp: i * bytes}
+		y := m.vector()
+		m.move(at, y)
+		VFNMADD231PD(x, f, y)
+		m.move(y, at)
+	}
+	Label("next")
+	DECQ(left)
+	JNE(operand.LabelRef("row"))
+	ADDQ(operand.U32(uint32(stride)), row)
+	ADDQ(operand.U32(uint32(stride+m.size())), pivot)
+	INCQ(c)
+	CMPQ(c, w)
+	JNE(operand.LabelRef("pivot"))
+	Label("end")
+	Store(c, ReturnIndex(0))
+	m.done()
+}
