@@ -26,6 +26,9 @@ func compiler(t *testing.T) string {
 // build writes the files and compiles them with sanitizers.
 func build(t *testing.T, files map[string][]byte) string {
 	t.Helper()
+	if weights := len(files["model_weights.h"]); testing.Short() && weights > 1<<20 {
+		t.Skipf("compiles %d bytes of weights", weights)
+	}
 	gcc, dir := compiler(t), t.TempDir()
 	sourcetest.Write(t, dir, files)
 	cmd := exec.Command(gcc, "-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
