@@ -220,7 +220,7 @@ func (s *source) look(ctx context.Context, e *engine, b *dataset.Batch, k int, o
 		return r, nil
 	}
 	var err error
-	if r.Teacher, err = s.teacher.step(ctx, b, feeds); err != nil {
+	if r.Teacher, err = s.teacher.step(ctx, b, k, feeds); err != nil {
 		return nil, fmt.Errorf("finetune: teacher: %w", err)
 	}
 	r.teacherAxes = s.teacher.engine.axes

@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/trconvert/trconvert/onnx"
@@ -15,8 +16,10 @@ const cachedTeacher = 256 << 20
 // teacher gives the values of a model that is not trained.
 type teacher struct {
 	engine *engine
-	// samples holds the values of each sample, in the order of engine.values; nil where they are computed anew.
+	// samples holds the values of each sample, step by step and then in the order of engine.values; nil where they are computed anew.
 	samples map[int][]*runtime.Tensor
+	window  int              // of streams, 0 for other models
+	dims    map[string][]int // of one sample's values
 }
 
 // newTeacher compiles a teacher, nil where the objective reads none of its values.
@@ -31,7 +34,7 @@ func newTeacher(ctx context.Context, m *onnx.Model, values []string, s Streams, 
 	if err := e.probe(ctx, d); err != nil {
 		return nil, err
 	}
-	return &teacher{engine: e}, nil
+	return &teacher{engine: e, window: s.window()}, nil
 }
 
 // again is this teacher with states of its own; what it remembers goes by the samples' numbers and holds for parts of the same data only.
@@ -41,70 +44,96 @@ func (t *teacher) again() *teacher {
 	}
 	e := *t.engine
 	e.current = nil
-	return &teacher{engine: &e, samples: t.samples}
+	return &teacher{engine: &e, samples: t.samples, window: t.window}
 }
 
 // remember runs the teacher on all samples once, in the order of the data so that batches of training do not matter, where the values fit cachedTeacher.
-// Streams are not remembered.
 func (t *teacher) remember(ctx context.Context, d *dataset.Dataset, batch int) error {
-	if t == nil || len(t.engine.states) > 0 {
+	if t == nil {
 		return nil
 	}
+	t.engine.current, t.dims = nil, map[string][]int{}
 	known := map[int][]*runtime.Tensor{}
-	for b, err := range d.Batches(ctx, dataset.BatchOptions{Size: min(batch, d.Len())}) {
+	for b, err := range d.Batches(ctx, dataset.BatchOptions{Size: min(batch, d.Len()), Window: t.window}) {
 		if err != nil {
 			return err
 		}
-		out, err := t.engine.program.Run(ctx, b.Feeds)
-		if err != nil {
+		if err := t.engine.begin(b); err != nil {
 			return err
 		}
-		var bytes int64
-		rows := len(b.Weights)
-		for _, name := range t.engine.values {
-			bytes += int64(out[name].Elements()) * 8
-		}
-		if bytes/int64(rows) > cachedTeacher/int64(d.Len()) {
-			return nil
-		}
-		for i := range rows {
-			if b.Weights[i] == 0 {
-				continue
+		for k := range b.Steps() {
+			out, err := t.engine.step(ctx, b, b.At(k))
+			if err != nil {
+				return err
 			}
-			var values []*runtime.Tensor
-			for _, name := range t.engine.values {
-				v, ok := takeSample(out[name], t.engine.axes[name], i, rows)
-				if !ok {
-					return nil
-				}
-				values = append(values, v)
+			if fits, err := t.keep(known, d, b, out); !fits || err != nil {
+				return err
 			}
-			known[b.Index[i]] = values
 		}
 	}
 	t.samples = known
 	return nil
 }
 
-// step gives the teacher's values at a step of a batch.
-func (t *teacher) step(ctx context.Context, b *dataset.Batch, feeds map[string]*runtime.Tensor) (map[string]*runtime.Tensor, error) {
+// keep adds the values of one run, and says whether all of them will fit.
+func (t *teacher) keep(known map[int][]*runtime.Tensor, d *dataset.Dataset, b *dataset.Batch, out map[string]*runtime.Tensor) (fits bool, err error) {
+	var bytes int64
+	rows := len(b.Weights)
+	for _, name := range t.engine.values {
+		bytes += int64(out[name].Elements()) * 8
+	}
+	if bytes/int64(rows) > cachedTeacher/int64(d.Len())/int64(t.runs(d)) {
+		return false, nil
+	}
+	for i := range rows {
+		if b.Weights[i] == 0 {
+			continue
+		}
+		for _, name := range t.engine.values {
+			v, ok := takeSample(out[name], t.engine.axes[name], i, rows)
+			if first := t.dims[name]; !ok || first != nil && !slices.Equal(v.Dims, first) {
+				return false, nil
+			}
+			t.dims[name] = v.Dims
+			known[b.Index[i]] = append(known[b.Index[i]], v)
+		}
+	}
+	return true, nil
+}
+
+// runs is how often a sample is run: the steps of a stream, otherwise once.
+func (t *teacher) runs(d *dataset.Dataset) int {
+	if t.window == 0 {
+		return 1
+	}
+	return d.Steps()
+}
+
+// step gives the teacher's values at step k of a batch.
+func (t *teacher) step(ctx context.Context, b *dataset.Batch, k int, feeds map[string]*runtime.Tensor) (map[string]*runtime.Tensor, error) {
 	if t == nil {
 		return nil, nil
 	}
 	if t.samples == nil {
 		return t.engine.step(ctx, b, feeds)
 	}
+	first := 0
+	if t.window > 0 {
+		first = (b.Start + k) * len(t.engine.values)
+	}
 	out := map[string]*runtime.Tensor{}
-	for k, name := range t.engine.values {
+	for n, name := range t.engine.values {
 		var parts []*runtime.Tensor
 		for _, i := range b.Index {
-			if s := t.samples[i]; s != nil {
-				parts = append(parts, s[k])
+			s := t.samples[i]
+			if first+n >= len(s) {
+				return nil, fmt.Errorf("sample %d: %d values are remembered, number %d is asked for", i, len(s), first+n)
 			}
+			parts = append(parts, s[first+n])
 		}
 		v, ok := joinSamples(parts, t.engine.axes[name])
-		if !ok || len(parts) != len(b.Index) {
-			return t.engine.step(ctx, b, feeds)
+		if !ok {
+			return nil, fmt.Errorf("value %q: has other dims from sample to sample", name)
 		}
 		out[name] = v
 	}
