@@ -13112,49 +13112,81 @@ TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-56
 	MOVQ    rows+0(FP), AX
 	MOVQ    cols+8(FP), CX
 	MOVQ    CX, DX
-	ANDQ    $0x07, DX
-	SHRQ    $0x03, CX
-	LEAQ    laneMask<>+0(SB), BX
-	MOVQ    $0x00000008, SI
-	SUBQ    DX, SI
-	VMOVUPS (BX)(SI*4), Y0
-	MOVQ    src+16(FP), BX
-	MOVQ    dst+32(FP), SI
-	MOVQ    ss+24(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    ds+40(FP), R8
+	MOVQ    DX, BX
+	ANDQ    $0x07, BX
+	SHRQ    $0x03, DX
+	LEAQ    laneMask<>+0(SB), SI
+	MOVQ    $0x00000008, DI
+	SUBQ    BX, DI
+	VMOVUPS (SI)(DI*4), Y0
+	MOVQ    src+16(FP), SI
+	MOVQ    dst+32(FP), DI
+	MOVQ    ss+24(FP), R8
 	SHLQ    $0x02, R8
-	MOVQ    ahead+48(FP), R9
-	IMULQ   DI, R9
+	MOVQ    ds+40(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    ahead+48(FP), R10
+	IMULQ   R8, R10
+	TESTQ   R10, R10
+	JNE     row
+	CMPQ    CX, $0x08
+	JNE     notshort1
 
+short1:
+	VMOVUPS (SI), Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, SI
+	ADDQ    R9, DI
+	DECQ    AX
+	JNE     short1
+	VZEROUPPER
+	RET
+
+notshort1:
+	CMPQ CX, $0x10
+	JNE  notshort2
+
+short2:
+	VMOVUPS (SI), Y0
+	VMOVUPS Y0, (DI)
+	VMOVUPS 32(SI), Y0
+	VMOVUPS Y0, 32(DI)
+	ADDQ    R8, SI
+	ADDQ    R9, DI
+	DECQ    AX
+	JNE     short2
+	VZEROUPPER
+	RET
+
+notshort2:
 row:
-	MOVQ  BX, R10
-	MOVQ  SI, R11
-	MOVQ  CX, R12
-	LEAQ  (BX)(R9*1), R13
+	MOVQ  SI, CX
+	MOVQ  DI, R11
+	MOVQ  DX, R12
+	LEAQ  (SI)(R10*1), R13
 	TESTQ R12, R12
 	JE    rest
 
 vector:
 	PREFETCHT0 (R13)
-	VMOVUPS    (R10), Y1
+	VMOVUPS    (CX), Y1
 	VMOVUPS    Y1, (R11)
-	ADDQ       $0x20, R10
+	ADDQ       $0x20, CX
 	ADDQ       $0x20, R13
 	ADDQ       $0x20, R11
 	DECQ       R12
 	JNE        vector
 
 rest:
-	TESTQ      DX, DX
+	TESTQ      BX, BX
 	JE         next
 	PREFETCHT0 (R13)
-	VMASKMOVPS (R10), Y0, Y1
+	VMASKMOVPS (CX), Y0, Y1
 	VMASKMOVPS Y1, Y0, (R11)
 
 next:
-	ADDQ DI, BX
 	ADDQ R8, SI
+	ADDQ R9, DI
 	DECQ AX
 	JNE  row
 	VZEROUPPER

@@ -378,6 +378,28 @@ func copyRows(widened bool) {
 		to.Disp += 32
 		VMOVUPD(high, to)
 	}
+	if !widened { // rows of one or two vectors, of which none are fetched
+		TESTQ(ahead, ahead)
+		JNE(operand.LabelRef("row"))
+		for n := 1; n <= 2; n++ {
+			label := fmt.Sprintf("short%d", n)
+			CMPQ(cols, operand.Imm(uint64(8*n)))
+			JNE(operand.LabelRef("not" + label))
+			Label(label)
+			for i := range n {
+				x := YMM()
+				VMOVUPS(operand.Mem{Base: src, Disp: 32 * i}, x)
+				VMOVUPS(x, operand.Mem{Base: dst, Disp: 32 * i})
+			}
+			ADDQ(ss, src)
+			ADDQ(ds, dst)
+			DECQ(rows)
+			JNE(operand.LabelRef(label))
+			VZEROUPPER()
+			RET()
+			Label("not" + label)
+		}
+	}
 	Label("row")
 	from, into, left, next := GP64(), GP64(), GP64(), GP64()
 	MOVQ(src, from)
