@@ -2,7 +2,6 @@ package trals
 
 import (
 	"context"
-	"math"
 	"slices"
 
 	"github.com/trconvert/trconvert/internal/gemm"
@@ -34,8 +33,8 @@ type memory[T float] struct {
 
 // updateChain is update with what is as large as T in T's type, as [a, N, b], the bond that a chain starts with outermost: then neither T nor
 // what it is contracted to, nor the merged cores, are ever permuted. If merged [a, N, b] and gram are not nil they are set to the merged
-// chain and to SᵀS; merged may be t itself, and gram may be m. It returns ⟨T, S⟩. If ctx ends, so does the pass, before the next core.
-func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merged []T, gram []float64, mem *memory[T]) (inner float64) {
+// chain and to SᵀS; merged may be t itself, and gram may be m. If ctx ends, so does the pass, before the next core.
+func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merged []T, gram []float64, mem *memory[T]) {
 	w, small := &mem.big, &mem.small
 	a, b := c.ends()
 	defer w.release(w.mark())
@@ -48,7 +47,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 		if merged != nil {
 			into = back
 		}
-		inner = updateChain(ctx, r, back, permute4(m, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}), into, gram, mem)
+		updateChain(ctx, r, back, permute4(m, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}), into, gram, mem)
 		copy(c, r.reversed())
 		if merged != nil && ctx.Err() == nil {
 			modes := c.modes()
@@ -56,7 +55,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			reverseModes(merged, back, modes, b, a)
 			copy(gram, permute4(gram, [4]int{b, a, b, a}, [4]int{1, 0, 3, 2}))
 		}
-		return inner
+		return
 	}
 	c.rightCanonical(small)
 	for _, g := range c {
@@ -96,7 +95,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 	var left []T // cores before k, [a, N before k, p]
 	for k := range c {
 		if ctx.Err() != nil {
-			return math.NaN()
+			return
 		}
 		g := &c[k]
 		// Right is Σ over a and the modes before of left·partial, [p, n, q]; for the first core a and p are the same bond.
@@ -113,11 +112,8 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			c.pushRight(k, small)
 		}
 		round[T](g.v) // so that what is merged in T and what in float64 belong to the same ring
-		if k == last {
-			inner = gemm.Dot(right, g.v)
-			if merged == nil {
-				return inner
-			}
+		if k == last && merged == nil {
+			return
 		}
 		x := w.narrowed(g.v)
 		if k > 0 {
@@ -137,12 +133,11 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 				copy(merged, x)
 				gemm.Gram64(true, a*b, g.n, small.permuted(g.v, [4]int{1, a, g.n, b}, [4]int{0, 2, 1, 3}), a*b, gram, a*b)
 			}
-			return inner
+			return
 		}
 		left = x
 		before = transferRight(*g, before, b, small)
 	}
-	return inner
 }
 
 // reverseModes sets out to T [a, n_1…n_d, b] as [b, n_d…n_1, a].

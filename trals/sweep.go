@@ -124,13 +124,13 @@ func sweepIn[T float](ctx context.Context, m *Matrix, s split, r ring, w *side[T
 	t = w.big.permuted(seen, [4]int{1, m.rows, a, b}, [4]int{0, 3, 1, 2})
 	defer w.small.release(w.small.mark())
 	swapped := w.small.permuted(w.inner, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2})
-	inner := updateChain(ctx, r.out, t, swapped, t, swapped, &w.memory)
+	updateChain(ctx, r.out, t, swapped, t, swapped, &w.memory)
 	if ctx.Err() != nil {
 		return math.NaN()
 	}
 	permuteInto(w.left, t, [4]int{1, b, m.rows, a}, [4]int{0, 2, 3, 1})
 	permuteInto(w.outer, swapped, [4]int{b, a, b, a}, [4]int{1, 0, 3, 2})
-	return m.relative(m.energy - 2*inner + dot(w.outer, w.inner))
+	return m.relative(m.energy - 2*innerProduct(seen, w.left) + dot(w.outer, w.inner))
 }
 
 // partProducts is the number of multiplications after which a product with W looks at its ctx.
@@ -190,4 +190,15 @@ func gramOfColumns[T float](n, k int, x []T, g []float64) {
 	case []float64:
 		gemm.Gram64(true, k, n, x, k, g, k)
 	}
+}
+
+// innerProduct is Σ x·y in float64.
+func innerProduct[T float](x, y []T) float64 {
+	switch x := any(x).(type) {
+	case []float32:
+		return gemm.Dot64(x, any(y).([]float32))
+	case []float64:
+		return gemm.Dot(x, any(y).([]float64))
+	}
+	return 0
 }
