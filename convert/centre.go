@@ -29,7 +29,7 @@ func (m *mean) add(x *onnx.Array) {
 		return
 	}
 	if len(x.Dims) == 0 || x.Dims[len(x.Dims)-1] != n {
-		m.err = fmt.Errorf("X has dims %v, the layer %d inputs", x.Dims, n)
+		m.err = fmt.Errorf("input X has dims %v, the layer %d inputs", x.Dims, n)
 		return
 	}
 	v, err := recurrent.Floats(x)

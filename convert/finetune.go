@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -406,8 +407,14 @@ func (t *tuning) tune(ctx context.Context) error {
 	t.record(r)
 	t.progress(TrainingProgress{Stage: StageWrite, Epochs: o.Epochs})
 	patch := onnx.NewPatch(t.model)
+	values := make(map[*onnx.Tensor]*onnx.Array)
 	for _, p := range r.Parameters {
-		patch.ReplaceInitializer(p.Tensor, p.Value)
+		v, err := dataset.Cast(p.Value, p.Tensor.Type) // 16-bit tensors were trained in float32
+		if err != nil {
+			return fmt.Errorf("convert: %v: %w", p.Tensor, err)
+		}
+		values[p.Tensor] = v
+		patch.ReplaceInitializer(p.Tensor, v)
 	}
 	tuned, err := patch.Apply(ctx)
 	if err != nil {
@@ -416,7 +423,7 @@ func (t *tuning) tune(ctx context.Context) error {
 	defer tuned.Close()
 	err = tuned.WriteFile(ctx, t.o.Output, onnx.WriteOptions{
 		Force: t.o.Files.Force,
-		Check: func(path string) error { return t.check(ctx, path, r) },
+		Check: func(path string) error { return t.check(ctx, path, r, values) },
 	})
 	if err != nil {
 		return err
@@ -487,8 +494,8 @@ func trainingEpoch(e finetune.Epoch) TrainingEpoch {
 // sameLoss is how far the loss of the written file may be from that of the weights in memory, whose products are formed in another order: relative, and absolute for losses near zero.
 const sameLoss = 1e-3
 
-// check reads the complete file back and measures it.
-func (t *tuning) check(ctx context.Context, path string, r *finetune.Result) error {
+// check reads the complete file back, wants the values in it that were trained, and measures it.
+func (t *tuning) check(ctx context.Context, path string, r *finetune.Result, values map[*onnx.Tensor]*onnx.Array) error {
 	t.progress(TrainingProgress{Stage: StageVerify})
 	m, err := openModel(ctx, path, Files{})
 	if err != nil {
@@ -500,8 +507,12 @@ func (t *tuning) check(ctx context.Context, path string, r *finetune.Result) err
 		return fmt.Errorf("convert: verification: %w", err)
 	}
 	t.report.Output = FileStat{File: t.o.Output, Bytes: max(info.Size(), m.FileBytes()), Parameters: m.Parameters()}
-	if _, err := export.Records(m); err != nil {
+	records, err := export.Records(m)
+	if err != nil {
 		return fmt.Errorf("convert: verification: %w", err)
+	}
+	if err := t.checkValues(m, records, values); err != nil {
+		return err
 	}
 	data := t.train
 	if t.held != nil {
@@ -516,6 +527,35 @@ func (t *tuning) check(ctx context.Context, path string, r *finetune.Result) err
 	t.report.After = Score{Number(e.Loss), Number(e.Metric)}
 	if want := r.After.Loss; t.held != nil && !(math.Abs(e.Loss-want) <= sameLoss*(1e-3+math.Abs(want))) {
 		return fmt.Errorf("convert: verification: the written file has the loss %.6g, the trained weights %.6g; nothing was written", e.Loss, want)
+	}
+	return nil
+}
+
+// checkValues wants the written tensors to be what was trained, bit for bit.
+func (t *tuning) checkValues(m *onnx.Model, records []export.Record, values map[*onnx.Tensor]*onnx.Array) error {
+	written, err := chooseWeights(t.o.Output, weightsOf(m, records), t.o.Train)
+	if err != nil {
+		return fmt.Errorf("convert: verification: %w", err)
+	}
+	if len(written) != len(t.weights) {
+		return fmt.Errorf("convert: verification: the written file has %d tensors to train, the model %d; nothing was written", len(written), len(t.weights))
+	}
+	for k, w := range t.weights {
+		got, err := written[k].tensor.Array()
+		if err != nil {
+			return fmt.Errorf("convert: verification: %w", err)
+		}
+		a, err := got.Bytes()
+		if err != nil {
+			return fmt.Errorf("convert: verification: %w", err)
+		}
+		b, err := values[w.tensor].Bytes()
+		if err != nil {
+			return fmt.Errorf("convert: verification: %w", err)
+		}
+		if got.Type != w.tensor.Type || !bytes.Equal(a, b) {
+			return fmt.Errorf("convert: verification: %v: the written file has other values than were trained; nothing was written", w.tensor)
+		}
 	}
 	return nil
 }

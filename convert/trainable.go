@@ -3,7 +3,6 @@ package convert
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/onnx"
@@ -250,7 +249,6 @@ func chooseWeights(file string, all []weight, train string) ([]weight, error) {
 		return nil, &OptionError{Option: "--train", Value: train, What: fmt.Sprintf("%q has no factored layer; use --train all, or decompose it first", file)}
 	}
 	var out []weight
-	var half []string
 	for _, w := range all {
 		ok := train == "all"
 		switch w.role {
@@ -263,14 +261,9 @@ func chooseWeights(file string, all []weight, train string) ([]weight, error) {
 		}
 		switch {
 		case !ok:
-		case w.tensor.Type != onnx.Float && w.tensor.Type != onnx.Double:
-			half = append(half, fmt.Sprintf("%v (%v)", w.tensor, w.tensor.Type))
 		default:
 			out = append(out, w)
 		}
-	}
-	if len(half) > 0 {
-		return nil, &UnsupportedError{File: file, Reasons: []string{fmt.Sprintf("weights in half precision cannot be trained: %s", strings.Join(half, ", "))}}
 	}
 	if len(out) == 0 {
 		return nil, &UnsupportedError{File: file, Reasons: []string{fmt.Sprintf("it has no weights to train with --train %s", train)}}

@@ -400,7 +400,7 @@ func TestTrainingErrors(t *testing.T) {
 		o    FinetuneOptions
 		want string
 	}{
-		{"half precision", FinetuneOptions{Model: half, Data: data}, "half precision"},
+		{"data of another model", FinetuneOptions{Model: half, Data: data}, "input"},
 		{"unknown part", FinetuneOptions{Model: small, Data: data, Train: "core"}, "--train"},
 		{"the output for no labels", FinetuneOptions{Model: small, Data: TrainingData{Path: data.Path, Output: "logits"}, Teacher: small}, "--output"},
 		{"negative epochs", FinetuneOptions{Model: small, Data: data, Settings: TrainingSettings{Epochs: -1}}, "--epochs"},

@@ -194,11 +194,14 @@ func (t *trainer) from(start int) error {
 		}
 		if start < len(t.options.Trial.Starts) {
 			if v := t.options.Trial.Starts[start].Values[w.Tensor]; v != nil {
-				if v.Type != w.Value.Type || v.Elements() != w.Value.Elements() || len(v.Dims) != len(w.Value.Dims) {
-					return fmt.Errorf("finetune: start %q: %v: is %v%v, the model has %v%v", t.options.Trial.Starts[start].Name, w.Tensor, v.Type, v.Dims, w.Value.Type, w.Value.Dims)
+				if v.Type != stored.Type || v.Elements() != stored.Elements() || len(v.Dims) != len(stored.Dims) {
+					return fmt.Errorf("finetune: start %q: %v: is %v%v, the model has %v%v", t.options.Trial.Starts[start].Name, w.Tensor, v.Type, v.Dims, stored.Type, stored.Dims)
 				}
 				stored = v
 			}
+		}
+		if stored, err = dataset.Cast(stored, w.Value.Type); err != nil { // 16-bit tensors are trained in float32
+			return fmt.Errorf("finetune: %w", err)
 		}
 		copyAll([]*onnx.Array{w.Value}, []*onnx.Array{stored})
 	}
