@@ -134,11 +134,11 @@ func sweepIn[T float](ctx context.Context, m *Matrix, s split, r ring, w *side[T
 }
 
 // partProducts is the number of multiplications after which a product with W looks at its ctx.
-const partProducts = 1 << 33
+const partProducts int64 = 1 << 33
 
 // parts calls do for ranges of so many results of a product, each result a number of multiplications, until ctx ends.
 func parts(ctx context.Context, results, each int, do func(first, last int)) error {
-	step := max(partProducts/max(each, 1), 1)
+	step := max(int(min(partProducts/int64(max(each, 1)), int64(results))), 1)
 	for first := 0; first < results; first += step {
 		if err := ctx.Err(); err != nil {
 			return err
