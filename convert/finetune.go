@@ -364,7 +364,7 @@ func (t *tuning) openData(ctx context.Context) error {
 
 func (t *tuning) defaults() finetune.Recipe {
 	r := t.o.Data.Reading
-	return finetune.Defaults(finetune.Setting{Samples: t.train.Len(), Labels: r.Labels != "", Teacher: t.teacher != nil, Streams: len(r.States) > 0, Steps: t.train.Steps()})
+	return finetune.Defaults(finetune.Setting{Numbers: t.report.LossName == lossSquared, Samples: t.train.Len(), Labels: r.Labels != "", Teacher: t.teacher != nil, Streams: len(r.States) > 0, Steps: t.train.Steps()})
 }
 
 // holdBack splits the data into what is trained on and what epochs are judged by.
@@ -389,6 +389,7 @@ func (t *tuning) holdBack(ctx context.Context) error {
 
 // tune trains and writes the result.
 func (t *tuning) tune(ctx context.Context) error {
+	t.recipe = t.defaults() // now that the loss is known
 	o := t.options()
 	var err error
 	if o.Trial.Starts, err = t.starts(ctx); err != nil {

@@ -6,6 +6,7 @@ type Setting struct {
 	Labels  bool // there are labels
 	Teacher bool // there is a teacher
 	Streams bool // the model is a step of a stream
+	Numbers bool // the loss is of numbers, where small errors count, and not of classes
 	Steps   int  // of the longest stream; 0: those of one window
 }
 
@@ -43,9 +44,11 @@ func Defaults(s Setting) Recipe {
 		CoreDecay: 1, RecurrentDecay: 1, HeadDecay: 1,
 	}
 	steps, windows := sampleSteps, 1
-	if s.Streams {
+	if s.Streams || s.Numbers {
 		r.Options.Optimizer.Rate = 1e-3
 		r.Options.Optimizer.Decay = 0.01
+	}
+	if s.Streams {
 		r.Options.Batch = 4
 		r.Options.Streams.Window = DefaultWindow
 		steps = streamSteps

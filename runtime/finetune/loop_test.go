@@ -403,3 +403,25 @@ func TestLengths(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+// A start that is exact cannot be bettered: without validation data, too, it is what comes back, to the bit.
+func TestStartIsKeptWhereTrainingHarms(t *testing.T) {
+	m := perceptron(t, 1, "N", 2, 8, 2)
+	d := openArrays(t, m, quadrants(1, 60), dataset.Options{})
+	head := findHead(t, m, "p")
+	list := tensors(t, m, "A a C c")
+	res, err := Train(context.Background(), m, d, nil, Mix{{Distill{Own: head, Of: head}, 1}}, Options{
+		Groups: []Group{{Name: "all", Tensors: list, Decay: 1}}, Epochs: 2, Seed: 1, Teacher: m, Optimizer: Optimizer{Rate: 0.3, Decay: 0.5}, Schedule: Schedule{Shape: Constant},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.BestEpoch != 0 || res.After.Loss != res.Before.Loss || len(res.History) != 2 {
+		t.Errorf("best epoch %d of %d, loss %v from %v", res.BestEpoch, len(res.History), res.After.Loss, res.Before.Loss)
+	}
+	for k, a := range arrays(t, list) {
+		if !cmp.Equal(a.Data, res.Parameters[k].Value.Data) {
+			t.Errorf("%s has changed", list[k].Name)
+		}
+	}
+}

@@ -11,7 +11,8 @@ import (
 	"github.com/trconvert/trconvert/runtime/dataset"
 )
 
-// Train trains the tensors of o.Groups of a model. val, which may be nil, is what epochs are judged by; without it the last epoch is returned. Both sets must have been
+// Train trains the tensors of o.Groups of a model. val, which may be nil, is what epochs are judged by; without it the last epoch is returned, or the start
+// if that has the lower loss on the training data. Both sets must have been
 // opened for this model.
 //
 // Only broken input, an operator without gradient or a failing disk is an error. Losses that become NaN, a context that ends once the start has been measured, and the
@@ -187,6 +188,14 @@ func (t *trainer) begin(ctx context.Context) error {
 
 // from puts the training at the beginning with a start of Trial.Starts.
 func (t *trainer) from(start int) error {
+	if err := t.load(start); err != nil {
+		return err
+	}
+	return t.fresh()
+}
+
+// load gives the parameters the values of a start.
+func (t *trainer) load(start int) error {
 	for _, w := range t.weights {
 		stored, err := w.Tensor.Array()
 		if err != nil {
@@ -208,7 +217,7 @@ func (t *trainer) from(start int) error {
 	for _, r := range t.rings {
 		r.balance()
 	}
-	return t.fresh()
+	return nil
 }
 
 // fresh makes a new state around the parameters' values.
@@ -289,10 +298,34 @@ func (t *trainer) epochs(ctx context.Context) (Status, error) {
 			return 0, err
 		}
 	}
-	if len(s.history)-s.best.number >= 5 && t.val != nil {
+	if t.val == nil {
+		return Limit, t.judgeEnd(ctx)
+	}
+	if len(s.history)-s.best.number >= 5 {
 		return Converged, nil
 	}
 	return Limit, nil
+}
+
+// judgeEnd measures the last epoch of a training without validation data as the start was measured. Where the start is better, as it can be where it was nearly
+// exact and the rate is bold, the start is the best.
+func (t *trainer) judgeEnd(ctx context.Context) error {
+	s := t.state
+	copyAll(s.values, s.best.values)
+	e, err := t.evaluate(ctx)
+	if err != nil {
+		return err
+	}
+	if t.options.Stop.better(e, s.before) {
+		s.best.result = e
+		return nil
+	}
+	if err := t.load(s.start); err != nil {
+		return err
+	}
+	s.best.number, s.best.result = 0, s.before
+	copyAll(s.best.values, s.values)
+	return nil
 }
 
 // unsound says why an epoch that ended cannot be gone on from, "" where it can.
