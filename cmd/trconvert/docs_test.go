@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/trconvert/trconvert/runtime/finetune"
 )
 
 var update = goflag.Bool("update", false, "write the documents' outputs anew")
@@ -137,5 +139,54 @@ func TestDocsNameEveryFlag(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestDefaultsInTexts holds the defaults of training in the help and in docs/cli.md to those that are used.
+func TestDefaultsInTexts(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "cli.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of an unknown number of samples an epoch is one step.
+	samples := finetune.Defaults(finetune.Setting{Labels: true, Teacher: true})
+	streams := finetune.Defaults(finetune.Setting{Labels: true, Teacher: true, Streams: true})
+	line := func(flag string) string {
+		_, after, _ := strings.Cut(string(doc)[strings.Index(string(doc), "\n## finetune\n"):], "| `--"+flag+" ")
+		text, _, _ := strings.Cut(after, "\n")
+		return text
+	}
+	v := finetuneVerb()
+	for _, c := range []struct {
+		flag string
+		want []string
+	}{
+		{"epochs", []string{fmt.Sprintf("%d steps", samples.Options.Epochs), fmt.Sprintf("streams %d steps", streams.Options.Epochs)}},
+		{"lr", []string{fmt.Sprintf("default %v", samples.Options.Optimizer.Rate), fmt.Sprintf("streams %v", streams.Options.Optimizer.Rate)}},
+		{"batch", []string{fmt.Sprintf("default %d", samples.Options.Batch), fmt.Sprintf("streams %d", streams.Options.Batch)}},
+	} {
+		for place, text := range map[string]string{"the help": v.flag(c.flag).usage, "docs/cli.md": line(c.flag)} {
+			for _, part := range c.want {
+				if !strings.Contains(text, part) {
+					t.Errorf("%s: --%s: %q lacks %q", place, c.flag, text, part)
+				}
+			}
+		}
+	}
+	mix := fmt.Sprintf("%.1f · (loss on labels) + %.1f · (loss against the teacher)", 1-samples.Alpha, samples.Alpha)
+	for place, text := range map[string]string{"the help": v.text, "docs/cli.md": string(doc)} {
+		if !strings.Contains(text, mix) {
+			t.Errorf("%s lacks %q", place, mix)
+		}
+	}
+	for _, part := range []string{
+		fmt.Sprintf("temperature %v", samples.Temperature), fmt.Sprintf("windows of %d steps", streams.Options.Streams.Window), "cosine after a tenth of the epochs of warm-up", "up to five times",
+	} {
+		if !strings.Contains(string(doc), part) {
+			t.Errorf("docs/cli.md lacks %q", part)
+		}
+	}
+	if o := samples.Options; finetune.DefaultBackOffs != 5 || samples.ValFraction != 0 || o.Schedule.Shape != finetune.Cosine || o.Schedule.WarmUp != 0.1*float64(o.Epochs) {
+		t.Errorf("%d back-offs, %v held back, %+v: not what docs/cli.md says", finetune.DefaultBackOffs, samples.ValFraction, o.Schedule)
 	}
 }

@@ -32,7 +32,7 @@ func finetuneVerb() *verb {
 
 			{name: "train", value: "WHAT", group: groupTrain, words: convert.Trainings, usage: "all (default): every weight; cores: the cores of factored layers; site: those and the layers' R and biases; head: what stands behind the last recurrent layer"},
 			{name: "start", value: "START", group: groupTrain, words: convert.Starts, usage: "what the cores begin with: stored (default), as they are; fresh, drawn anew, with all other weights as they are; try, whichever of the two does better in a short trial; layers, as they are, then moved by least squares until each layer's input projection is as near to that of the same layer of --teacher as it gets. layers takes seconds, and pays where the model was decomposed without --calibration; at ratios of several hundred fresh may be the better one"},
-			{name: "epochs", value: "N", group: groupTrain, usage: "times the data are gone through (default: as often as makes 2400 steps, for streams 480)"},
+			{name: "epochs", value: "N", group: groupTrain, usage: "times the data are gone through (default: as often as makes 2400 steps, for streams 480 steps of a window each)"},
 			{name: "lr", value: "X", group: groupTrain, usage: "learning rate (default 0.01, for streams 0.001)"},
 			{name: "batch", value: "N", group: groupTrain, usage: "samples of a step (default 32, for streams 4, or all where there are fewer)"},
 			{name: "seed", value: "S", group: groupTrain, usage: "of everything random (default 0); same seed, same bytes"},
@@ -45,8 +45,8 @@ func finetuneVerb() *verb {
 Trains the cores of a compact model, and unless --train says otherwise all other weights, and writes a model with the new values. Nothing else in it changes: it has the same size and
 runs where the old one did, and finetune can go on with it. The best epoch on samples held back with --val is written, or the last one without any.
 
-With --labels it learns what the labels say. With --teacher it learns to answer as the original does, for which no labels are needed. With both, both count, which usually
-is best. Every operator on the way from the trained weights to the output needs a gradient; those without are named before anything is done.
+With --labels it learns what the labels say. With --teacher it learns to answer as the original does, for which no labels are needed. With both the loss is
+0.3 · (loss on labels) + 0.7 · (loss against the teacher), which usually is best. Every operator on the way from the trained weights to the output needs a gradient; those without are named before anything is done.
 
 It works on dense models, too, with --train all, site or head.
 
