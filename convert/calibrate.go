@@ -149,13 +149,13 @@ func (c *conversion) calibrate(ctx context.Context) (*calibration, error) {
 	}
 	for i, f := range all {
 		if cal.metrics[i], err = f.metric(); err != nil {
-			return nil, fmt.Errorf("convert: calibration: site %q: %w", f.group.lead().Name, err)
+			return nil, fmt.Errorf("convert: calibration: matrix %q: %w", f.group.name(), err)
 		}
 		switch {
 		case f.count == 0:
-			c.warn("no-frames", f.group.lead().Name, "no calibration frame reached this layer: it is fitted to its weights alone")
+			c.warn("no-frames", f.group.name(), "no calibration frame reached this layer: it is fitted to its weights alone")
 		case f.count < f.width:
-			c.warn("few-frames", f.group.lead().Name, "only %d calibration frames for %d inputs: more of them would make a better fit", f.count, f.width)
+			c.warn("few-frames", f.group.name(), "only %d calibration frames for %d inputs: more of them would make a better fit", f.count, f.width)
 		}
 	}
 	return cal, nil
@@ -225,11 +225,24 @@ func (cal *calibration) each(ctx context.Context, o Calibration, s *subject, blo
 // collect runs blocks of a model, evenly spread, until the busiest layer has enough frames, and gives those of each group. The first block tells how many
 // frames all of them hold.
 func collect(ctx context.Context, m *onnx.Model, groups []*group, cal *calibration, o Calibration, threads int, progress func(Progress)) ([]*frames, error) {
-	col := &collector{of: make(map[*onnx.Node]*frames), site: make(map[*onnx.Node]*recurrent.Site), waiting: make(map[*onnx.Node]*onnx.Array)}
+	col := &collector{
+		of: make(map[*onnx.Node]*frames), site: make(map[*onnx.Node]*recurrent.Site), waiting: make(map[*onnx.Node]*onnx.Array),
+		matrices: make(map[runtime.Observed]*frames), states: make(map[string]*frames),
+	}
 	all := make([]*frames, len(groups))
 	var observe []runtime.Observed
 	for i, g := range groups {
-		all[i] = &frames{group: g, width: g.lead().Input}
+		all[i] = &frames{group: g, width: g.decomposed().In}
+		if g.matrix != nil {
+			if x := statesOf(g.matrix); x != "" {
+				col.states[x] = all[i]
+			} else if g.matrix.X >= 0 {
+				at := runtime.Observed{Node: g.matrix.Node, Slot: g.matrix.X}
+				col.matrices[at] = all[i]
+				observe = append(observe, at)
+			}
+			continue
+		}
 		for _, s := range g.sites {
 			col.of[s.Node], col.site[s.Node] = all[i], s
 			observe = append(observe, runtime.Observed{Node: s.Node, Slot: recurrent.SlotX})
@@ -238,7 +251,7 @@ func collect(ctx context.Context, m *onnx.Model, groups []*group, cal *calibrati
 			}
 		}
 	}
-	p, err := runtime.Compile(ctx, m, runtime.Options{Threads: threads, Observe: observe})
+	p, err := runtime.Compile(ctx, m, runtime.Options{Threads: threads, Observe: observe, Outputs: col.outputs(m)})
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +259,10 @@ func collect(ctx context.Context, m *onnx.Model, groups []*group, cal *calibrati
 	s.run = func(ctx context.Context, feeds map[string]*onnx.Array) (map[string]*onnx.Array, error) {
 		return p.RunWith(ctx, feeds, col.observe)
 	}
-	visit := func(int, int, map[string]*onnx.Array) (bool, error) { return col.most() >= enoughFrames, col.err }
+	visit := func(_, _ int, out map[string]*onnx.Array) (bool, error) {
+		col.takeStates(out)
+		return col.most() >= enoughFrames, col.err
+	}
 	if err := cal.each(ctx, o, s, cal.collect[:1], visit); err != nil {
 		return nil, err
 	}
@@ -287,20 +303,33 @@ type collector struct {
 	of      map[*onnx.Node]*frames
 	site    map[*onnx.Node]*recurrent.Site
 	waiting map[*onnx.Node]*onnx.Array // X whose sequence_lens come next
-	err     error                      // the first
+
+	matrices map[runtime.Observed]*frames // of matrices that are no W, by where their frames arrive
+	states   map[string]*frames           // of recurrent matrices, by the output Y that holds their frames
+
+	err error // the first
 }
 
-// most is the number of frames of the busiest layer.
+// most is the number of frames of the busiest layer, or matrix where there are no layers.
 func (c *collector) most() int {
 	n := 0
 	for _, f := range c.of {
 		n = max(n, f.count)
+	}
+	if len(c.of) == 0 {
+		for _, f := range c.matrices {
+			n = max(n, f.count)
+		}
 	}
 	return n
 }
 
 func (c *collector) observe(o runtime.Observed, t *onnx.Array) {
 	if c.err != nil {
+		return
+	}
+	if f := c.matrices[o]; f != nil {
+		c.err = f.takeOperand(t)
 		return
 	}
 	s := c.site[o.Node]

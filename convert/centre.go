@@ -75,6 +75,21 @@ func (t *tuning) centred(ctx context.Context) ([]finetune.Ring, error) {
 		}
 		rings = append(rings, ring)
 	}
+	for _, r := range t.matrices {
+		f, err := r.Factor(ctx, t.model)
+		if err != nil {
+			return nil, inFile(t.o.Model, err)
+		}
+		ring := finetune.Ring{Factor: f}
+		for _, name := range r.Cores {
+			if w := t.weight(name, roleCore); w != nil {
+				ring.Cores = append(ring.Cores, w)
+			}
+		}
+		if len(ring.Cores) == len(r.Cores) {
+			rings = append(rings, ring)
+		}
+	}
 	if len(observe) == 0 {
 		return rings, nil
 	}

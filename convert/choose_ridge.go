@@ -7,9 +7,7 @@ import (
 	"slices"
 
 	"github.com/trconvert/trconvert/decompose"
-	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/onnx"
-	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
 )
 
@@ -134,21 +132,11 @@ func (c *conversion) reference(ctx context.Context, cal *calibration) error {
 
 // heldBackError is the worst relative error of an output with the results in place of W.
 func (c *conversion) heldBackError(ctx context.Context, cal *calibration, results []decompose.Result) (float64, error) {
-	var rs []export.Replacement
-	for i, r := range results {
-		if !r.KeptDense {
-			rs = append(rs, export.Replacement{Sites: c.groups[i].sites, Factor: r.Factor})
-		}
-	}
-	overrides, _, err := c.overrides(rs)
+	overrides, _, err := c.overrides(factorsOf(c.groups, results))
 	if err != nil {
 		return 0, err
 	}
-	ro := runtime.Options{Threads: c.o.Threads}
-	for _, ov := range overrides {
-		ro.Overrides = append(ro.Overrides, runtime.Override{Node: ov.site.Node, Slot: recurrent.SlotW, Value: ov.value})
-	}
-	p, err := runtime.Compile(ctx, c.dense, ro)
+	p, err := c.withOverrides(ctx, overrides)
 	if err != nil {
 		return 0, err
 	}

@@ -217,6 +217,7 @@ type tuning struct {
 
 	model, teacher *onnx.Model
 	rings          []export.Record
+	matrices       []export.MatrixRecord
 	weights        []weight
 	all            *dataset.Dataset
 	train, held    *dataset.Dataset // of all, or held is a set of its own; it may be nil
@@ -267,7 +268,10 @@ func (t *tuning) open(ctx context.Context) error {
 	if t.rings, err = export.Records(m); err != nil {
 		return inFile(t.o.Model, err)
 	}
-	t.weights, err = chooseWeights(t.o.Model, weightsOf(m, t.rings), t.o.Train)
+	if t.matrices, err = export.Matrices(m); err != nil {
+		return inFile(t.o.Model, err)
+	}
+	t.weights, err = chooseWeights(t.o.Model, weightsOf(m, t.rings, t.matrices...), t.o.Train)
 	return err
 }
 
@@ -512,7 +516,11 @@ func (t *tuning) check(ctx context.Context, path string, r *finetune.Result, val
 	if err != nil {
 		return fmt.Errorf("convert: verification: %w", err)
 	}
-	if err := t.checkValues(m, records, values); err != nil {
+	others, err := export.Matrices(m)
+	if err != nil {
+		return fmt.Errorf("convert: verification: %w", err)
+	}
+	if err := t.checkValues(m, records, others, values); err != nil {
 		return err
 	}
 	data := t.train
@@ -533,8 +541,8 @@ func (t *tuning) check(ctx context.Context, path string, r *finetune.Result, val
 }
 
 // checkValues wants the written tensors to be what was trained, bit for bit.
-func (t *tuning) checkValues(m *onnx.Model, records []export.Record, values map[*onnx.Tensor]*onnx.Array) error {
-	written, err := chooseWeights(t.o.Output, weightsOf(m, records), t.o.Train)
+func (t *tuning) checkValues(m *onnx.Model, records []export.Record, others []export.MatrixRecord, values map[*onnx.Tensor]*onnx.Array) error {
+	written, err := chooseWeights(t.o.Output, weightsOf(m, records, others...), t.o.Train)
 	if err != nil {
 		return fmt.Errorf("convert: verification: %w", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/trconvert/trconvert/decompose"
 	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/onnx"
-	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/tensor"
 )
 
@@ -102,6 +101,9 @@ func (c *conversion) sitePlans() []SitePlan {
 		for _, s := range g.sites {
 			of[s.Name] = i
 		}
+		if g.matrix != nil {
+			of[g.name()] = i
+		}
 	}
 	for k, sr := range c.report.Sites {
 		plans[k] = SitePlan{SiteReport: sr, Front: []PlanPoint{}}
@@ -109,7 +111,7 @@ func (c *conversion) sitePlans() []SitePlan {
 		if !ok {
 			continue
 		}
-		p, s := &plans[k], c.groups[i].lead()
+		p := &plans[k]
 		front := c.fronts[i]
 		dense := front[slices.IndexFunc(front, func(p decompose.Point) bool { return p.Format == "dense" })].Cost
 		p.FLOPsBefore, p.PredictedBefore = dense.Bottleneck, dense.BottleneckMicros
@@ -118,7 +120,7 @@ func (c *conversion) sitePlans() []SitePlan {
 			p.FLOPsAfter, p.PredictedAfter = c.formCost(f)
 		}
 		if sr.SharedWith == "" {
-			p.Front = planPoints(front, s)
+			p.Front = planPoints(front, c.groups[i].elem())
 		}
 	}
 	return plans
@@ -132,12 +134,12 @@ func (c *conversion) formCost(f *tensor.Factor) (flops, micros float64) {
 	return cost.Bottleneck, cost.BottleneckMicros
 }
 
-func planPoints(front []decompose.Point, s *recurrent.Site) []PlanPoint {
+func planPoints(front []decompose.Point, elem onnx.DataType) []PlanPoint {
 	points := make([]PlanPoint, len(front))
 	for i, p := range front {
 		points[i] = PlanPoint{
 			Format: p.Format, InModes: notNil(p.InModes), OutModes: notNil(p.OutModes), Ranks: notNil(p.Ranks),
-			Parameters: p.Params, Bytes: int64(p.Params) * elementBytes(s.Elem),
+			Parameters: p.Params, Bytes: int64(p.Params) * elementBytes(elem),
 			RelativeError: Number(p.RelativeError), DataError: Number(p.DataError),
 			Bottleneck: p.Cost.Bottleneck, Cores: p.Cost.Cores, PredictedMicros: p.Cost.BottleneckMicros, Chosen: p.Chosen,
 		}
