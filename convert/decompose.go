@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/trconvert/trconvert/convert/recipe"
 	"github.com/trconvert/trconvert/decompose"
 	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/onnx"
@@ -51,6 +52,10 @@ type conversion struct {
 	groups   []*group
 	results  []decompose.Result  // of groups
 	fronts   [][]decompose.Point // of groups, where planned
+
+	recipe *recipe.Recipe // that is followed, nil without
+	shares []int          // of groups under a budget of the whole file: at most so many numbers
+	ridge  *float64       // of the fit on calibration data, where one was chosen for all
 }
 
 func newConversion(o Options) *conversion {
@@ -70,7 +75,7 @@ func (o *Options) complete() error {
 	}
 	if o.Matrices == "" {
 		o.Matrices = matricesW
-		if o.Whole.set() {
+		if o.Whole.set() || o.Recipe != "" {
 			o.Matrices = matricesAll
 		}
 	}
@@ -122,6 +127,9 @@ func (c *conversion) open(ctx context.Context) error {
 		}
 	}
 	c.report.Input = FileStat{File: c.o.Model, Bytes: c.original.FileBytes(), Parameters: c.original.Parameters()}
+	if err := c.readRecipe(); err != nil {
+		return err
+	}
 	c.dense, err = export.Expand(ctx, c.original)
 	return inFile(c.o.Model, err)
 }
@@ -154,7 +162,10 @@ func (c *conversion) choose(ctx context.Context) error {
 	for _, text := range sharers(c.groups) {
 		c.warn("shared-weight", "", "%s", text)
 	}
-	return c.chooseMatrices(ctx)
+	if err := c.chooseMatrices(ctx); err != nil {
+		return err
+	}
+	return c.chooseFromRecipe()
 }
 
 // fit decomposes every group's W under the budget.
@@ -180,6 +191,9 @@ func (c *conversion) fit(ctx context.Context) error {
 		c.progress(Progress{Stage: StageSearch, Site: t.Matrix, Format: t.Format, Matrix: place[t.Matrix], Matrices: len(ms), Sweep: t.Done, Sweeps: t.Most, RelativeError: t.Error})
 	}
 	c.progress(Progress{Stage: StageDecompose, Site: ms[0].Name, Matrices: len(ms), Sweeps: o.Sweeps})
+	if c.recipe != nil {
+		return c.fitRecipe(ctx, ms, o)
+	}
 	if c.o.Whole.set() {
 		return c.fitWhole(ctx, ms, o)
 	}

@@ -51,7 +51,11 @@ type Options struct {
 	// Matrices is one of MatrixChoices: which matrices join the W of the chosen sites; "" is the first, and the last where Whole is set.
 	Matrices string
 	Whole    WholeBudget // in place of Budget
-	Fit      FitOptions
+	// Recipe is a recipe file to follow, in place of Budget, Whole, Sites, Matrices and the choices of Fit and Export that it makes.
+	Recipe string
+	// RecipeOutput is where MakePlan writes its choices as a recipe; "": nowhere.
+	RecipeOutput string
+	Fit          FitOptions
 	// Calibration, where it names data, makes the fit minimise the error on the frames that reach each layer.
 	Calibration Calibration
 	Export      ExportOptions
@@ -143,6 +147,9 @@ func (o *Options) validate() error {
 		}
 	}
 	if err := o.Whole.check(*o, set > 0); err != nil {
+		return err
+	}
+	if err := o.checkRecipe(set > 0); err != nil {
 		return err
 	}
 	if set > 1 {

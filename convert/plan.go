@@ -65,6 +65,17 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	if o.RecipeOutput != "" {
+		inputs := []string{o.Model}
+		for _, path := range []string{o.Calibration.Data, o.Whole.Val.Data, o.Recipe} {
+			if path != "" {
+				inputs = append(inputs, path)
+			}
+		}
+		if err := guardOutput(o.RecipeOutput, o.Files.Force, inputs...); err != nil {
+			return nil, err
+		}
+	}
 	c := newConversion(o)
 	c.planned = true
 	defer c.close()
@@ -76,6 +87,11 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	p.Sites = c.sitePlans()
 	p.Seconds = time.Since(start).Seconds()
 	p.PeakBytes = peakBytes()
+	if o.RecipeOutput != "" {
+		if err := c.writeRecipe(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return p, nil
 }
 
@@ -116,11 +132,12 @@ func (c *conversion) sitePlans() []SitePlan {
 		dense := front[slices.IndexFunc(front, func(p decompose.Point) bool { return p.Format == "dense" })].Cost
 		p.FLOPsBefore, p.PredictedBefore = dense.Bottleneck, dense.BottleneckMicros
 		p.FLOPsAfter, p.PredictedAfter = dense.Bottleneck, dense.BottleneckMicros
-		if f := c.results[i].Factor; f != nil && c.o.Export.Form != export.Dense {
+		g := c.groups[i]
+		if f := c.results[i].Factor; f != nil && c.o.Export.Form != export.Dense && (g.matrix == nil || export.Thin(g.matrix, f)) {
 			p.FLOPsAfter, p.PredictedAfter = c.formCost(f)
 		}
 		if sr.SharedWith == "" {
-			p.Front = planPoints(front, c.groups[i].elem())
+			p.Front = planPoints(front, g.elem())
 		}
 	}
 	return plans

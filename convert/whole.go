@@ -42,7 +42,7 @@ func (w WholeBudget) check(o Options, another bool) error {
 	}
 	refuse := func(option, what string) error { return &OptionError{Option: option, What: what} }
 	switch {
-	case !w.set() && w.Val.Data != "":
+	case !w.Drop && w.Val.Data != "":
 		return refuse("--val", "says what --max-drop is measured on, but there is no --max-drop")
 	case !w.set():
 		return nil
@@ -105,10 +105,11 @@ func (c *conversion) fitWhole(ctx context.Context, ms []decompose.Matrix, o deco
 	if err != nil {
 		return err
 	}
-	fronts, err := s.marked(results)
-	if err != nil {
-		return err
+	fronts := make([][]decompose.Point, len(results))
+	for i, r := range results {
+		fronts[i] = withChosen(s.fronts[i], r)
 	}
+	c.shares = s.sharesOf(results)
 	return c.conclude(outcome{results, fronts}, len(ms))
 }
 
@@ -127,6 +128,7 @@ func (s *split) measure(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		c.ridge = &ridge
 		if s.ms, err = weighed(s.ms, s.cal, ridge); err != nil {
 			return err
 		}
@@ -265,6 +267,17 @@ func (s *split) result(ctx context.Context, i, n int) (decompose.Result, error) 
 	}
 	s.known[key] = r[0]
 	return r[0], nil
+}
+
+// sharesOf are the numbers for which results were fitted.
+func (s *split) sharesOf(results []decompose.Result) []int {
+	shares := make([]int, len(results))
+	for k, r := range s.known {
+		if r.Factor != nil && r.Factor == results[k.matrix].Factor {
+			shares[k.matrix] = k.params
+		}
+	}
+	return shares
 }
 
 // sizes are the numbers that a matrix may get, a part of 2^¼ apart, its own size last.
@@ -464,24 +477,4 @@ func (s *split) smallest(ctx context.Context, w WholeBudget) ([]decompose.Result
 	}
 	report()
 	return best, nil
-}
-
-// marked are the fronts with what was chosen.
-func (s *split) marked(results []decompose.Result) ([][]decompose.Point, error) {
-	fronts := make([][]decompose.Point, len(s.fronts))
-	for i, r := range results {
-		front := slices.Clone(s.fronts[i])
-		for k := range front {
-			front[k].Chosen = r.KeptDense && front[k].Format == "dense"
-		}
-		if f := r.Factor; !r.KeptDense {
-			front = append(front, decompose.Point{
-				Format: f.Format, InModes: f.InModes, OutModes: f.OutModes, Ranks: f.Ranks(), Params: f.Params(),
-				RelativeError: r.RelativeError, DataError: r.DataError, Cost: decompose.FactorCost(f), Chosen: true,
-			})
-			slices.SortStableFunc(front, func(a, b decompose.Point) int { return a.Params - b.Params })
-		}
-		fronts[i] = front
-	}
-	return fronts, nil
 }

@@ -278,8 +278,8 @@ func checkMatrix(s *matrices.Site, f *tensor.Factor, form Form, seen map[string]
 	return checkOpset(s.Name, s.Node, s.Elem, form)
 }
 
-// thin says whether a factor stands as two products: where each call is cheaper that way.
-func thin(s *matrices.Site, f *tensor.Factor) bool {
+// Thin says whether the factor of a matrix is written as two products: where each call is cheaper that way.
+func Thin(s *matrices.Site, f *tensor.Factor) bool {
 	if !f.HasSides() || f.Cut()*(s.In+s.Out) >= s.Size() {
 		return false
 	}
@@ -294,7 +294,7 @@ func thin(s *matrices.Site, f *tensor.Factor) bool {
 }
 
 func matrixNotes(s *matrices.Site, f *tensor.Factor, form Form) []string {
-	if form == Dense || thin(s, f) {
+	if form == Dense || Thin(s, f) {
 		return nil
 	}
 	return []string{fmt.Sprintf("matrix %q: a runtime rebuilds it from its factors when it loads the model: the file is small, speed and memory are the dense matrix's", s.Name)}
@@ -323,7 +323,7 @@ func (l *lowering) matrix(r MatrixReplacement, log *matrixLog, dense *[]origin) 
 			Sites: []string{s.Name}, Inputs: []string{""}, Format: f.Format, Form: Bottleneck, In: f.In, Out: f.Out,
 			InModes: f.InModes, OutModes: f.OutModes, Ranks: f.Ranks(),
 		},
-		Role: s.Role, Thin: thin(s, f), Transposed: s.Transposed(), Dims: s.Dims,
+		Role: s.Role, Thin: Thin(s, f), Transposed: s.Transposed(), Dims: s.Dims,
 	}
 	var err error
 	if e.Cores, err = b.cores(f, func(int) ([]int, []float32) { return nil, nil }); err != nil {

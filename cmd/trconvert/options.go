@@ -165,7 +165,7 @@ func (r *reader) common() common {
 
 func (r *reader) budget() convert.Budget {
 	var given []string
-	for _, name := range []string{"ratio", "rank", "ranks", "max-error", "max-params", "model-ratio", "model-bytes", "max-drop"} {
+	for _, name := range []string{"ratio", "rank", "ranks", "max-error", "max-params", "model-ratio", "model-bytes", "max-drop", "recipe"} {
 		if r.c.IsSet(name) {
 			given = append(given, dash(name))
 		}
@@ -208,6 +208,7 @@ func parseDecompose(c *cli.Context) (command, error) {
 		Output:   r.text("o"),
 		Sites:    c.StringSlice("site"),
 		Budget:   r.budget(),
+		Recipe:   r.text("recipe"),
 		Matrices: r.word("matrices", convert.MatrixChoices),
 		Whole:    r.whole(),
 		Fit: convert.FitOptions{

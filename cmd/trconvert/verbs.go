@@ -73,6 +73,8 @@ func decomposeVerb() *verb {
 			{name: "model-bytes", value: "N", group: groupBudget, usage: "most bytes of the written file, split in the same way"},
 			{name: "max-drop", value: "D", group: groupBudget, usage: "most that the metric on --val may fall, such as 0.01 of accuracy; the smallest file found within it is written"},
 
+			{name: "recipe", value: "FILE", group: groupBudget, kind: anyFile, usage: "store each matrix as this file says, which plan -o has written"},
+
 			{name: "matrices", value: "WHICH", group: groupFit, words: convert.MatrixChoices, usage: "w (default): the input matrices W; r: the recurrent matrices R too; all (default with a budget of the whole file): all constant matrices"},
 			{name: "site", value: "NAME", group: groupFit, many: true, usage: "decompose only this site; may be repeated; * and ? match parts of names (inspect lists them)"},
 			{name: "format", value: "FORMAT", group: groupFit, words: convert.Formats, usage: "auto (default): the best of tr, tt and svd for each layer, a ring where ranks are given; tr: tensor ring; tt: tensor train; svd: truncated SVD; ttm: TT-matrix, which pairs input with output modes"},
