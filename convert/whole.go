@@ -98,9 +98,9 @@ func (c *conversion) fitWhole(ctx context.Context, ms []decompose.Matrix, o deco
 	case w.Drop:
 		results, err = s.smallest(ctx, w)
 	case w.Ratio != 0:
-		results, err = s.within(ctx, int64(math.Floor(float64(c.report.Input.Bytes)/w.Ratio)), fmt.Sprintf("--model-ratio %g", w.Ratio))
+		results, err = s.within(ctx, int64(math.Floor(float64(c.report.Input.Bytes)/w.Ratio)), mostRounds, fmt.Sprintf("--model-ratio %g", w.Ratio))
 	default:
-		results, err = s.within(ctx, w.Bytes, fmt.Sprintf("--model-bytes %d", w.Bytes))
+		results, err = s.within(ctx, w.Bytes, mostRounds, fmt.Sprintf("--model-bytes %d", w.Bytes))
 	}
 	if err != nil {
 		return err
@@ -280,7 +280,7 @@ func (s *split) sharesOf(results []decompose.Result) []int {
 	return shares
 }
 
-// sizes are the numbers that a matrix may get, a part of 2^¼ apart, its own size last.
+// sizes are the numbers that a matrix may get, a part of 2^⅛ apart, its own size last.
 func (s *split) sizes(i int) []int {
 	m := s.ms[i]
 	least := m.Size()
@@ -288,7 +288,7 @@ func (s *split) sizes(i int) []int {
 		least = min(least, p.Params)
 	}
 	var all []int
-	for n := float64(least); int(n) < m.Size()*9/10; n = math.Max(n+1, n*math.Pow(2, 0.25)) {
+	for n := float64(least); int(n) < m.Size()*9/10; n = math.Max(n+1, n*math.Pow(2, 0.125)) {
 		all = append(all, int(n))
 	}
 	return append(all, m.Size())
@@ -351,11 +351,15 @@ func (s *split) fitted(ctx context.Context, shares []int) ([]decompose.Result, i
 	return results, size, err
 }
 
-// mostRounds bounds the fits that are made to meet a budget, the difference between what was guessed and what is written being known better each time.
-const mostRounds = 8
+// Bounds of the fits that are made to meet a budget, the difference between what was guessed and what is written being known better each time; fewer
+// where many budgets are tried.
+const (
+	mostRounds = 5
+	fewRounds  = 2
+)
 
-// within finds factors for which the file has at most so many bytes.
-func (s *split) within(ctx context.Context, most int64, asked string) ([]decompose.Result, error) {
+// within finds factors for which the file has at most so many bytes, in so many rounds.
+func (s *split) within(ctx context.Context, most int64, rounds int, asked string) ([]decompose.Result, error) {
 	rest := s.c.dense.Size() // of the file, without its matrices
 	for i := range s.ms {
 		rest -= s.c.groups[i].size() * elementBytes(s.c.groups[i].elem())
@@ -365,7 +369,7 @@ func (s *split) within(ctx context.Context, most int64, asked string) ([]decompo
 		size  int64
 		tried = map[string]bool{}
 	)
-	for range mostRounds {
+	for range rounds {
 		shares := s.shares(most - rest)
 		if shares == nil || tried[fmt.Sprint(shares)] {
 			break
@@ -378,7 +382,7 @@ func (s *split) within(ctx context.Context, most int64, asked string) ([]decompo
 		if n <= most && (best == nil || n > size) {
 			best, size = results, n
 		}
-		if n <= most && most-n < max(256, most/200) {
+		if n <= most && most-n < max(256, most/100) {
 			break
 		}
 		// What the file has beyond its numbers is known now, for these factors.
@@ -405,7 +409,7 @@ func (s *split) within(ctx context.Context, most int64, asked string) ([]decompo
 }
 
 // dropSteps is the number of sizes that are tried for a largest drop.
-const dropSteps = 7
+const dropSteps = 5
 
 // smallest finds the smallest file whose metric is within the drop, by bisection of the logarithm of its size.
 func (s *split) smallest(ctx context.Context, w WholeBudget) ([]decompose.Result, error) {
@@ -452,7 +456,7 @@ func (s *split) smallest(ctx context.Context, w WholeBudget) ([]decompose.Result
 	var best []decompose.Result
 	for range dropSteps {
 		at := math.Sqrt(low * high)
-		results, err := s.within(ctx, int64(at), asked)
+		results, err := s.within(ctx, int64(at), fewRounds, asked)
 		var missed *GateError
 		if errors.As(err, &missed) {
 			low = at
