@@ -167,3 +167,18 @@ func (c *conversion) heldNode(s *recurrent.Site) *onnx.Node {
 	}
 	return nil
 }
+
+// storageOf is the narrowest type in which weights of a model are stored by export.Store, float32 where none are.
+func storageOf(m *onnx.Model) (Storage, error) {
+	all, err := export.StoredTensors(m)
+	if err != nil {
+		return "", err
+	}
+	narrowest := export.Float32
+	for _, s := range all {
+		if s.Storage == export.Int8 || narrowest == export.Float32 {
+			narrowest = s.Storage
+		}
+	}
+	return narrowest, nil
+}

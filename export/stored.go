@@ -306,15 +306,9 @@ func RestoredTensors(m, restored *onnx.Model) (map[*onnx.Tensor]Stored, error) {
 	return out, nil
 }
 
-// Values is a list of tensors with the values they are to have.
-type Values []struct {
-	Tensor *onnx.Tensor
-	Value  *onnx.Array
-}
-
 // Rewrite gives tensors of restored, which [Restore] made of m, other values in m: a patch of m that changes nothing but numbers, each in
 // its storage. Stored values that are what they were keep their bytes.
-func Rewrite(m, restored *onnx.Model, values Values) (*onnx.Patch, error) {
+func Rewrite(m, restored *onnx.Model, values map[*onnx.Tensor]*onnx.Array) (*onnx.Patch, error) {
 	stored, err := RestoredTensors(m, restored)
 	if err != nil {
 		return nil, err
@@ -325,24 +319,22 @@ func Rewrite(m, restored *onnx.Model, values Values) (*onnx.Patch, error) {
 		own[valueKey{numbers[h.graph], h.name}] = h.tensor
 	}
 	numbers = scopeNumbers(restored)
-	keys := map[*onnx.Tensor]valueKey{}
-	for _, h := range tensorHomes(restored) {
-		keys[h.tensor] = valueKey{numbers[h.graph], h.name}
-	}
 	p := onnx.NewPatch(m)
-	for _, v := range values {
-		s, narrow := stored[v.Tensor]
-		if !narrow {
-			t := own[keys[v.Tensor]]
-			if t == nil {
-				return nil, fmt.Errorf("export: %v: is no tensor of the model", v.Tensor)
-			}
-			p.ReplaceInitializer(t, v.Value)
+	found := 0
+	for _, h := range tensorHomes(restored) {
+		value := values[h.tensor]
+		if value == nil {
 			continue
 		}
-		x, err := v.Value.Float32s()
+		found++
+		s, narrow := stored[h.tensor]
+		if !narrow {
+			p.ReplaceInitializer(own[valueKey{numbers[h.graph], h.name}], value)
+			continue
+		}
+		x, err := value.Float32s()
 		if err != nil {
-			return nil, fmt.Errorf("export: %v: %w", v.Tensor, err)
+			return nil, fmt.Errorf("export: %v: %w", h.tensor, err)
 		}
 		old, err := s.Array()
 		if err != nil {
@@ -351,6 +343,9 @@ func Rewrite(m, restored *onnx.Model, values Values) (*onnx.Patch, error) {
 		if !slices.Equal(x, old.Data.([]float32)) {
 			s.replace(p, x)
 		}
+	}
+	if found < len(values) {
+		return nil, fmt.Errorf("export: %d of %d tensors are none of the model", len(values)-found, len(values))
 	}
 	return p, nil
 }
