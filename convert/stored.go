@@ -171,14 +171,39 @@ func (c *conversion) heldNode(s *recurrent.Site) *onnx.Node {
 // storageOf is the narrowest type in which weights of a model are stored by export.Store, float32 where none are.
 func storageOf(m *onnx.Model) (Storage, error) {
 	all, err := export.StoredTensors(m)
-	if err != nil {
-		return "", err
-	}
-	narrowest := export.Float32
+	return narrowest(all), err
+}
+
+func narrowest(all []export.Stored) Storage {
+	storage := export.Float32
 	for _, s := range all {
-		if s.Storage == export.Int8 || narrowest == export.Float32 {
-			narrowest = s.Storage
+		if s.Storage == export.Int8 || storage == export.Float32 {
+			storage = s.Storage
 		}
 	}
-	return narrowest, nil
+	return storage
+}
+
+// judgeRestored says of sites whose W is stored narrow, and which look quantised by another tool, what can be done with them: decompose
+// restores them first.
+func judgeRestored(ctx context.Context, m *onnx.Model, stored []export.Stored, sites []*recurrent.Site) error {
+	if len(stored) == 0 {
+		return nil
+	}
+	full, err := export.Restore(ctx, m)
+	if err != nil {
+		return err
+	}
+	defer full.Close()
+	restored, err := recurrent.Find(ctx, full)
+	if err != nil {
+		return err
+	}
+	if _, err := export.Annotate(full, restored); err != nil {
+		return err
+	}
+	for k, s := range sites {
+		s.Decomposable, s.Reason = restored[k].Decomposable, restored[k].Reason
+	}
+	return nil
 }
