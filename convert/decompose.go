@@ -186,11 +186,12 @@ func (c *conversion) fit(ctx context.Context) error {
 		c.progress(Progress{Stage: StageSearch, Site: t.Matrix, Format: t.Format, Matrix: place[t.Matrix], Matrices: len(ms), Sweep: t.Done, Sweeps: t.Most, RelativeError: t.Error})
 	}
 	c.progress(Progress{Stage: StageDecompose, Site: ms[0].Name, Matrices: len(ms), Sweeps: o.Sweeps})
+	budget := c.o.fitBudget()
 	fit := func(ms []decompose.Matrix) (f outcome, err error) {
 		if c.planned {
-			f.results, f.fronts, err = decompose.Plan(ctx, ms, c.o.Budget, o)
+			f.results, f.fronts, err = decompose.Plan(ctx, ms, budget, o)
 		} else {
-			f.results, err = decompose.Run(ctx, ms, c.o.Budget, o)
+			f.results, err = decompose.Run(ctx, ms, budget, o)
 		}
 		return f, err
 	}

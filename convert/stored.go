@@ -21,6 +21,20 @@ var Storages = []string{string(export.Float32), string(export.Float16), string(e
 // narrow says whether weights are to be stored in less than float32.
 func (o *Options) narrow() bool { return o.Weights != "" && o.Weights != export.Float32 }
 
+// roundingErrors are relative errors that storing a core costs, rather high ones.
+var roundingErrors = map[Storage]float64{export.Float16: 0x1p-11, export.Int8: 0.01}
+
+// fitBudget is the budget of the fit. A bound on the error of W leaves room for what storing the cores adds, the errors of some eight cores being independent:
+// a part of at most three quarters of its square.
+func (o *Options) fitBudget() Budget {
+	b := o.Budget
+	if o.narrow() && b.MaxError > 0 {
+		square, off := b.MaxError*b.MaxError, roundingErrors[o.Weights]
+		b.MaxError = math.Sqrt(square - min(8*off*off, 0.75*square))
+	}
+	return b
+}
+
 // store makes the weights of a compact model narrow. Back come the model, which replaces compact, and the replacements with the factors that the
 // stored cores make; what else became narrow is taken over into the reference of the verification, and the errors of W into the report.
 func (c *conversion) store(ctx context.Context, compact *onnx.Model, rs []export.Replacement) (*onnx.Model, []export.Replacement, error) {

@@ -167,6 +167,27 @@ func TestFinetuneChangesStorage(t *testing.T) {
 	}
 }
 
+// TestStoredMaxError asks for a bound that the stored cores have to keep.
+func TestStoredMaxError(t *testing.T) {
+	for _, w := range []Storage{export.Float16, export.Int8} {
+		o := storedOptions(t, own("lstm_bidi.onnx"), w)
+		o.Budget = Budget{MaxError: 0.5}
+		r, err := Decompose(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := float64(r.Sites[0].RelativeError); !(e > 0 && e <= 0.5) {
+			t.Errorf("%s: error %g", w, e)
+		}
+		// No ring is within reach of what int8 itself costs.
+		o.Budget, o.Files.Force = Budget{MaxError: 1e-4}, true
+		var gate *GateError
+		if _, err := Decompose(t.Context(), o); err == nil || w == export.Int8 && !errors.As(err, &gate) {
+			t.Errorf("%s: a bound of 0.0001: got %v", w, err)
+		}
+	}
+}
+
 // TestStoredErrors sees options that contradict and gates that rounding misses.
 func TestStoredErrors(t *testing.T) {
 	o := storedOptions(t, own("gestures.onnx"), "int4")
