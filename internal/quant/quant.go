@@ -111,7 +111,7 @@ func (c Channels) Round(x []float32) {
 		s, k := scales[channel], inv[channel]
 		part := x[from:to]
 		for i, v := range part {
-			part[i] = s * float32(nearest(float64(v)*k))
+			part[i] = s * float32(int8(nearest(float64(v)*k))) // an integer has no −0
 		}
 	})
 }

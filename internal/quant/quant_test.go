@@ -70,7 +70,7 @@ func TestInt8Bound(t *testing.T) {
 			}
 		}
 		c.Round(x)
-		if !slices.Equal(x, back) {
+		if !slices.EqualFunc(x, back, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
 			t.Fatal("Round gives other values than Quantize and Floats")
 		}
 	})
