@@ -46,7 +46,9 @@ type conversion struct {
 	report  *Report
 
 	original *onnx.Model // as opened
-	dense    *onnx.Model // original without rings
+	dense    *onnx.Model // original without rings, all weights in full
+	// narrowed, where weights are stored narrow, is dense with the stored values of what is no core.
+	narrowed *onnx.Model
 	dropped  []*recurrent.Site
 	groups   []*group
 	results  []decompose.Result  // of groups
@@ -54,7 +56,7 @@ type conversion struct {
 }
 
 func newConversion(o Options) *conversion {
-	return &conversion{o: o, report: &Report{Schema: ReportSchema, Form: o.Export.Form, Sites: []SiteReport{}, Warnings: []Warning{}}}
+	return &conversion{o: o, report: &Report{Schema: ReportSchema, Form: o.Export.Form, Weights: o.Weights, Sites: []SiteReport{}, Warnings: []Warning{}}}
 }
 
 // complete checks the options and fills in the output's name and form.
@@ -67,6 +69,9 @@ func (o *Options) complete() error {
 	}
 	if o.Export.Form == "" {
 		o.Export.Form = export.Bottleneck
+	}
+	if o.Weights == "" {
+		o.Weights = export.Float32
 	}
 	return nil
 }
@@ -85,6 +90,9 @@ func (c *conversion) run(ctx context.Context, last func(context.Context) error) 
 }
 
 func (c *conversion) close() {
+	if c.narrowed != nil {
+		c.narrowed.Close()
+	}
 	if c.dense != nil && c.dense != c.original {
 		c.dense.Close()
 	}
@@ -178,11 +186,12 @@ func (c *conversion) fit(ctx context.Context) error {
 		c.progress(Progress{Stage: StageSearch, Site: t.Matrix, Format: t.Format, Matrix: place[t.Matrix], Matrices: len(ms), Sweep: t.Done, Sweeps: t.Most, RelativeError: t.Error})
 	}
 	c.progress(Progress{Stage: StageDecompose, Site: ms[0].Name, Matrices: len(ms), Sweeps: o.Sweeps})
+	budget := c.o.fitBudget()
 	fit := func(ms []decompose.Matrix) (f outcome, err error) {
 		if c.planned {
-			f.results, f.fronts, err = decompose.Plan(ctx, ms, c.o.Budget, o)
+			f.results, f.fronts, err = decompose.Plan(ctx, ms, budget, o)
 		} else {
-			f.results, err = decompose.Run(ctx, ms, c.o.Budget, o)
+			f.results, err = decompose.Run(ctx, ms, budget, o)
 		}
 		return f, err
 	}
@@ -284,6 +293,14 @@ func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, rs []expor
 	}
 	if compact, err = patch.Apply(ctx); err != nil {
 		return nil, nil, err
+	}
+	if c.o.narrow() {
+		full := compact
+		compact, rs, err = c.store(ctx, full, rs)
+		full.Close()
+		if err != nil {
+			return nil, nil, err
+		}
 	}
 	if before, after := c.report.Input.Bytes, compact.Size(); after >= before && c.o.Export.Form != export.Dense {
 		compact.Close()

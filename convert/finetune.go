@@ -24,10 +24,11 @@ const FinetuneSchema = "trconvert.finetune/v1"
 type FinetuneOptions struct {
 	Model, Output string
 	Data          TrainingData
-	Teacher       string // a model whose outputs are to be met; "": none
-	Loss          string // one of Losses, "" for the first
-	Train         string // one of Trainings, "" for the first
-	Start         string // one of Starts, "" for the first
+	Teacher       string  // a model whose outputs are to be met; "": none
+	Loss          string  // one of Losses, "" for the first
+	Train         string  // one of Trainings, "" for the first
+	Weights       Storage // how the result is stored; "": as the model is
+	Start         string  // one of Starts, "" for the first
 	Settings      TrainingSettings
 	Checkpoint    CheckpointOptions
 	Plot          string // where the curve of the losses goes, as SVG; "": beside the checkpoint, if there is one
@@ -98,6 +99,7 @@ type Training struct {
 	MetricName string          `json:"metric_name"`
 	Trained    int64           `json:"trained_parameters"`
 	Train      string          `json:"train"`
+	Weights    Storage         `json:"weights"` // the narrowest type in which weights of the result are stored
 	Groups     []TrainingGroup `json:"groups"`
 	Samples    int             `json:"samples"`
 	Held       int             `json:"val_samples"`
@@ -173,7 +175,11 @@ func (o *FinetuneOptions) complete() error {
 	if o.Start == "" {
 		o.Start = Starts[0]
 	}
-	for _, err := range []error{checkLoss(&o.Loss), oneOf("--train", o.Train, Trainings), oneOf("--start", o.Start, Starts)} {
+	var unknown error
+	if o.Weights != "" {
+		unknown = oneOf("--weights", string(o.Weights), Storages)
+	}
+	for _, err := range []error{checkLoss(&o.Loss), oneOf("--train", o.Train, Trainings), oneOf("--start", o.Start, Starts), unknown} {
 		if err != nil {
 			return err
 		}
@@ -215,7 +221,8 @@ type tuning struct {
 	o      FinetuneOptions
 	report *Training
 
-	model, teacher *onnx.Model
+	model, teacher *onnx.Model // model in float32
+	written        *onnx.Model // what model's values are written into: model in the storage of the result
 	rings          []export.Record
 	weights        []weight
 	all            *dataset.Dataset
@@ -258,16 +265,18 @@ func (t *tuning) open(ctx context.Context) error {
 		return err
 	}
 	t.closers = append(t.closers, func() { m.Close() })
-	t.model = m
 	if err := guardOutput(t.o.Output, true, m.DataFiles()...); err != nil {
 		return err
 	}
-	t.report.Input = FileStat{File: t.o.Model, Bytes: m.FileBytes(), Parameters: m.Parameters()}
-	t.report.Warnings = noticed(m)
-	if t.rings, err = export.Records(m); err != nil {
+	if err := t.unpack(ctx, m); err != nil {
 		return inFile(t.o.Model, err)
 	}
-	t.weights, err = chooseWeights(t.o.Model, weightsOf(m, t.rings), t.o.Train)
+	t.report.Input = FileStat{File: t.o.Model, Bytes: m.FileBytes(), Parameters: m.Parameters()}
+	t.report.Warnings = noticed(m)
+	if t.rings, err = export.Records(t.model); err != nil {
+		return inFile(t.o.Model, err)
+	}
+	t.weights, err = chooseWeights(t.o.Model, weightsOf(t.model, t.rings), t.o.Train)
 	return err
 }
 
@@ -398,6 +407,9 @@ func (t *tuning) tune(ctx context.Context) error {
 	if o.Rings, err = t.centred(ctx); err != nil {
 		return err
 	}
+	if o.Stored, err = t.roundings(); err != nil {
+		return err
+	}
 	r, err := finetune.Train(ctx, t.model, t.train, t.held, t.objective, o)
 	if err != nil {
 		return err
@@ -407,15 +419,9 @@ func (t *tuning) tune(ctx context.Context) error {
 	}
 	t.record(r)
 	t.progress(TrainingProgress{Stage: StageWrite, Epochs: o.Epochs})
-	patch := onnx.NewPatch(t.model)
-	values := make(map[*onnx.Tensor]*onnx.Array)
-	for _, p := range r.Parameters {
-		v, err := dataset.Cast(p.Value, p.Tensor.Type) // 16-bit tensors were trained in float32
-		if err != nil {
-			return fmt.Errorf("convert: %v: %w", p.Tensor, err)
-		}
-		values[p.Tensor] = v
-		patch.ReplaceInitializer(p.Tensor, v)
+	patch, values, err := t.pack(r)
+	if err != nil {
+		return err
 	}
 	tuned, err := patch.Apply(ctx)
 	if err != nil {
@@ -508,11 +514,7 @@ func (t *tuning) check(ctx context.Context, path string, r *finetune.Result, val
 		return fmt.Errorf("convert: verification: %w", err)
 	}
 	t.report.Output = FileStat{File: t.o.Output, Bytes: max(info.Size(), m.FileBytes()), Parameters: m.Parameters()}
-	records, err := export.Records(m)
-	if err != nil {
-		return fmt.Errorf("convert: verification: %w", err)
-	}
-	if err := t.checkValues(m, records, values); err != nil {
+	if err := t.checkValues(ctx, m, values); err != nil {
 		return err
 	}
 	data := t.train
@@ -532,9 +534,24 @@ func (t *tuning) check(ctx context.Context, path string, r *finetune.Result, val
 	return nil
 }
 
-// checkValues wants the written tensors to be what was trained, bit for bit.
-func (t *tuning) checkValues(m *onnx.Model, records []export.Record, values map[*onnx.Tensor]*onnx.Array) error {
-	written, err := chooseWeights(t.o.Output, weightsOf(m, records), t.o.Train)
+// checkValues wants the written tensors to be what was trained, bit for bit, after rounding where they are stored in fewer bits.
+func (t *tuning) checkValues(ctx context.Context, m *onnx.Model, values map[*onnx.Tensor]*onnx.Array) error {
+	full, err := export.Restore(ctx, m)
+	if err != nil {
+		return fmt.Errorf("convert: verification: %w", err)
+	}
+	if full != m {
+		defer full.Close()
+	}
+	records, err := export.Records(full)
+	if err != nil {
+		return fmt.Errorf("convert: verification: %w", err)
+	}
+	roundings, err := t.roundings()
+	if err != nil {
+		return fmt.Errorf("convert: verification: %w", err)
+	}
+	written, err := chooseWeights(t.o.Output, weightsOf(full, records), t.o.Train)
 	if err != nil {
 		return fmt.Errorf("convert: verification: %w", err)
 	}
@@ -553,6 +570,13 @@ func (t *tuning) checkValues(m *onnx.Model, records []export.Record, values map[
 		b, err := values[w.tensor].Bytes()
 		if err != nil {
 			return fmt.Errorf("convert: verification: %w", err)
+		}
+		if r := roundings[w.tensor]; r != nil && !bytes.Equal(a, b) { // equal where the stored value was left as it is
+			rounded := values[w.tensor].Clone()
+			r.Round(rounded.Data.([]float32))
+			if b, err = rounded.Bytes(); err != nil {
+				return fmt.Errorf("convert: verification: %w", err)
+			}
 		}
 		if got.Type != w.tensor.Type || !bytes.Equal(a, b) {
 			return fmt.Errorf("convert: verification: %v: the written file has other values than were trained; nothing was written", w.tensor)

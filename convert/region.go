@@ -27,7 +27,7 @@ var regionShapes = [][2]int{{5, 3}, {1, 1}}
 func (c *conversion) checkRegion(ctx context.Context, written *onnx.Model, ov override, cmp *comparer) error {
 	s := ov.site
 	x := s.Node.Input(recurrent.SlotX)
-	before, err := cutRegion(ctx, c.dense, s.Node, x, ov.value.Type, true)
+	before, err := cutRegion(ctx, c.held(), c.heldNode(s), x, ov.value.Type, true)
 	if err != nil {
 		c.warn("layer-not-run", s.Name, "the layer was not run alone: %v", err)
 		return nil

@@ -21,6 +21,7 @@ func finetuneVerb() *verb {
 		args:  []argument{modelArgument("COMPACT")},
 		flags: []*flag{
 			{name: "o", value: "OUT", group: groupForm, kind: modelFile, usage: "the model to write"},
+			{name: "weights", value: "TYPE", group: groupForm, words: convert.Storages, usage: "how the weights of the result are stored (default: as they are in COMPACT). Training computes with what will be stored"},
 			{name: "plot", value: "FILE.svg", group: groupForm, kind: anyFile, usage: "draw the losses of the epochs (default: loss.svg in the folder of the checkpoint, if there is one)"},
 
 			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "what to train on: .npz with arrays named as the model's inputs, .npy or .csv for a single input, or a folder in the ONNX test_data_set layout"},
@@ -43,7 +44,8 @@ func finetuneVerb() *verb {
 		},
 		text: `
 Trains the cores of a compact model, and unless --train says otherwise all other weights, and writes a model with the new values. Nothing else in it changes: it has the same size and
-runs where the old one did, and finetune can go on with it. The best epoch on samples held back with --val is written, or the last one without any.
+runs where the old one did, and finetune can go on with it. Weights that are stored as float16 or int8 stay so: float32 copies of them are trained, through the
+rounding, so that the figures of the epochs are those of the stored model. The best epoch on samples held back with --val is written, or the last one without any.
 
 With --labels it learns what the labels say. With --teacher it learns to answer as the original does, for which no labels are needed. With both the loss is
 0.3 · (loss on labels) + 0.7 · (loss against the teacher), which usually is best. Every operator on the way from the trained weights to the output needs a gradient; those without are named before anything is done.
@@ -76,6 +78,7 @@ func parseFinetune(c *cli.Context) (command, error) {
 		Teacher:    r.text("teacher"),
 		Loss:       r.word("loss", convert.Losses),
 		Train:      r.word("train", convert.Trainings),
+		Weights:    convert.Storage(r.word("weights", convert.Storages)),
 		Start:      r.word("start", convert.Starts),
 		Settings:   convert.TrainingSettings{Epochs: r.integer("epochs", 1), Rate: r.number("lr", 0), Batch: r.integer("batch", 1), Seed: r.seed("seed")},
 		Checkpoint: convert.CheckpointOptions{Folder: r.text("checkpoint"), Resume: c.Bool("resume")},

@@ -214,6 +214,7 @@ func parseDecompose(c *cli.Context) (command, error) {
 			Form:        convert.Form(r.word("form", convert.Forms)),
 			MergeOutput: c.Bool("merge-output"),
 		},
+		Weights: convert.Storage(r.word("weights", convert.Storages)),
 		Files:   r.files(),
 		Threads: d.threads,
 	}

@@ -62,6 +62,7 @@ func decomposeVerb() *verb {
 			{name: "o", value: "OUT", group: groupForm, kind: modelFile, usage: "the model to write (default: MODEL with .tr.onnx)"},
 			{name: "form", value: "FORM", group: groupForm, words: convert.Forms, usage: "bottleneck (default): cores merged in the graph, one multiplication, standard layer; cores: two merged groups, least memory; dense: the product of the cores, as large as before, for measuring"},
 			{name: "merge-output", group: groupForm, usage: "store the output side multiplied out, for runtimes and quantisers that want W as an initializer"},
+			{name: "weights", value: "TYPE", group: groupForm, words: convert.Storages, usage: "how cores, R and other large weights are stored: float32 (default), float16, or int8 with a scale for each channel; models compute in float32 all the same"},
 
 			{name: "ratio", value: "X", group: groupBudget, usage: "numbers of W before / after, over all chosen sites together (default 10)"},
 			{name: "rank", value: "R", group: groupBudget, usage: "every rank is R"},

@@ -21,7 +21,7 @@ func (t *trainer) epoch(ctx context.Context) (reason string, err error) {
 		if err != nil {
 			return "", err
 		}
-		t.training.Hold() // parameters stay as they are until the step
+		t.hold() // parameters stay as they are until the step
 		m, err := t.run(ctx, b)
 		if err != nil {
 			return "", err
@@ -30,7 +30,7 @@ func (t *trainer) epoch(ctx context.Context) (reason string, err error) {
 		if !b.Last {
 			continue
 		}
-		if err := t.training.Release(ctx); err != nil {
+		if err := t.release(ctx); err != nil {
 			return "", err
 		}
 		if reason, err := t.step(sum); reason != "" || err != nil {

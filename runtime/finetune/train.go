@@ -61,6 +61,7 @@ type trainer struct {
 	kept      int64 // most bytes that the passes of a run kept for their gradients
 	peak      int64 // and with the gradients on their way back
 	identity  identity
+	full      [][]float32 // while parameters are rounded, by weight, what they are in full
 }
 
 // source is a data set with what the teacher says to it.
@@ -255,10 +256,10 @@ func (t *trainer) evaluate(ctx context.Context) (Evaluation, error) {
 	if t.val != nil {
 		s = t.val
 	}
-	t.training.Hold()
+	t.hold()
 	m, err := measure(ctx, t.engine, s, t.objective, evaluationBatch(t.options.Batch, s.data), t.options.Streams.window())
 	if err == nil {
-		err = t.training.Release(ctx)
+		err = t.release(ctx)
 	}
 	return m.evaluation(s.data.Len()), err
 }
