@@ -5,19 +5,8 @@ import (
 	"math"
 	"slices"
 
-	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/onnx"
 )
-
-// gemmRows is gemmInto of matrices whose rows lie lda, ldb and ldc apart, with alpha 1.
-func gemmRows[T floating](ta, tb bool, m, n, k int, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
-	switch c := any(c).(type) {
-	case []float32:
-		gemm.F32(ta, tb, m, n, k, 1, any(a).([]float32), lda, any(b).([]float32), ldb, float32(beta), c, ldc)
-	case []float64:
-		gemm.F64(ta, tb, m, n, k, 1, any(a).([]float64), lda, any(b).([]float64), ldb, float64(beta), c, ldc)
-	}
-}
 
 // convGradient: with P the patches of X, Y = W·P per image and group, so dW = dY·Pᵀ and the patches' gradient is Wᵀ·dY, each of which is added where it was read.
 func convGradient(n *nodeInfo) (*gradient, error) {
@@ -82,10 +71,10 @@ func convBack[T floating](c *backCall, p patches, groups int, in []*Tensor, dy *
 			dst := d[(n*groups+g)*mg*positions:][:mg*positions]
 			if p.whole { // 1×1 kernel: the input is its own patch matrix
 				if dx != nil {
-					gemmRows(true, false, depth, positions, mg, k[g*mg*depth:][:mg*depth], depth, dst, positions, 0, dx[at:][:cg*area], positions)
+					product(true, false, depth, positions, mg, k[g*mg*depth:][:mg*depth], depth, dst, positions, 0, dx[at:][:cg*area], positions)
 				}
 				if dw != nil {
-					gemmRows(false, true, mg, depth, positions, dst, positions, x[at:][:cg*area], positions, 1, dw[g*mg*depth:][:mg*depth], depth)
+					product(false, true, mg, depth, positions, dst, positions, x[at:][:cg*area], positions, 1, dw[g*mg*depth:][:mg*depth], depth)
 				}
 				continue
 			}
@@ -96,10 +85,10 @@ func convBack[T floating](c *backCall, p patches, groups int, in []*Tensor, dy *
 				size := min(block, positions-from)
 				if dw != nil {
 					patchMatrix(p, x[at:][:cg*area], cg, from, size, cols)
-					gemmRows(false, true, mg, depth, size, dst[from:], positions, cols, size, 1, dw[g*mg*depth:][:mg*depth], depth)
+					product(false, true, mg, depth, size, dst[from:], positions, cols, size, 1, dw[g*mg*depth:][:mg*depth], depth)
 				}
 				if dx != nil {
-					gemmRows(true, false, depth, size, mg, k[g*mg*depth:][:mg*depth], depth, dst[from:], positions, 0, cols, size)
+					product(true, false, depth, size, mg, k[g*mg*depth:][:mg*depth], depth, dst[from:], positions, 0, cols, size)
 					addPatches(p, cols, cg, from, size, dx[at:][:cg*area])
 				}
 			}
@@ -186,10 +175,10 @@ func convTransposeBack[T floating](c *backCall, p patches, groups int, in []*Ten
 				size := min(block, area-from)
 				patchMatrix(p, d[(n*groups+g)*mg*outArea:][:mg*outArea], mg, from, size, cols)
 				if dx != nil {
-					gemmRows(false, false, cg, size, depth, k[g*cg*depth:][:cg*depth], depth, cols, size, 0, dx[at+from:], area)
+					product(false, false, cg, size, depth, k[g*cg*depth:][:cg*depth], depth, cols, size, 0, dx[at+from:], area)
 				}
 				if dw != nil {
-					gemmRows(false, true, cg, depth, size, x[at+from:], area, cols, size, 1, dw[g*cg*depth:][:cg*depth], depth)
+					product(false, true, cg, depth, size, x[at+from:], area, cols, size, 1, dw[g*cg*depth:][:cg*depth], depth)
 				}
 			}
 		}
