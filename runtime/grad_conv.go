@@ -45,16 +45,8 @@ func convBack[T floating](c *backCall, p patches, groups int, in []*Tensor, dy *
 	x, _ := in[0].Data.([]T)
 	k, _ := in[1].Data.([]T)
 	d := dy.Data.([]T)
-	var dx, dw, cols []T
 	grads := make([]*Tensor, len(in))
-	if c.needs(0) {
-		dx = make([]T, elements(xd))
-		grads[0] = newTensor(in[0].Type, xd, dx)
-	}
-	if c.needs(1) {
-		dw = make([]T, elements(kd))
-		grads[1] = newTensor(in[1].Type, kd, dw)
-	}
+	dx, dw := needed[T](c, grads, 0, in[0]), needed[T](c, grads, 1, in[1])
 	if c.needs(2) {
 		grads[2] = newTensor(in[2].Type, in[2].Dims, biasBack(d, kd[0], positions))
 	}
@@ -62,6 +54,7 @@ func convBack[T floating](c *backCall, p patches, groups int, in []*Tensor, dy *
 		return grads, nil
 	}
 	block := min(positions, max(patchElements/depth, 64))
+	var cols []T
 	if !p.whole {
 		cols = make([]T, depth*block)
 	}
@@ -147,16 +140,8 @@ func convTransposeBack[T floating](c *backCall, p patches, groups int, in []*Ten
 	x, _ := in[0].Data.([]T)
 	k, _ := in[1].Data.([]T)
 	d := dy.Data.([]T)
-	var dx, dw []T
 	grads := make([]*Tensor, len(in))
-	if c.needs(0) {
-		dx = make([]T, elements(xd))
-		grads[0] = newTensor(in[0].Type, xd, dx)
-	}
-	if c.needs(1) {
-		dw = make([]T, elements(kd))
-		grads[1] = newTensor(in[1].Type, kd, dw)
-	}
+	dx, dw := needed[T](c, grads, 0, in[0]), needed[T](c, grads, 1, in[1])
 	if c.needs(2) {
 		grads[2] = newTensor(in[2].Type, in[2].Dims, biasBack(d, mg*groups, outArea))
 	}
