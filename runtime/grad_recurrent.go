@@ -12,16 +12,9 @@ import (
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
 
-func init() {
-	for _, op := range []recurrent.Op{recurrent.LSTM, recurrent.GRU, recurrent.RNN} {
-		gradients[string(op)] = func(n *nodeInfo) (*gradient, error) {
-			g := &gradient{run: recurrentGradient}
-			if n.variable[recurrent.SlotW] {
-				g.in = 1 << recurrent.SlotX
-			}
-			return g, nil
-		}
-	}
+// recurrentGradient serves LSTM, GRU and RNN, which record what their cells need.
+func recurrentGradient(n *nodeInfo) (*gradient, error) {
+	return &gradient{in: n.whereVariable(recurrent.SlotW, 1<<recurrent.SlotX), run: recurrentBack}, nil
 }
 
 // traceElements bounds what a direction keeps of all its steps, in elements (256 MiB of float32). A longer sequence is cut into

@@ -8,8 +8,8 @@ import (
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
 
-// recurrentGradient is back-propagation through time.
-func recurrentGradient(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
+// recurrentBack is back-propagation through time.
+func recurrentBack(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
 	switch t := c.saved.(type) {
 	case *layerTrace[float32]:
 		return t.backward(c, in, d)
