@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -62,21 +63,6 @@ func (f *follower) dims(name string) []int {
 		return a.Dims
 	}
 	return nil
-}
-
-// elementwise lists operators whose operands and results line up at their last axes.
-var elementwise = map[string]bool{}
-
-func init() {
-	for name := range lowerings {
-		elementwise[name] = true
-	}
-	for _, name := range []string{"LSTM", "GRU", "RNN", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Tile", "Slice", "Concat", "Split", "Pad", "Gather", "ScatterND", "Trilu",
-		"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "GlobalAveragePool", "GlobalMaxPool",
-		"ArgMax", "ArgMin", "CumSum", "Softmax", "LogSoftmax", "BatchNormalization", "InstanceNormalization", "LayerNormalization", "MatMul", "Gemm", "Conv", "ConvTranspose",
-		"AveragePool", "MaxPool", "Einsum"} {
-		delete(elementwise, name)
-	}
 }
 
 func (f *follower) node(n *onnx.Node) (err error) {
@@ -142,16 +128,13 @@ func (f *follower) recurrent(n *onnx.Node) error {
 	for k, name := range n.Outputs {
 		f.labels[name] = current
 		if k == 0 {
-			f.labels[name] = 0
-			if cfg.Layout == 1 {
-				f.labels[name] = 1
-			}
+			f.labels[name] = axis // Y has its steps where X has them
 		}
 	}
 	return nil
 }
 
-var errAlong = fmt.Errorf("it works along time")
+var errAlong = errors.New("it works along time")
 
 // sequence gives the time axis of the result of a node one of whose operands is a sequence along axis.
 func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
@@ -236,15 +219,17 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 		}
 		return axis, others(false)
 	case "Split", "Softmax", "LogSoftmax", "LayerNormalization", "ArgMax", "ArgMin":
-		otherwise := map[string]int64{"Split": 0, "ArgMax": 0, "ArgMin": 0, "LayerNormalization": -1}[n.OpType]
-		if v := f.model.Opset(""); n.OpType == "Softmax" || n.OpType == "LogSoftmax" {
-			if otherwise = -1; v < 13 {
-				otherwise = 1
+		otherwise, onwards := int64(0), false // onwards: over the axes behind it too
+		switch n.OpType {
+		case "LayerNormalization":
+			otherwise, onwards = -1, true
+		case "Softmax", "LogSoftmax":
+			if otherwise = -1; f.model.Opset("") < 13 {
+				otherwise, onwards = 1, true
 			}
 		}
 		k := attr("axis", otherwise, len(in))
-		older := (n.OpType == "Softmax" || n.OpType == "LogSoftmax") && f.model.Opset("") < 13
-		if k == axis || axis > k && (older || n.OpType == "LayerNormalization") {
+		if k == axis || axis > k && onwards {
 			return 0, errAlong
 		}
 		if len(out) < len(in) && k < axis {
@@ -298,8 +283,7 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 		return first()
 	case "CumSum", "Tile", "Einsum", "ScatterND", "Trilu":
 		return 0, errAlong
-	}
-	if !elementwise[n.OpType] { // reductions
+	case "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum":
 		if len(out) == len(in) {
 			if out[axis] != steps {
 				return 0, errAlong
@@ -307,11 +291,10 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 			return axis, nil
 		}
 		return f.reduced(n, in, axis)
-	}
-	if n.OpType == "Expand" {
+	case "Expand":
 		return len(out) - len(in) + axis, nil
 	}
-	return len(out) - len(in) + axis, others(true)
+	return len(out) - len(in) + axis, others(true) // element by element: operands and results line up at their last axes
 }
 
 // reduced places the time axis after a reduction that drops axes.
