@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 
@@ -95,41 +94,19 @@ type trace[T floating] struct {
 	projection, hidden []T  // masks of dropout [B, G·H] and [B, H], nil without
 }
 
-func (o *recurrentOp) record(c *call, in []*Tensor) ([]*Tensor, any, error) {
-	if err := sameTypes(in); err != nil {
-		return nil, nil, err
-	}
-	switch x := in[recurrent.SlotX]; x.Type {
-	case onnx.Float, onnx.Float16, onnx.BFloat16:
-		return recordLayer(c, o, &o.single, in, onnx.Float)
-	case onnx.Double:
-		return recordLayer(c, o, &o.double, in, onnx.Double)
-	default:
-		return nil, nil, unsupportedType(x.Type)
-	}
-}
-
-// recordLayer is runLayer with a trace; the gradients have type typ.
-func recordLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []*Tensor, typ onnx.DataType) ([]*Tensor, any, error) {
-	l, err := newLayer[T](&o.cfg, in)
-	if err != nil {
-		return nil, nil, err
-	}
-	out, results, err := l.results(c, typ)
-	if err != nil {
-		return nil, nil, err
-	}
+// record runs all directions and fills results as scan does; the gradients have type typ.
+func (l *layer[T]) record(c *call, typ onnx.DataType, directions []*direction[T], memory *layerMemory[T], results [3][]T) (*layerTrace[T], error) {
 	t := &layerTrace[T]{layer: l, typ: typ, memory: memory}
-	for d, dir := range memory.directions(o, in, l.steps > 1) {
+	for d, dir := range directions {
 		p := newTrace(l, d, dir, memory)
 		if err := p.drop(c); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		t.parts = append(t.parts, p)
 		t.bytes += int64(len(*p.space)+len(p.projection)+len(p.hidden)) * bytesPerElement(typ)
 	}
-	if err := t.each(func(p *trace[T]) error { return p.record(c.ctx, results) }); err != nil {
-		return nil, nil, err
+	if err := eachDirection(len(t.parts), func(d int) error { return t.parts[d].record(c.ctx, results) }); err != nil {
+		return nil, err
 	}
 	if !c.node.variable[recurrent.SlotW] {
 		if t.parts[0].stretches() < 2 {
@@ -137,17 +114,7 @@ func recordLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in
 		}
 		t.bytes += int64(len(l.x)) * bytesPerElement(typ)
 	}
-	return narrowAll(out, in[recurrent.SlotX].Type), t, nil
-}
-
-// each runs f for every direction, at the same time if there are two.
-func (t *layerTrace[T]) each(f func(*trace[T]) error) error {
-	if len(t.parts) == 1 {
-		return f(t.parts[0])
-	}
-	errs := make([]error, len(t.parts))
-	gemm.Parallel(len(t.parts), func(k int) { errs[k] = f(t.parts[k]) })
-	return errors.Join(errs...)
+	return t, nil
 }
 
 func newTrace[T floating](l *layer[T], d int, dir *direction[T], memory *layerMemory[T]) *trace[T] {

@@ -56,7 +56,7 @@ func (t *layerTrace[T]) backward(c *backCall, in, d []*Tensor) ([]*Tensor, error
 			g.x = make([]T, len(g.x))
 		}
 	}
-	if err := t.each(func(p *trace[T]) error { return p.backward(c.ctx, dy, &own[p.d]) }); err != nil {
+	if err := eachDirection(count, func(d int) error { return t.parts[d].backward(c.ctx, dy, &own[d]) }); err != nil {
 		return nil, err
 	}
 	for k := 1; k < count && own[k].x != nil; k++ {
