@@ -63,7 +63,7 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 		}
 	}
 	if o.Stream || len(o.States) > 0 {
-		if err := l.stream(m, g); err != nil {
+		if err := l.stream(g); err != nil {
 			return nil, err
 		}
 	}

@@ -359,8 +359,8 @@ func lastOnly(f *follower, n *onnx.Node, axis int) bool {
 	return false
 }
 
-// sameButTime checks that the graph for one step differs from the whole one in the length of time axes alone, and that no number depends on that length.
-func sameButTime(whole, step *graph, labels map[string]int, length int) error {
+// sameButTime checks that the graph for one step differs from that for sampleSteps in the length of time axes alone, and that no number depends on that length.
+func sameButTime(whole, step *graph, labels map[string]int) error {
 	for _, n := range whole.nodes {
 		if whole.constant[n.Output(firstOutput(n))] {
 			continue
@@ -372,7 +372,7 @@ func sameButTime(whole, step *graph, labels map[string]int, length int) error {
 			}
 			want := slices.Clone(a.Dims)
 			if k := labels[name]; k >= 0 {
-				if k >= len(want) || want[k] != length {
+				if k >= len(want) || want[k] != sampleSteps {
 					return lacksf("%v: its time axis was lost", n)
 				}
 				want[k] = 1
