@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/internal/seed"
@@ -221,7 +222,7 @@ func (t *trace[T]) drop(c *call) error {
 
 // record runs the direction and fills results as scan does.
 func (t *trace[T]) record(ctx context.Context, results [3][]T) error {
-	l, h := t.layer, t.layer.cfg.Hidden
+	l := t.layer
 	h0, c0 := t.start(0)
 	l.initial(h0, l.initialH, t.d)
 	if c0 != nil {
@@ -240,15 +241,12 @@ func (t *trace[T]) record(ctx context.Context, results [3][]T) error {
 		}
 	}
 	endH, endC := t.start(t.stretches())
-	for b := range l.batch {
-		at := l.stateRow(b, t.d) * h
-		if results[1] != nil {
-			t.leave(results[1][at:at+h], endH[b*h:], b)
-		}
-		if results[2] != nil {
-			copy(results[2][at:at+h], endC[b*h:])
-		}
+	if t.hidden != nil {
+		endH = slices.Clone(endH)
+		scale(endH, t.hidden)
 	}
+	l.final(results[1], endH, t.d)
+	l.final(results[2], endC, t.d)
 	return nil
 }
 
@@ -257,16 +255,12 @@ func (t *trace[T]) show(s *stepState[T], row int, y []T) {
 	l, h := t.layer, s.hidden
 	for b := range s.batch {
 		if s.active(b) {
-			t.leave(y[l.outputRow(l.time(s.step, row+b, t.dir.reverse), row+b, t.d)*h:][:h], s.nextH[b*h:], row+b)
+			to := y[l.outputRow(l.time(s.step, row+b, t.dir.reverse), row+b, t.d)*h:][:h]
+			copy(to, s.nextH[b*h:])
+			if t.hidden != nil {
+				scale(to, t.hidden[(row+b)*h:])
+			}
 		}
-	}
-}
-
-// leave copies H of row b to where other nodes read it.
-func (t *trace[T]) leave(to, h []T, b int) {
-	copy(to, h)
-	if t.hidden != nil {
-		scale(to, t.hidden[b*len(to):])
 	}
 }
 

@@ -108,15 +108,8 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 		}
 		t.weights(k, cell, g)
 	}
-	for b := range rows {
-		at := l.stateRow(b, t.d) * h
-		if g.initialH != nil {
-			copy(g.initialH[at:at+h], dh[b*h:])
-		}
-		if g.initialC != nil {
-			copy(g.initialC[at:at+h], dc[b*h:])
-		}
-	}
+	l.final(g.initialH, dh, t.d)
+	l.final(g.initialC, dc, t.d)
 	return nil
 }
 
