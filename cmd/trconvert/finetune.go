@@ -20,11 +20,11 @@ func finetuneVerb() *verb {
 		short: "train a compact model on data, with labels or after the original",
 		args:  []argument{modelArgument("COMPACT")},
 		flags: []*flag{
-			{name: "o", value: "OUT", group: groupForm, kind: modelFile, usage: "the model to write"},
+			flagOut,
 			{name: "weights", value: "TYPE", group: groupForm, words: convert.Storages, usage: "how the weights of the result are stored (default: as they are in COMPACT). Training computes with what will be stored"},
 			{name: "plot", value: "FILE.svg", group: groupForm, kind: anyFile, usage: "draw the losses of the epochs (default: loss.svg in the folder of the checkpoint, if there is one)"},
 
-			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "what to train on: .npz with arrays named as the model's inputs, .npy or .csv for a single input, or a folder in the ONNX test_data_set layout"},
+			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "what to train on: " + dataFiles},
 			flagLabels,
 			{name: "teacher", value: "MODEL", group: groupData, kind: modelFile, usage: "a model, such as the original, whose outputs are to be met; with --labels both count"},
 			flagLoss, flagOutput,
