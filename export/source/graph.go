@@ -19,7 +19,7 @@ type graph struct {
 	constant        map[string]bool        // by name: does not depend on inputs
 	depends         map[string][]string    // operands of the node that computes a value
 	live            map[string]bool        // names that are read
-	samples         []Sample
+	feeds           map[string]*onnx.Array // of the sample, fixed inputs among them
 }
 
 func firstOutput(n *onnx.Node) int {
@@ -113,7 +113,7 @@ func newGraph(ctx context.Context, m *onnx.Model, o Options) (*graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(feeds, o.Fixed)
+	g.feeds = feeds
 	run := append(slices.Clone(names), outputNames(g.outputs)...)
 	slices.Sort(run)
 	p, err := runtime.Compile(ctx, m, runtime.Options{Outputs: slices.Compact(run)})
@@ -131,15 +131,19 @@ func newGraph(ctx context.Context, m *onnx.Model, o Options) (*graph, error) {
 			}
 		}
 	}
+	return g, nil
+}
+
+// sample is the call with the feeds that gives out.
+func (g *graph) sample(out map[string]*onnx.Array) Sample {
 	s := Sample{}
 	for _, v := range g.inputs {
-		s.Inputs = append(s.Inputs, feeds[v.Name])
+		s.Inputs = append(s.Inputs, g.feeds[v.Name])
 	}
 	for _, v := range g.outputs {
-		s.Outputs = append(s.Outputs, g.values[v.Name])
+		s.Outputs = append(s.Outputs, out[v.Name])
 	}
-	g.samples = []Sample{s}
-	return g, nil
+	return s
 }
 
 var random = map[string]bool{

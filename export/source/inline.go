@@ -89,9 +89,6 @@ func (g *graph) evaluate(ctx context.Context, conditions []string, o Options) ([
 	if err != nil {
 		return nil, err
 	}
-	for name, a := range o.Fixed {
-		feeds[name] = a
-	}
 	names := slices.Clone(conditions)
 	slices.Sort(names)
 	p, err := runtime.Compile(ctx, g.model, runtime.Options{Outputs: slices.Compact(names)})

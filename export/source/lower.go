@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"strconv"
 
@@ -57,11 +56,13 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 	}
 	l.program.Run, l.program.Quantized = *run, l.quants
 	l.program.Tolerance = g.tolerance()
+	out := g.values
 	if len(l.quants) > 0 {
-		if err := l.quantizedSample(g); err != nil {
+		if out, err = l.quantizedOutputs(g); err != nil {
 			return nil, err
 		}
 	}
+	l.program.Run.Samples = []Sample{g.sample(out)}
 	if o.Stream || len(o.States) > 0 {
 		if err := l.stream(g); err != nil {
 			return nil, err
@@ -71,27 +72,13 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 	return l.program, nil
 }
 
-// quantizedSample computes the outputs of the sample with the weights that int8 stands for.
-func (l *lowerer) quantizedSample(g *graph) error {
+// quantizedOutputs computes the outputs of the sample with the weights that int8 stands for.
+func (l *lowerer) quantizedOutputs(g *graph) (map[string]*onnx.Array, error) {
 	p, err := runtime.Compile(l.ctx, g.model, runtime.Options{Overrides: l.program.Quantized})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	feeds := map[string]*onnx.Array{}
-	maps.Copy(feeds, l.options.Fixed)
-	for _, v := range g.inputs {
-		feeds[v.Name] = g.values[v.Name]
-	}
-	out, err := p.Run(l.ctx, feeds)
-	if err != nil {
-		return err
-	}
-	s := &l.program.Run.Samples[0]
-	s.Outputs = nil
-	for _, v := range g.outputs {
-		s.Outputs = append(s.Outputs, out[v.Name])
-	}
-	return nil
+	return p.Run(l.ctx, g.feeds)
 }
 
 // tolerance goes by the coarsest type of a value, see [Program.Tolerance].
@@ -136,11 +123,11 @@ type entryLowerer struct {
 	bound       map[*Buffer]bool // outputs
 }
 
-// entry lowers the live nodes of a graph.
+// entry lowers the live nodes of a graph; samples are the caller's.
 func (l *lowerer) entry(g *graph, streaming bool) (*Entry, error) {
 	l.quants = nil
 	e := &entryLowerer{lowerer: l, graph: g, streaming: streaming, tensors: map[string]tensor{}, bound: map[*Buffer]bool{}}
-	entry := &Entry{Samples: g.samples}
+	entry := &Entry{}
 	for k, v := range g.inputs {
 		a := g.values[v.Name]
 		b, err := newBuffer(a, Input)
@@ -273,13 +260,12 @@ func (e *entryLowerer) lower(n *onnx.Node) error {
 	switch {
 	case errors.As(err, &lacks):
 		e.unsupported.add(opName(n)+": "+lacks.Error(), n.String())
-		for k, name := range n.Outputs { // so that the nodes after it are looked at too
+		for _, name := range n.Outputs { // so that the nodes after it are looked at too
 			if a := e.values[name]; name != "" && a != nil {
 				if b, err := newBuffer(a, Arena); err == nil {
 					e.tensors[name] = tensor{b, a.Dims}
 				}
 			}
-			_ = k
 		}
 		return nil
 	case err != nil:

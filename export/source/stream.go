@@ -98,20 +98,12 @@ func (l *lowerer) explicitSamples(g *graph) ([]Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	feeds := maps.Clone(l.options.Fixed)
-	if feeds == nil {
-		feeds = map[string]*onnx.Array{}
-	}
+	feeds := maps.Clone(g.feeds)
 	isState := map[string]bool{}
 	for _, in := range l.options.States {
 		isState[in] = true
-	}
-	for _, v := range g.inputs {
-		feeds[v.Name] = g.values[v.Name]
-		if isState[v.Name] {
-			if feeds[v.Name], err = onnx.ZeroArray(feeds[v.Name].Type, feeds[v.Name].Dims); err != nil {
-				return nil, err
-			}
+		if feeds[in], err = onnx.ZeroArray(feeds[in].Type, feeds[in].Dims); err != nil {
+			return nil, err
 		}
 	}
 	var samples []Sample
@@ -144,18 +136,15 @@ func (l *lowerer) implicitStream(whole *graph) error {
 	if err != nil {
 		return err
 	}
-	slice := func(t int) map[string]*onnx.Array {
-		feeds := map[string]*onnx.Array{}
-		for _, v := range g.inputs {
-			feeds[v.Name] = g.values[v.Name]
-			if axis, ok := axes[v.Name]; ok {
-				feeds[v.Name] = part(g.values[v.Name], axis, t, 1)
-			}
+	steps := func(first, count int) map[string]*onnx.Array {
+		feeds := maps.Clone(g.feeds)
+		for name, axis := range axes {
+			feeds[name] = part(feeds[name], axis, first, count)
 		}
 		return feeds
 	}
 	one := l.options
-	one.Feeds = slice(0)
+	one.Feeds = steps(0, 1)
 	gs, err := newGraph(l.ctx, g.model, one)
 	if err != nil {
 		return lacksf("the model does not run with one step: %v", err)
@@ -167,22 +156,13 @@ func (l *lowerer) implicitStream(whole *graph) error {
 	if err != nil {
 		return err
 	}
-	e.Samples = nil
 	p, err := runtime.Compile(l.ctx, g.model, runtime.Options{Overrides: l.quants})
 	if err != nil {
 		return err
 	}
 	for t := range sampleSteps {
-		feeds := slice(t)
-		prefix := map[string]*onnx.Array{}
-		maps.Copy(prefix, l.options.Fixed)
-		for name, a := range feeds {
-			prefix[name] = a
-			if axis, ok := axes[name]; ok {
-				prefix[name] = part(g.values[name], axis, 0, t+1)
-			}
-		}
-		out, err := p.Run(l.ctx, prefix)
+		feeds := steps(t, 1)
+		out, err := p.Run(l.ctx, steps(0, t+1))
 		if err != nil {
 			return lacksf("the model does not run with %d steps: %v", t+1, err)
 		}
