@@ -146,17 +146,14 @@ func (t *trainer) sources(ctx context.Context, train, val *dataset.Dataset) erro
 	if t.train.teacher, err = newTeacher(ctx, o.Teacher, t.objective.Teacher(), o.Streams, train); err != nil {
 		return fmt.Errorf("finetune: teacher: %w", err)
 	}
-	if err := t.train.teacher.remember(ctx, train, dataset.DefaultBatch); err != nil {
+	if err := t.train.teacher.remember(ctx, train); err != nil {
 		return fmt.Errorf("finetune: teacher: %w", err)
 	}
 	if val == nil {
 		return nil
 	}
 	t.val = &source{data: val, stepped: labelsStepped(val), teacher: t.train.teacher.again()}
-	if t.val.teacher != nil {
-		t.val.teacher.samples = nil
-	}
-	if err := t.val.teacher.remember(ctx, val, dataset.DefaultBatch); err != nil {
+	if err := t.val.teacher.remember(ctx, val); err != nil {
 		return fmt.Errorf("finetune: teacher: %w", err)
 	}
 	return nil
