@@ -74,11 +74,8 @@ func parseEval(c *cli.Context) (command, error) {
 
 func (e evalCommand) run(ctx context.Context, c *console) error {
 	e.apply()
-	var bar *term.Bar
-	if !e.quiet {
-		bar = term.NewBar(c.err)
-		e.options.Progress = func(done, samples int) { bar.Show(done, samples, "evaluating") }
-	}
+	bar := e.bar(c)
+	e.options.Progress = func(done, samples int) { bar.Show(done, samples, "evaluating") }
 	r, err := convert.Eval(ctx, e.options)
 	bar.Clear()
 	if err != nil {

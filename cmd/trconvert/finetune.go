@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -107,11 +108,8 @@ func (r *reader) held(name string) (data string, part float64) {
 
 func (f finetuneCommand) run(ctx context.Context, c *console) error {
 	f.apply()
-	var bar *term.Bar
-	if !f.quiet {
-		bar = term.NewBar(c.err)
-		f.options.Progress = (&trainingDrawer{bar: bar}).show
-	}
+	bar := f.bar(c)
+	f.options.Progress = (&trainingDrawer{bar: bar}).show
 	r, err := convert.Finetune(ctx, f.options)
 	bar.Clear()
 	if err != nil {
@@ -204,16 +202,12 @@ func trainingText(r *convert.Training, terminal bool) string {
 		groups = append(groups, fmt.Sprintf("%s %s", g.Name, term.Count(g.Parameters)))
 	}
 	fmt.Fprintf(&b, "\n%s parameters were trained (%s) on %s samples, %s\n\n", term.Count(r.Trained), strings.Join(groups, ", "), term.Count(int64(r.Samples)), ending(r))
-	name := r.MetricName
-	if name == "" {
-		name = "metric"
-	}
 	on := "the samples held back"
 	if r.MeasuredOn == "training" {
 		on = "the training data"
 	}
 	b.WriteString(term.Table([]term.Column{{Title: "on " + on}, {Title: "before", Figure: true}, {Title: "after", Figure: true}}, [][]string{
-		{name, metric(name, float64(r.Before.Metric)), metric(name, float64(r.After.Metric))},
+		{metricTitle(r), metric(r.MetricName, float64(r.Before.Metric)), metric(r.MetricName, float64(r.After.Metric))},
 		{"loss", number(float64(r.Before.Loss)), number(float64(r.After.Loss))},
 	}))
 	b.WriteString(warnings(r.Warnings))
@@ -270,14 +264,13 @@ func epochsTable(r *convert.Training) string {
 	}
 	columns := []term.Column{{Title: ""}, {Title: "epoch", Figure: true}, {Title: "loss", Figure: true}}
 	if r.Held > 0 {
-		name := r.MetricName
-		if name == "" {
-			name = "metric"
-		}
-		columns = append(columns, term.Column{Title: "val loss", Figure: true}, term.Column{Title: "val " + name, Figure: true})
+		columns = append(columns, term.Column{Title: "val loss", Figure: true}, term.Column{Title: "val " + metricTitle(r), Figure: true})
 	}
 	return term.Table(columns, rows)
 }
+
+// metricTitle names the metric in tables.
+func metricTitle(r *convert.Training) string { return cmp.Or(r.MetricName, "metric") }
 
 // dashed writes a figure, a dash where there is none.
 func dashed(v float64, write func(float64) string) string {

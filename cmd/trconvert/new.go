@@ -122,11 +122,9 @@ func creationText(r *convert.Creation) string {
 		fmt.Fprintf(&b, "\n%s\n", term.Escape(n))
 	}
 	rows = nil
-	for _, p := range r.Parameters {
-		rows = append(rows, []string{p.What, term.Count(p.Number)})
-	}
 	total := int64(0)
 	for _, p := range r.Parameters {
+		rows = append(rows, []string{p.What, term.Count(p.Number)})
 		total += p.Number
 	}
 	rows = append(rows, []string{"in all", term.Count(total)}, []string{"with a dense W", term.Count(r.Dense)})
