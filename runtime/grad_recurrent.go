@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 
 	"github.com/trconvert/trconvert/internal/gemm"
@@ -98,13 +99,14 @@ type trace[T floating] struct {
 // record runs all directions and fills results as scan does; the gradients have type typ.
 func (l *layer[T]) record(c *call, typ onnx.DataType, directions []*direction[T], memory *layerMemory[T], results [3][]T) (*layerTrace[T], error) {
 	t := &layerTrace[T]{layer: l, typ: typ, memory: memory}
+	element := int64(reflect.TypeFor[T]().Size())
 	for d, dir := range directions {
 		p := newTrace(l, d, dir, memory)
 		if err := p.drop(c); err != nil {
 			return nil, err
 		}
 		t.parts = append(t.parts, p)
-		t.bytes += int64(len(*p.space)+len(p.projection)+len(p.hidden)) * bytesPerElement(typ)
+		t.bytes += int64(len(*p.space)+len(p.projection)+len(p.hidden)) * element
 	}
 	if err := eachDirection(len(t.parts), func(d int) error { return t.parts[d].record(c.ctx, results) }); err != nil {
 		return nil, err
@@ -113,7 +115,7 @@ func (l *layer[T]) record(c *call, typ onnx.DataType, directions []*direction[T]
 		if t.parts[0].stretches() < 2 {
 			l.x = nil // no longer needed
 		}
-		t.bytes += int64(len(l.x)) * bytesPerElement(typ)
+		t.bytes += int64(len(l.x)) * element
 	}
 	return t, nil
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"runtime/debug"
 	"slices"
 
@@ -245,49 +246,13 @@ func (l *ledger) drop(t *Tensor) {
 	}
 }
 
-// memoryOf is where a tensor's elements lie and the bytes they take, nil if there are none.
+// memoryOf is where a tensor's elements lie and the bytes they take, the content of strings aside; nil if there are none.
 func memoryOf(t *Tensor) (at any, size int64) {
-	switch d := t.Data.(type) {
-	case []float32:
-		at = first(d)
-	case []float64:
-		at = first(d)
-	case []int64:
-		at = first(d)
-	case []int32:
-		at = first(d)
-	case []bool:
-		at = first(d)
-	case []uint16:
-		at = first(d)
-	case []uint8:
-		at = first(d)
-	case []int8:
-		at = first(d)
+	d := reflect.ValueOf(t.Data)
+	if d.Kind() != reflect.Slice || d.Len() == 0 {
+		return nil, 0
 	}
-	return at, int64(elements(t.Dims)) * bytesPerElement(t.Type)
-}
-
-func first[T any](d []T) any {
-	if len(d) == 0 {
-		return nil
-	}
-	return &d[0]
-}
-
-// bytesPerElement is what an element takes in memory, the content of strings aside.
-func bytesPerElement(t onnx.DataType) int64 {
-	switch t {
-	case onnx.Double, onnx.Int64, onnx.Uint64, onnx.Complex64:
-		return 8
-	case onnx.Float, onnx.Int32, onnx.Uint32:
-		return 4
-	case onnx.Float16, onnx.BFloat16, onnx.Int16, onnx.Uint16:
-		return 2
-	case onnx.String, onnx.Complex128:
-		return 16
-	}
-	return 1
+	return d.Index(0).Addr().Interface(), int64(d.Len()) * int64(d.Type().Elem().Size())
 }
 
 // accumulator sums the gradients that come back to a value from its readers. The first is kept as it came, since most values have one reader.
