@@ -26,6 +26,12 @@ func firstOutput(n *onnx.Node) int {
 	return max(0, slices.IndexFunc(n.Outputs, func(s string) bool { return s != "" }))
 }
 
+// folded says whether a node computes constants.
+func (g *graph) folded(n *onnx.Node) bool { return g.constant[n.Output(firstOutput(n))] }
+
+// lowered says whether there is a lowering for the operator of a node.
+func lowered(n *onnx.Node) bool { return n.Domain == "" && lowerings[n.OpType] != nil }
+
 // analyse finds out what is live and what is constant.
 func analyse(m *onnx.Model, o Options) (g *graph, names []string, err error) {
 	if err := onnx.Check(m); err != nil {
@@ -176,10 +182,10 @@ func free(b *onnx.Graph, names map[string]bool) {
 func (g *graph) refuse() error {
 	u := &UnsupportedError{}
 	for _, n := range g.nodes {
-		if g.constant[n.Output(firstOutput(n))] {
+		if g.folded(n) {
 			continue
 		}
-		if n.Domain != "" && n.Domain != "ai.onnx" || lowerings[n.OpType] == nil {
+		if !lowered(n) {
 			u.add(opName(n)+": operator", n.String())
 		}
 	}

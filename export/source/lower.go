@@ -145,7 +145,7 @@ func (l *lowerer) entry(g *graph, streaming bool) (*Entry, error) {
 		if err := l.ctx.Err(); err != nil {
 			return nil, fmt.Errorf("export: source code: %w", err)
 		}
-		if g.constant[n.Output(firstOutput(n))] {
+		if g.folded(n) {
 			continue
 		}
 		if err := e.lower(n); err != nil {
@@ -275,7 +275,7 @@ func (e *entryLowerer) lower(n *onnx.Node) error {
 }
 
 func opName(n *onnx.Node) string {
-	if n.Domain != "" && n.Domain != "ai.onnx" {
+	if n.Domain != "" {
 		return n.Domain + "." + n.OpType
 	}
 	return n.OpType

@@ -71,7 +71,7 @@ func (f *follower) node(n *onnx.Node) (err error) {
 			err = fmt.Errorf("internal error: %v", p)
 		}
 	}()
-	if f.constant[n.Output(firstOutput(n))] {
+	if f.folded(n) {
 		return nil
 	}
 	kind, sequence := timeless, -1 // the operand that is a sequence
@@ -362,7 +362,7 @@ func lastOnly(f *follower, n *onnx.Node, axis int) bool {
 // sameButTime checks that the graph for one step differs from that for sampleSteps in the length of time axes alone, and that no number depends on that length.
 func sameButTime(whole, step *graph, labels map[string]int) error {
 	for _, n := range whole.nodes {
-		if whole.constant[n.Output(firstOutput(n))] {
+		if whole.folded(n) {
 			continue
 		}
 		for _, name := range n.Outputs {
