@@ -107,19 +107,13 @@ func (t *tuning) biasOf(r export.Record) (*onnx.Tensor, runtime.Observed) {
 	if len(r.Sites) != 1 {
 		return nil, runtime.Observed{}
 	}
-	var site *onnx.Node
-	readers := 0
-	nodes := recurrent.Nodes(t.model)
-	for _, n := range nodes {
-		if n.Name == r.Sites[0] {
-			site = n.Node
-		}
-	}
+	site := nodeOf(t.model, r.Sites[0])
 	if site == nil {
 		return nil, runtime.Observed{}
 	}
 	name := site.Input(recurrent.SlotB)
-	for _, n := range nodes {
+	readers := 0
+	for _, n := range recurrent.Nodes(t.model) {
 		if name != "" && slices.Contains(n.Node.Inputs, name) {
 			readers++
 		}

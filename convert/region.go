@@ -32,12 +32,11 @@ func (c *conversion) checkRegion(ctx context.Context, written *onnx.Model, ov ov
 		c.warn("layer-not-run", s.Name, "the layer was not run alone: %v", err)
 		return nil
 	}
-	nodes := recurrent.Nodes(written)
-	k := slices.IndexFunc(nodes, func(n recurrent.Named) bool { return n.Name == s.Name })
-	if k < 0 {
+	node := nodeOf(written, s.Name)
+	if node == nil {
 		return fmt.Errorf("the written file has lost the node %v", s.Node)
 	}
-	after, err := cutRegion(ctx, written, nodes[k].Node, x, ov.value.Type, false)
+	after, err := cutRegion(ctx, written, node, x, ov.value.Type, false)
 	if err != nil {
 		return fmt.Errorf("the written layer cannot be cut out: %w", err)
 	}

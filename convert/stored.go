@@ -174,12 +174,7 @@ func (c *conversion) heldNode(s *recurrent.Site) *onnx.Node {
 	if c.narrowed == nil {
 		return s.Node
 	}
-	for _, n := range recurrent.Nodes(c.narrowed) {
-		if n.Name == s.Name {
-			return n.Node
-		}
-	}
-	return nil
+	return nodeOf(c.narrowed, s.Name)
 }
 
 // storageOf is the narrowest type in which weights of a model are stored by export.Store, float32 where none are.
