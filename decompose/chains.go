@@ -25,13 +25,7 @@ func (j chains) smallest() int {
 }
 
 func (j chains) layouts() []shape {
-	var all []shape
-	for _, in := range sideChoices(j.o.InModes, defaultCount(j.In)+3, func(c int) []int { return inputModes(j.In, c) }) {
-		for _, out := range sideChoices(j.o.OutModes, defaultCount(j.Out())+3, func(c int) []int { return outputModes(j.Directions*j.Gates, j.Hidden, c) }) {
-			all = append(all, shape{in, out})
-		}
-	}
-	return all
+	return combined(sideChoices(j.o.InModes, defaultCount(j.In)+3, j.splitIn), sideChoices(j.o.OutModes, defaultCount(j.Out())+3, j.splitOut))
 }
 
 func (j chains) given(b Budget) (candidate, error) {

@@ -103,7 +103,7 @@ func (j *job) even(n int) (best Shape, least int) {
 	var all []choice
 	most := 0
 	for _, s := range j.method().layouts() {
-		c := choice{Shape: j.shape(s, nil), off: abs(len(s.in)-defaultCount(j.In)) + abs(len(s.out)-defaultCount(j.Out()))}
+		c := choice{Shape: j.shape(s, nil), off: s.off(j.Matrix)}
 		_, modes, _, err := c.cores()
 		if err != nil {
 			continue
@@ -203,5 +203,3 @@ func (s Shape) mostRanks() ([]int, error) {
 	}
 	return most, nil
 }
-
-func abs(x int) int { return max(x, -x) }
