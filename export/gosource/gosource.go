@@ -41,10 +41,7 @@ func Write(ctx context.Context, m *onnx.Model, o Options) (map[string][]byte, er
 
 // Print gives the files of a program that has been lowered with the same options.
 func Print(p *source.Program, o Options) (map[string][]byte, error) {
-	name := "model"
-	if o.Name != "" {
-		name = source.Identifier(o.Name, "model")
-	}
+	name := source.Identifier(o.Name, "model")
 	f := &files{program: p, name: name}
 	code, err := format.Source([]byte(f.code()))
 	if err != nil {
@@ -55,19 +52,13 @@ func Print(p *source.Program, o Options) (map[string][]byte, error) {
 		return nil, fmt.Errorf("export: Go source: %w", err)
 	}
 	files := map[string][]byte{
-		"go.mod":           fmt.Appendf(nil, "module %s\n\ngo 1.22\n", name),
-		name + ".go":       code,
-		name + "_test.go":  test,
-		"weights.bin":      weights(p),
-		"sample_input.bin": nil, "sample_output.bin": nil,
+		"go.mod":          fmt.Appendf(nil, "module %s\n\ngo 1.22\n", name),
+		name + ".go":      code,
+		name + "_test.go": test,
+		"weights.bin":     weights(p),
 	}
-	if files["sample_input.bin"], files["sample_output.bin"], err = p.Run.SampleBytes(); err != nil {
+	if err := p.SampleFiles(files); err != nil {
 		return nil, err
-	}
-	if p.Stream != nil {
-		if files["stream_input.bin"], files["stream_output.bin"], err = p.Stream.SampleBytes(); err != nil {
-			return nil, err
-		}
 	}
 	return files, nil
 }
