@@ -78,13 +78,10 @@ func ShapeFor(m Matrix, b Budget, o Options) (s Shape, warnings []string, err er
 		}
 		return j.shape(c.shape, c.ranks), j.warnings, nil
 	}
-	n, asked := b.MaxParams, fmt.Sprintf("at most %d numbers", b.MaxParams)
-	if b.Ratio > 0 {
-		n, asked = int(math.Floor(float64(m.Size())/b.Ratio)), fmt.Sprintf("ratio %.4g", b.Ratio)
-	}
+	n, asked := b.numbers(m.Size())
 	s, least := j.even(n)
 	if s.Ranks == nil {
-		return s, nil, &BudgetError{Asked: asked, Best: fmt.Sprintf("ratio %.4g (%d numbers of %d)", math.Floor(100*float64(m.Size())/float64(least))/100, least, m.Size())}
+		return s, nil, &BudgetError{Asked: asked, Best: ratioText(least, m.Size())}
 	}
 	return s, nil, nil
 }
