@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"fmt"
 	"math"
 	"slices"
 
@@ -246,10 +245,8 @@ func slidingWindow(n *nodeInfo) (func(*Tensor) (window, error), error) {
 // globalWindow is the geometry of a pooling over all of each plane.
 func globalWindow(*nodeInfo) (func(*Tensor) (window, error), error) {
 	return func(t *Tensor) (window, error) {
-		if len(t.Dims) < 3 {
-			return window{}, fmt.Errorf("input has shape %v, want [N, C, D1, …]", t.Dims)
-		}
-		return window{kernel: t.Dims[2:]}, nil
+		space, err := spatial(t)
+		return window{kernel: space}, err
 	}, nil
 }
 
