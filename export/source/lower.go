@@ -204,26 +204,27 @@ func (l *lowerer) finish() {
 	}
 	l.dropUnread()
 	used := map[*Buffer]bool{}
+	number := func(b *Buffer) {
+		if b != nil && !used[b] {
+			used[b] = true
+			b.Index = len(p.Consts)
+			p.Consts = append(p.Consts, b)
+		}
+	}
 	for _, list := range lists {
 		*list = withoutEmptyNotes(*list)
 		p.plan(*list, Arena)
 		for _, s := range *list {
 			out, in := s.buffers()
 			for _, b := range append(out, in...) {
-				if b != nil && b.Space == Const && !used[b] {
-					used[b] = true
-					b.Index = len(p.Consts)
-					p.Consts = append(p.Consts, b)
+				if b != nil && b.Space == Const {
+					number(b)
 				}
 			}
 		}
 	}
 	for _, s := range p.States {
-		if s.Init != nil && !used[s.Init] {
-			used[s.Init] = true
-			s.Init.Index = len(p.Consts)
-			p.Consts = append(p.Consts, s.Init)
-		}
+		number(s.Init)
 	}
 	p.plan(p.Init, Merged)
 }
