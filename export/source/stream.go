@@ -9,6 +9,7 @@ import (
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
+	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
 )
 
@@ -289,7 +290,7 @@ func (n *node) streamStates(s *Recurrent, size int) {
 	}
 	name := fmt.Sprintf("s%d", len(n.program.States))
 	state(name+"_h", &s.H0)
-	if s.Cell != nil || s.Config.Op == "LSTM" {
+	if s.Config.Op == recurrent.LSTM {
 		state(name+"_c", &s.C0)
 	}
 }
