@@ -80,10 +80,7 @@ func (o *Options) complete() error {
 func (c *conversion) run(ctx context.Context, last func(context.Context) error) error {
 	for _, step := range []func(context.Context) error{c.open, c.choose, c.fit, last} {
 		if err := step(ctx); err != nil {
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
-			return classify(c.o.Model, err)
+			return ended(ctx, c.o.Model, err)
 		}
 	}
 	return nil
