@@ -17,9 +17,7 @@ type chains struct{ *job }
 func (j chains) smallest() int {
 	least := math.MaxInt
 	for _, s := range j.shapes() {
-		modes := s.modes()
-		ranks := slices.Repeat([]int{1}, len(modes))
-		least = min(least, paramsOf(modes, ranks))
+		least = min(least, sum(s.modes()))
 	}
 	return least
 }
@@ -109,7 +107,7 @@ func (j chains) quick(ctx context.Context, n int) (*tensor.Factor, error) {
 	if best.cores == nil || err != nil {
 		return nil, err
 	}
-	f := &tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: best.in, OutModes: best.out, Cores: best.cores}
+	f := j.factor(best.shape, best.cores)
 	if len(f.Cores) == 2 && f.Cores[0].Left == 1 {
 		f.Format = tensor.SVD // a train of two cores
 	}
@@ -149,6 +147,6 @@ func (j chains) finish(ctx context.Context, c candidate) error {
 	if res, err = j.better(ctx, c, res); err != nil {
 		return err
 	}
-	j.record(&tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: c.in, OutModes: c.out, Cores: res.Cores}, res)
+	j.record(j.factor(c.shape, res.Cores), res)
 	return nil
 }

@@ -76,8 +76,7 @@ func (s shape) pairModes() []int {
 func (j pairing) smallest() int {
 	least := math.MaxInt
 	for _, s := range j.layouts() {
-		modes := s.pairModes()
-		least = min(least, paramsOf(modes, slices.Repeat([]int{1}, len(modes))))
+		least = min(least, sum(s.pairModes()))
 	}
 	return least
 }
@@ -122,13 +121,6 @@ func (j pairing) paired(ctx context.Context, s shape, n int, ranks []int) (*job,
 		o:      o, w: p, m: m, plain: m, tails: map[tailKey][][]float64{},
 		fixed: []shape{{modes[:cut], modes[cut:]}},
 	}, nil
-}
-
-func (j *job) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return fmt.Errorf("decompose: %q: %w", j.Name, err)
 }
 
 // balancedCut is the number of modes before the cut that keeps the larger part smallest.
@@ -190,7 +182,7 @@ func (j pairing) best(ctx context.Context, n int) (candidate, error) {
 func (j pairing) leastError(ctx context.Context, n int, find func(train *job) (candidate, error)) (candidate, error) {
 	best := candidate{err: math.Inf(1)}
 	for _, s := range j.layouts() {
-		if modes := s.pairModes(); paramsOf(modes, slices.Repeat([]int{1}, len(modes))) > n {
+		if sum(s.pairModes()) > n {
 			continue
 		}
 		train, err := j.paired(ctx, s, n, nil)
@@ -215,10 +207,6 @@ func (j pairing) quick(ctx context.Context, n int) (*tensor.Factor, error) {
 		return nil, err
 	}
 	return j.factor(c.shape, c.cores), nil
-}
-
-func (j pairing) factor(s shape, cores []tensor.Core) *tensor.Factor {
-	return &tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: s.in, OutModes: s.out, Cores: cores}
 }
 
 func (j pairing) finish(ctx context.Context, c candidate) error {
