@@ -1,8 +1,10 @@
 package source_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/trconvert/trconvert/export/csource"
 	"github.com/trconvert/trconvert/export/gosource"
 	"github.com/trconvert/trconvert/export/source"
+	"github.com/trconvert/trconvert/export/source/sourcetest"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
 )
@@ -139,6 +142,43 @@ func TestSameBytes(t *testing.T) {
 		for name := range one {
 			if string(one[name]) != string(two[name]) {
 				t.Errorf("%s differs from one call to the next", name)
+			}
+		}
+	}
+}
+
+// TestConstantOutputsOfStreams gives a recurrent model an output that no input reaches: it is the same after every step.
+func TestConstantOutputsOfStreams(t *testing.T) {
+	var encoded bytes.Buffer
+	if _, err := sourcetest.Open(t, "../../testdata/models/gru_lbr0.onnx").Encode(&encoded); err != nil {
+		t.Fatal(err)
+	}
+	p := &onnxpb.ModelProto{}
+	if err := proto.Unmarshal(encoded.Bytes(), p); err != nil {
+		t.Fatal(err)
+	}
+	g := p.Graph
+	g.Initializer = append(g.Initializer, &onnxpb.TensorProto{Name: proto.String("two"), Dims: []int64{2}, DataType: proto.Int32(int32(onnx.Float)), FloatData: []float32{1, 2}})
+	g.Node = append(g.Node, &onnxpb.NodeProto{OpType: proto.String("Neg"), Input: []string{"two"}, Output: []string{"negated"}})
+	for _, name := range []string{"two", "negated"} {
+		g.Output = append(g.Output, &onnxpb.ValueInfoProto{Name: proto.String(name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
+			TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnx.Float))}}}})
+	}
+	m, err := onnx.FromProto("test", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := source.Lower(context.Background(), m, source.Options{Stream: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if program.Stream == nil {
+		t.Fatalf("no stream: %s", program.NoStream)
+	}
+	for step, sample := range program.Stream.Samples {
+		for k, want := range [][]float32{{1, 2}, {-1, -2}} {
+			if got := sample.Outputs[len(sample.Outputs)-2+k]; !slices.Equal(got.Data.([]float32), want) {
+				t.Errorf("step %d: constant %d is %v, want %v", step, k, got.Data, want)
 			}
 		}
 	}

@@ -42,6 +42,9 @@ func (g *graph) follow(inputs map[string]int) (map[string]int, error) {
 	if !f.reached {
 		return nil, &followError{"no recurrent node reads the inputs along time", false}
 	}
+	for _, v := range g.outputs { // constants too
+		f.labels[v.Name] = f.label(v.Name)
+	}
 	return f.labels, nil
 }
 
