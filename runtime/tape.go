@@ -37,8 +37,7 @@ type entry struct {
 	// dims are those of the whole of from[0] where at is [start, start+count) of its axis.
 	dims         []int
 	start, count int
-	counts       []int // how much of the axis each of from fills
-	parts        [][]int
+	parts        [][]int // the dims of each of from
 	// parameter is what was read.
 	parameter *Parameter
 	// owner is the tape that the gradient of a shared value gathers on.
@@ -137,11 +136,6 @@ func (c *call) traceJoin(at place, from []place, parts []*Tensor, axis int64, st
 	e := entry{kind: wasJoined, at: at, from: from, axis: k}
 	for _, p := range parts {
 		e.parts = append(e.parts, p.Dims)
-		if stacked {
-			e.counts = append(e.counts, 1)
-		} else {
-			e.counts = append(e.counts, p.Dims[k])
-		}
 	}
 	t.entries = append(t.entries, e)
 	return nil
@@ -472,7 +466,10 @@ func (t *tape) carry(e *entry) error {
 	}
 	start := 0
 	for k, from := range e.from {
-		count := e.counts[k]
+		count := 1
+		if dims := e.parts[k]; len(dims) == len(g.Dims) { // else the axis is new
+			count = dims[e.axis]
+		}
 		if from.variable() {
 			p, err := part(g, e.axis, start, count)
 			if err != nil {
