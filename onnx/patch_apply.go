@@ -137,20 +137,26 @@ func (a *application) editScope(old *Graph, e *graphEdit) error {
 // removeInitializers takes initializers out of a scope, and before IR 4 the graph inputs of their names.
 func (a *application) removeInitializers(old *Graph, e *graphEdit) {
 	g := e.g
-	gone := map[string]bool{}
+	gone, copies := map[string]bool{}, map[*Tensor]bool{}
 	for _, t := range old.Initializers {
-		if !a.p.dropped[t] {
-			continue
+		if a.p.dropped[t] {
+			copied := a.views[t].(*Tensor)
+			e.drop(copied)
+			gone[t.Name], copies[copied] = true, true
 		}
-		gone[t.Name] = true
-		copied := a.views[t].(*Tensor)
-		e.drop(copied)
-		g.Initializers = slices.DeleteFunc(g.Initializers, func(t *Tensor) bool { return t == copied })
 	}
-	if len(gone) == 0 || a.m.IRVersion >= 4 {
+	if len(gone) == 0 {
 		return
 	}
-	g.Inputs = slices.DeleteFunc(slices.Clone(g.Inputs), func(in *ValueInfo) bool {
+	g.Initializers = slices.DeleteFunc(g.Initializers, func(t *Tensor) bool { return copies[t] })
+	if a.m.IRVersion < 4 {
+		e.dropInputs(gone)
+	}
+}
+
+// dropInputs takes inputs out of the scope.
+func (e *graphEdit) dropInputs(gone map[string]bool) {
+	e.g.Inputs = slices.DeleteFunc(slices.Clone(e.g.Inputs), func(in *ValueInfo) bool {
 		if gone[in.Name] {
 			e.drop(in)
 		}
