@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -69,12 +68,7 @@ func Store(ctx context.Context, m *onnx.Model, o StoreOptions) (*onnx.Patch, err
 	if len(s.names) == 0 {
 		return p, nil
 	}
-	text, err := json.Marshal(storedNames{storedSchema, s.names})
-	if err != nil {
-		return nil, fmt.Errorf("export: metadata: %w", err)
-	}
-	p.SetMetadata(StoredKey, string(text))
-	return p, nil
+	return p, setEntry(p, StoredKey, storedNames{storedSchema, s.names})
 }
 
 // storing is a call of Store at work.
@@ -92,7 +86,7 @@ func (s *storing) candidates() []home {
 	read := map[*onnx.Tensor]bool{}
 	for _, g := range s.model.Scopes() {
 		for _, n := range g.Nodes {
-			if n.Domain != "" && n.Domain != "ai.onnx" || s.index.Function(n) != nil {
+			if n.Domain != "" || s.index.Function(n) != nil {
 				continue
 			}
 			for _, slot := range storableSlots[n.OpType] {

@@ -47,18 +47,13 @@ type Stored struct {
 // StoredTensors lists the values that [Store] made narrow. Metadata that disagree with the graph, because another tool has changed the one
 // or the other, are an error. No weight is read.
 func StoredTensors(m *onnx.Model) ([]Stored, error) {
-	text, ok := metadata(m, StoredKey)
-	if !ok {
-		return nil, nil
-	}
 	var l storedNames
-	if err := parseEntry(StoredKey, storedSchema, text, &l); err != nil {
+	if found, err := readEntry(m, StoredKey, storedSchema, &l); !found || err != nil {
 		return nil, err
 	}
 	ix := onnx.NewIndex(m)
-	homes := tensorHomes(m)
 	byName := map[string]home{}
-	for _, h := range homes {
+	for _, h := range tensorHomes(m) {
 		byName[h.name] = h
 	}
 	var all []Stored
@@ -103,7 +98,7 @@ func tensorHomes(m *onnx.Model) []home {
 }
 
 func constantHome(n *onnx.Node) (home, bool) {
-	if n.OpType != "Constant" || n.Domain != "" && n.Domain != "ai.onnx" || len(n.Outputs) != 1 {
+	if n.OpType != "Constant" || n.Domain != "" || len(n.Outputs) != 1 {
 		return home{}, false
 	}
 	a := n.Attr("value")
