@@ -103,8 +103,11 @@ func (f *files) code() string {
 	body.WriteString(pr.b.String())
 	imports := []string{"bytes", "embed", "encoding/binary"}
 	for _, i := range []string{"fmt", "math"} {
-		if strings.Contains(body.String(), i+".") {
-			imports = append(imports, i)
+		for line := range strings.Lines(body.String()) {
+			if !strings.HasPrefix(line, "//") && strings.Contains(line, i+".") { // names in comments are the model's
+				imports = append(imports, i)
+				break
+			}
 		}
 	}
 	f.head(&b, imports)

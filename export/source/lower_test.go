@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +74,33 @@ func TestNamesStayOutOfTheCode(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestImportsAreUsed gives nodes names of packages, as TensorFlow does: code that imports what only a comment names does not compile.
+func TestImportsAreUsed(t *testing.T) {
+	m := chain(t, "x", [3]string{"Relu", "tf.math.relu fmt.Print bytes.x", "y"})
+	files, err := gosource.Write(context.Background(), m, gosource.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := parser.ParseFile(token.NewFileSet(), "model.go", files["model.go"], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	ast.Inspect(code, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok {
+				used[x.Name] = true
+			}
+		}
+		return true
+	})
+	for _, i := range code.Imports {
+		if path := strings.Trim(i.Path.Value, `"`); i.Name == nil && !used[path[strings.LastIndex(path, "/")+1:]] {
+			t.Errorf("%s is imported and not used", path)
+		}
 	}
 }
 
