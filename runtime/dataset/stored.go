@@ -136,10 +136,7 @@ func (s *stored) all() (any, error) {
 
 // blocks visits the elements in blocks of at most a few hundred thousand, from is the number of the first one.
 func (s *stored) blocks(visit func(from int, data any) error) error {
-	n, _, err := extent(s.dims, 1)
-	if err != nil {
-		return err
-	}
+	n := size(s.dims)
 	block := 1 << 18
 	if s.reload != nil {
 		block = max(n, 1)
