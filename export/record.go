@@ -68,13 +68,7 @@ func (r Record) columnsText() string {
 }
 
 // Params is the number of stored numbers.
-func (r Record) Params() int {
-	n := 0
-	for _, c := range r.shape().Cores {
-		n += c.Left * c.Mode * c.Right
-	}
-	return n
-}
+func (r Record) Params() int { return r.shape().Params() }
 
 // ring is Record as it stands in the metadata.
 type ring struct {
@@ -99,10 +93,9 @@ type rings struct {
 
 func recordOf(sites []*recurrent.Site, f *tensor.Factor, o Options, opset int64) ring {
 	r := ring{
-		Format: f.Format, Form: o.Form, In: f.In, Out: f.Out,
+		Format: f.Format, Form: formOf(f, o.Form, opset), In: f.In, Out: f.Out,
 		InModes: f.InModes, OutModes: f.OutModes, Ranks: f.Ranks(), MergedOutput: o.MergeOutput,
 	}
-	r.Form = formOf(f, o.Form, opset)
 	for _, s := range sites {
 		r.Sites = append(r.Sites, s.Name)
 		r.Inputs = append(r.Inputs, s.Node.Input(recurrent.SlotX))
