@@ -123,22 +123,19 @@ func (l *layer[T]) record(c *call, typ onnx.DataType, directions []*direction[T]
 func newTrace[T floating](l *layer[T], d int, dir *direction[T], memory *layerMemory[T]) *trace[T] {
 	t := &trace[T]{layer: l, d: d, dir: dir, flipped: l.inOrder(dir) && dir.reverse, steps: l.longest}
 	rows, h, gh := l.batch, l.cfg.Hidden, dir.w.rows
-	states := 1
-	if l.cfg.Op == recurrent.LSTM {
-		states = 2
-	}
 	if perStep := rows * (gh + 2*h); perStep*l.longest > traceElements {
 		t.steps = int(math.Ceil(math.Sqrt(float64(l.longest))))
 	}
 	t.chunk = max(1, min(t.steps, traceChunk*stretchElements/max(1, rows*gh)))
 	block := rows * h
+	states := 1
 	var gathered, scratch, c int
 	if !l.inOrder(dir) || l.lens != nil {
 		gathered = t.chunk * rows * l.inputs
 	}
 	switch l.cfg.Op {
 	case recurrent.LSTM:
-		c = (t.steps + 1) * block
+		states, c = 2, (t.steps+1)*block
 	case recurrent.GRU:
 		scratch = t.steps * block
 	}
