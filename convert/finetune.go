@@ -157,10 +157,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (*Training, error) {
 	t := &tuning{o: o, report: &Training{Schema: FinetuneSchema, Teacher: o.Teacher, Epochs: []TrainingEpoch{}, Train: o.Train, Groups: []TrainingGroup{}, Layers: []LayerReport{}}}
 	defer t.close()
 	if err := t.run(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, classify(o.Model, err)
+		return nil, ended(ctx, o.Model, err)
 	}
 	t.report.Seconds = time.Since(start).Seconds()
 	t.report.PeakBytes = peakBytes()
@@ -227,7 +224,7 @@ type tuning struct {
 	weights        []weight
 	all            *dataset.Dataset
 	train, held    *dataset.Dataset // of all, or held is a set of its own; it may be nil
-	recipe         finetune.Recipe
+	recipe         finetune.Recipe  // from aim on
 	objective      finetune.Objective
 	closers        []func()
 }
@@ -285,9 +282,8 @@ func (t *tuning) groups() []finetune.Group {
 	var groups []finetune.Group
 	for _, r := range []role{roleCore, roleSite, roleHead, roleOther} {
 		count := TrainingGroup{Name: string(r)}
-		rate, slow := t.factors(r)
 		for _, decay := range []float64{1, 0} {
-			g := finetune.Group{Name: string(r), Rate: rate, Decay: decay * slow}
+			g := finetune.Group{Name: string(r), Rate: 1, Decay: decay}
 			if decay == 0 {
 				g.Name += " biases"
 			}
@@ -308,17 +304,6 @@ func (t *tuning) groups() []finetune.Group {
 		}
 	}
 	return groups
-}
-
-// factors are what the recipe multiplies learning rate and weight decay of a role with.
-func (t *tuning) factors(r role) (rate, decay float64) {
-	switch r {
-	case roleCore:
-		return t.recipe.Cores, t.recipe.CoreDecay
-	case roleSite:
-		return t.recipe.Recurrent, t.recipe.RecurrentDecay
-	}
-	return t.recipe.Head, t.recipe.HeadDecay
 }
 
 // openTeacher opens the model whose outputs are to be met.
@@ -363,7 +348,6 @@ func (t *tuning) openData(ctx context.Context) error {
 	} else if err := t.holdBack(ctx); err != nil {
 		return err
 	}
-	t.recipe = t.defaults()
 	t.report.Samples = t.train.Len()
 	if t.held != nil {
 		t.report.Held = t.held.Len()
@@ -371,6 +355,7 @@ func (t *tuning) openData(ctx context.Context) error {
 	return nil
 }
 
+// defaults are the recipe for what is known so far; the loss is once aim has chosen it.
 func (t *tuning) defaults() finetune.Recipe {
 	r := t.o.Data.Reading
 	return finetune.Defaults(finetune.Setting{Numbers: t.report.LossName == lossSquared, Samples: t.train.Len(), Labels: r.Labels != "", Teacher: t.teacher != nil, Streams: len(r.States) > 0, Steps: t.train.Steps()})
@@ -398,7 +383,6 @@ func (t *tuning) holdBack(ctx context.Context) error {
 
 // tune trains and writes the result.
 func (t *tuning) tune(ctx context.Context) error {
-	t.recipe = t.defaults() // now that the loss is known
 	o := t.options()
 	var err error
 	if o.Trial.Starts, err = t.starts(ctx); err != nil {
