@@ -226,6 +226,7 @@ type tuning struct {
 	train, held    *dataset.Dataset // of all, or held is a set of its own; it may be nil
 	recipe         finetune.Recipe  // from aim on
 	objective      finetune.Objective
+	stored         map[*onnx.Tensor]finetune.Rounding // of weights
 	closers        []func()
 }
 
@@ -391,9 +392,10 @@ func (t *tuning) tune(ctx context.Context) error {
 	if o.Rings, err = t.centred(ctx); err != nil {
 		return err
 	}
-	if o.Stored, err = t.roundings(); err != nil {
+	if t.stored, err = t.roundings(); err != nil {
 		return err
 	}
+	o.Stored = t.stored
 	r, err := finetune.Train(ctx, t.model, t.train, t.held, t.objective, o)
 	if err != nil {
 		return err
@@ -531,10 +533,6 @@ func (t *tuning) checkValues(ctx context.Context, m *onnx.Model, values map[*onn
 	if err != nil {
 		return fmt.Errorf("convert: verification: %w", err)
 	}
-	roundings, err := t.roundings()
-	if err != nil {
-		return fmt.Errorf("convert: verification: %w", err)
-	}
 	written, err := chooseWeights(t.o.Output, weightsOf(full, records), t.o.Train)
 	if err != nil {
 		return fmt.Errorf("convert: verification: %w", err)
@@ -555,7 +553,7 @@ func (t *tuning) checkValues(ctx context.Context, m *onnx.Model, values map[*onn
 		if err != nil {
 			return fmt.Errorf("convert: verification: %w", err)
 		}
-		if r := roundings[w.tensor]; r != nil && !bytes.Equal(a, b) { // equal where the stored value was left as it is
+		if r := t.stored[w.tensor]; r != nil && !bytes.Equal(a, b) { // equal where the stored value was left as it is
 			rounded := values[w.tensor].Clone()
 			r.Round(rounded.Data.([]float32))
 			if b, err = rounded.Bytes(); err != nil {
