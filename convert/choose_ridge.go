@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/trconvert/trconvert/decompose"
-	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
@@ -134,13 +133,7 @@ func (c *conversion) reference(ctx context.Context, cal *calibration) error {
 
 // heldBackError is the worst relative error of an output with the results in place of W.
 func (c *conversion) heldBackError(ctx context.Context, cal *calibration, results []decompose.Result) (float64, error) {
-	var rs []export.Replacement
-	for i, r := range results {
-		if !r.KeptDense {
-			rs = append(rs, export.Replacement{Sites: c.groups[i].sites, Factor: r.Factor})
-		}
-	}
-	overrides, _, err := c.overrides(rs)
+	overrides, _, err := c.overrides(c.replacements(results))
 	if err != nil {
 		return 0, err
 	}

@@ -274,13 +274,19 @@ func siteReport(s *recurrent.Site, r decompose.Result) SiteReport {
 	return sr
 }
 
-// lower puts the factors into the model in memory. The caller closes the compact model.
-func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, rs []export.Replacement, err error) {
-	for i, r := range c.results {
+// replacements are the factors of results with the sites whose W they replace.
+func (c *conversion) replacements(results []decompose.Result) (rs []export.Replacement) {
+	for i, r := range results {
 		if !r.KeptDense {
 			rs = append(rs, export.Replacement{Sites: c.groups[i].sites, Factor: r.Factor})
 		}
 	}
+	return rs
+}
+
+// lower puts the factors into the model in memory. The caller closes the compact model.
+func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, rs []export.Replacement, err error) {
+	rs = c.replacements(c.results)
 	for _, note := range export.Notes(rs, c.o.Export) {
 		c.warn("form", "", "%s", note)
 	}
