@@ -249,7 +249,7 @@ func withoutEmptyNotes(steps []Step) []Step {
 func (e *entryLowerer) lower(n *onnx.Node) error {
 	op := &node{Node: n, entryLowerer: e, asked: map[string]bool{}}
 	e.steps = append(e.steps, &Note{Text: n.String()})
-	err := op.guarded()
+	err := guard(func() error { return lowerings[n.OpType](op) })
 	if err == nil {
 		for _, a := range n.Attributes {
 			if !op.asked[a.Name] {

@@ -35,7 +35,7 @@ func (g *graph) follow(inputs map[string]int) (map[string]int, error) {
 		}
 	}
 	for _, n := range g.nodes {
-		if err := f.node(n); err != nil {
+		if err := guard(func() error { return f.node(n) }); err != nil {
 			return nil, &followError{fmt.Sprintf("%v: %v", n, err), f.reached}
 		}
 	}
@@ -68,12 +68,7 @@ func (f *follower) dims(name string) []int {
 	return nil
 }
 
-func (f *follower) node(n *onnx.Node) (err error) {
-	defer func() {
-		if p := recover(); p != nil { // no check foresaw it
-			err = fmt.Errorf("internal error: %v", p)
-		}
-	}()
+func (f *follower) node(n *onnx.Node) error {
 	if f.folded(n) {
 		return nil
 	}
@@ -265,10 +260,10 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 			}
 			return axis, nil
 		}
-		if out[axis] == steps && !negativeSteps(f, n) {
+		if out[axis] == steps && !f.negativeSteps(n) {
 			return axis, nil
 		}
-		if out[axis] == 1 && lastOnly(f, n, axis) {
+		if out[axis] == 1 && f.lastOnly(n, axis) {
 			return current, nil
 		}
 		return 0, errAlong
@@ -302,16 +297,7 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 
 // reduced places the time axis after a reduction that drops axes.
 func (f *follower) reduced(n *onnx.Node, in []int, axis int) (int, error) {
-	axes, err := n.AttrInts("axes")
-	if err != nil {
-		return 0, err
-	}
-	if a := f.values[n.Input(1)]; axes == nil && n.Input(1) != "" && a != nil {
-		if axes, err = a.Int64s(); err != nil {
-			return 0, err
-		}
-	}
-	list, err := resolveAxes(axes, len(in))
+	list, err := resolveAxes(f.ints(n, "axes", 1), len(in))
 	if err != nil || len(list) == 0 || slices.Contains(list, axis) {
 		return 0, errAlong
 	}
@@ -324,8 +310,8 @@ func (f *follower) reduced(n *onnx.Node, in []int, axis int) (int, error) {
 	return axis - before, nil
 }
 
-// sliceList is an attribute or an operand of Slice.
-func sliceList(f *follower, n *onnx.Node, name string, k int) []int64 {
+// ints is an attribute that became operand k in later opsets, nil where there is none.
+func (f *follower) ints(n *onnx.Node, name string, k int) []int64 {
 	if v, err := n.AttrInts(name); err == nil && v != nil {
 		return v
 	}
@@ -337,13 +323,13 @@ func sliceList(f *follower, n *onnx.Node, name string, k int) []int64 {
 	return nil
 }
 
-func negativeSteps(f *follower, n *onnx.Node) bool {
-	return slices.ContainsFunc(sliceList(f, n, "steps", 4), func(s int64) bool { return s < 0 })
+func (f *follower) negativeSteps(n *onnx.Node) bool {
+	return slices.ContainsFunc(f.ints(n, "steps", 4), func(s int64) bool { return s < 0 })
 }
 
 // lastOnly says whether a Slice takes the last entry of an axis, counted from the end so that it does for every length.
-func lastOnly(f *follower, n *onnx.Node, axis int) bool {
-	axes, starts := sliceList(f, n, "axes", 3), sliceList(f, n, "starts", 1)
+func (f *follower) lastOnly(n *onnx.Node, axis int) bool {
+	axes, starts := f.ints(n, "axes", 3), f.ints(n, "starts", 1)
 	for k, s := range starts {
 		at := k
 		if axes != nil {
