@@ -194,20 +194,6 @@ func softmaxBack[T floating](out, dy *Tensor, length, inner int, logarithm bool)
 func cumSumGradient(n *nodeInfo) (*gradient, error) {
 	exclusive, reverse := n.bool("exclusive", false), n.bool("reverse", false)
 	return &gradient{in: 2, run: func(_ *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
-		axis, err := int64Scalar(in[1])
-		if err != nil {
-			return nil, err
-		}
-		k, err := shape.Axis(axis, len(d[0].Dims))
-		if err != nil {
-			return nil, err
-		}
-		switch v := d[0].Data.(type) {
-		case []float32:
-			return []*Tensor{newTensor(d[0].Type, d[0].Dims, cumSum(v, d[0].Dims, k, exclusive, !reverse))}, nil
-		case []float64:
-			return []*Tensor{newTensor(d[0].Type, d[0].Dims, cumSum(v, d[0].Dims, k, exclusive, !reverse))}, nil
-		}
-		return nil, unsupportedType(d[0].Type)
+		return one(cumSumAlong(d[0], in[1], exclusive, !reverse))
 	}}, nil
 }
