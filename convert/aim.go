@@ -24,7 +24,10 @@ func (t *tuning) aim(ctx context.Context) error {
 	}
 	outputs := inputNames(floatOutputs(p.Outputs(), states))
 	loss := t.o.Loss
-	var terms finetune.Mix
+	var (
+		labels finetune.Objective
+		taught []finetune.Distill
+	)
 	if t.o.Data.Reading.Labels != "" {
 		output, err := chooseOutput(t.o.Model, p.Outputs(), states, t.o.Data.Output)
 		if err != nil {
@@ -36,26 +39,32 @@ func (t *tuning) aim(ctx context.Context) error {
 		}
 		outputs, loss = []string{output}, s.loss
 		t.report.LossName = s.loss
-		terms = append(terms, finetune.Term{Objective: s.objective, Factor: 1})
+		labels = s.objective
 	}
 	if t.teacher != nil {
-		taught, err := t.aimAtTeacher(ctx, p, g, outputs, loss)
-		if err != nil {
+		if taught, err = t.aimAtTeacher(ctx, p, g, outputs, loss); err != nil {
 			return err
 		}
-		if len(terms) > 0 {
-			terms[0].Factor = 1 - t.recipe.Alpha
-			for k := range taught {
-				taught[k].Factor = t.recipe.Alpha
-			}
-		}
-		terms = append(terms, taught...)
 	}
-	t.objective = terms
-	if len(terms) == 1 {
-		t.objective = terms[0].Objective
-	}
+	t.recipe = t.defaults()
+	t.objective = t.mix(labels, taught)
 	return nil
+}
+
+// mix weighs labels, which may be nil, and the teacher's outputs as the recipe says.
+func (t *tuning) mix(labels finetune.Objective, taught []finetune.Distill) finetune.Objective {
+	var terms finetune.Mix
+	if labels != nil {
+		terms = append(terms, finetune.Term{Objective: labels, Factor: 1 - t.recipe.Alpha})
+	}
+	for _, d := range taught {
+		d.Temperature = t.recipe.Temperature
+		terms = append(terms, finetune.Term{Objective: d, Factor: t.recipe.Alpha})
+	}
+	if len(terms) == 1 {
+		return terms[0].Objective
+	}
+	return terms
 }
 
 // aimAtLabels checks all labels.
@@ -66,7 +75,6 @@ func (t *tuning) aimAtLabels(ctx context.Context, g *glance, output string) (*sc
 	}
 	labels := t.o.Data.Reading.Labels
 	if s.classes != nil {
-		s.objective = finetune.CrossEntropy{Head: s.head, Smoothing: t.recipe.Smoothing}
 		if class, only := s.classes.Only(); only {
 			return nil, fmt.Errorf("convert: data %q: labels %q: all of %d samples are of class %d, one of %d: nothing can be learnt from a single class", t.o.Data.Path, labels, t.all.Len(), class, s.count)
 		}
@@ -86,7 +94,7 @@ func (t *tuning) aimAtLabels(ctx context.Context, g *glance, output string) (*sc
 }
 
 // aimAtTeacher pairs outputs with those of the teacher.
-func (t *tuning) aimAtTeacher(ctx context.Context, student *runtime.Program, g *glance, outputs []string, loss string) (finetune.Mix, error) {
+func (t *tuning) aimAtTeacher(ctx context.Context, student *runtime.Program, g *glance, outputs []string, loss string) ([]finetune.Distill, error) {
 	if len(outputs) == 0 {
 		return nil, &UnsupportedError{File: t.o.Model, Reasons: []string{"it has no output of float or double that a loss could be taken of"}}
 	}
@@ -102,13 +110,8 @@ func (t *tuning) aimAtTeacher(ctx context.Context, student *runtime.Program, g *
 	if err != nil {
 		return nil, fmt.Errorf("convert: teacher %q: %w", t.o.Teacher, err)
 	}
-	var (
-		terms finetune.Mix
-		names []string
-	)
-	for _, v := range floatOutputs(p.Outputs(), states) {
-		names = append(names, v.Name)
-	}
+	var taught []finetune.Distill
+	names := inputNames(floatOutputs(p.Outputs(), states))
 	for _, own := range outputs {
 		of := own
 		if !slices.Contains(names, of) {
@@ -127,9 +130,9 @@ func (t *tuning) aimAtTeacher(ctx context.Context, student *runtime.Program, g *
 		if t.report.LossName == "" {
 			t.report.LossName = name
 		}
-		terms = append(terms, finetune.Term{Objective: d, Factor: 1})
+		taught = append(taught, d)
 	}
-	return terms, nil
+	return taught, nil
 }
 
 // checkTeacherInputs wants the data to fit the teacher: every input that it has must be one of the model's, of the same type.
@@ -149,7 +152,6 @@ func (t *tuning) checkTeacherInputs(own, of []*onnx.ValueInfo) error {
 // distill is the loss of an output against the teacher's. Where the loss is not told, outputs of a softmax or sigmoid are taken for what they are, outputs whose name speaks of logits for
 // logits of classes, and others for numbers.
 func (t *tuning) distill(own, of, loss string) (d finetune.Distill, name string, err error) {
-	d.Temperature = t.recipe.Temperature
 	if d.Own, err = finetune.FindHead(t.model, own); err != nil {
 		return d, "", err
 	}

@@ -61,9 +61,9 @@ func (c *conversion) excused(ctx context.Context, samples []sample, overrides []
 func (c *conversion) withOverrides(ctx context.Context, overrides []override) (*runtime.Program, error) {
 	ro := runtime.Options{Threads: c.o.Threads}
 	for _, ov := range overrides {
-		ro.Overrides = append(ro.Overrides, runtime.Override{Node: ov.node, Slot: ov.slot, Value: ov.value})
+		ro.Overrides = append(ro.Overrides, runtime.Override{Node: c.heldNode(ov.node), Slot: ov.slot, Value: ov.value})
 	}
-	p, err := runtime.Compile(ctx, c.dense, ro)
+	p, err := runtime.Compile(ctx, c.held(), ro)
 	if err != nil {
 		return nil, fmt.Errorf("convert: verification: the factored model: %w", err)
 	}

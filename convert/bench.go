@@ -87,10 +87,7 @@ func Bench(ctx context.Context, o BenchOptions) (*Benchmark, error) {
 	defer b.close()
 	for _, step := range []func(context.Context) error{b.open, b.shape, b.load, b.measure} {
 		if err := step(ctx); err != nil {
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
-			return nil, classify(b.at, err)
+			return nil, ended(ctx, b.at, err)
 		}
 	}
 	return b.report, nil

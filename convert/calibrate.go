@@ -222,8 +222,7 @@ func (cal *calibration) each(ctx context.Context, o Calibration, s *subject, blo
 	return nil
 }
 
-// collect runs blocks of a model, evenly spread, until the busiest layer has enough frames, and gives those of each group. The first block tells how many
-// frames all of them hold.
+// collect runs blocks of a model, evenly spread, until the busiest layer has enough frames, and gives those of each group.
 func collect(ctx context.Context, m *onnx.Model, groups []*group, cal *calibration, o Calibration, threads int, progress func(Progress)) ([]*frames, error) {
 	col := &collector{
 		of: make(map[*onnx.Node]*frames), site: make(map[*onnx.Node]*recurrent.Site), waiting: make(map[*onnx.Node]*onnx.Array),
@@ -251,32 +250,56 @@ func collect(ctx context.Context, m *onnx.Model, groups []*group, cal *calibrati
 			}
 		}
 	}
-	p, err := runtime.Compile(ctx, m, runtime.Options{Threads: threads, Observe: observe, Outputs: col.outputs(m)})
+	s, err := watch(ctx, m, runtime.Options{Threads: threads, Observe: observe, Outputs: col.outputs(m)}, col.observe)
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{model: m, inputs: p.Inputs()}
-	s.run = func(ctx context.Context, feeds map[string]*onnx.Array) (map[string]*onnx.Array, error) {
-		return p.RunWith(ctx, feeds, col.observe)
-	}
-	visit := func(_, _ int, out map[string]*onnx.Array) (bool, error) {
+	have := func(out map[string]*onnx.Array) (int, error) {
 		col.takeStates(out)
-		return col.most() >= enoughFrames, col.err
+		return col.most(), col.err
 	}
-	if err := cal.each(ctx, o, s, cal.collect[:1], visit); err != nil {
+	done := func(k, n int) { progress(Progress{Stage: StageCalibrate, Sample: k, Samples: n}) }
+	if err := cal.gather(ctx, o, s, enoughFrames, have, done); err != nil {
 		return nil, err
 	}
+	return all, nil
+}
+
+// watch is a model that shows what arrives at the observed inputs of nodes whenever it is run.
+func watch(ctx context.Context, m *onnx.Model, o runtime.Options, see func(runtime.Observed, *onnx.Array)) (*subject, error) {
+	p, err := runtime.Compile(ctx, m, o)
+	if err != nil {
+		return nil, err
+	}
+	run := func(ctx context.Context, feeds map[string]*onnx.Array) (map[string]*onnx.Array, error) {
+		return p.RunWith(ctx, feeds, see)
+	}
+	return &subject{model: m, inputs: p.Inputs(), run: run}, nil
+}
+
+// gather runs the blocks of cal.collect, evenly thinned, until there are enough frames. have tells how many there are after a run with such outputs, done how many of the blocks have run. The
+// first block tells how many frames all of them hold.
+func (cal *calibration) gather(ctx context.Context, o Calibration, s *subject, enough int, have func(outputs map[string]*onnx.Array) (int, error), done func(blocks, of int)) error {
+	n := 0
+	visit := func(_, _ int, out map[string]*onnx.Array) (bool, error) {
+		var err error
+		n, err = have(out)
+		return n >= enough, err
+	}
+	if err := cal.each(ctx, o, s, cal.collect[:1], visit); err != nil {
+		return err
+	}
 	rest := cal.collect[1:]
-	if n := col.most(); n > 0 {
-		rest = thin(rest, float64(enoughFrames)/(float64(n)*float64(len(cal.collect))))
+	if n > 0 {
+		rest = thin(rest, float64(enough)/(float64(n)*float64(len(cal.collect))))
 	}
 	for k := range rest {
 		if err := cal.each(ctx, o, s, rest[k:k+1], visit); err != nil {
-			return nil, err
+			return err
 		}
-		progress(Progress{Stage: StageCalibrate, Sample: k + 1, Samples: len(rest)})
+		done(k+1, len(rest))
 	}
-	return all, nil
+	return nil
 }
 
 func finiteFeeds(feeds map[string]*onnx.Array) error {

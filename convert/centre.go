@@ -122,19 +122,13 @@ func (t *tuning) biasOf(r export.Record) (*onnx.Tensor, runtime.Observed) {
 	if len(r.Sites) != 1 {
 		return nil, runtime.Observed{}
 	}
-	var site *onnx.Node
-	readers := 0
-	nodes := recurrent.Nodes(t.model)
-	for _, n := range nodes {
-		if n.Name == r.Sites[0] {
-			site = n.Node
-		}
-	}
+	site := nodeOf(t.model, r.Sites[0])
 	if site == nil {
 		return nil, runtime.Observed{}
 	}
 	name := site.Input(recurrent.SlotB)
-	for _, n := range nodes {
+	readers := 0
+	for _, n := range recurrent.Nodes(t.model) {
 		if name != "" && slices.Contains(n.Node.Inputs, name) {
 			readers++
 		}
@@ -153,40 +147,33 @@ func (t *tuning) biasOf(r export.Record) (*onnx.Tensor, runtime.Observed) {
 
 // means runs the model over the training data, evenly thinned, until every layer has seen enough frames.
 func (t *tuning) means(ctx context.Context, observe []runtime.Observed, means map[runtime.Observed]*mean) error {
-	p, err := runtime.Compile(ctx, t.model, runtime.Options{Threads: t.o.Threads, Observe: observe})
+	s, err := watch(ctx, t.model, runtime.Options{Threads: t.o.Threads, Observe: observe}, func(o runtime.Observed, x *onnx.Array) { means[o].add(x) })
 	if err != nil {
 		return inFile(t.o.Model, err)
 	}
-	s := &subject{model: t.model, inputs: p.Inputs()}
-	s.run = func(ctx context.Context, feeds map[string]*onnx.Array) (map[string]*onnx.Array, error) {
-		return p.RunWith(ctx, feeds, func(o runtime.Observed, x *onnx.Array) { means[o].add(x) })
-	}
-	data := &calibration{what: "data", data: t.train, block: max(1, min(t.train.Len(), t.train.MaxBatch(), 32))}
-	var blocks []int
-	for from := 0; from < t.train.Len(); from += data.block {
-		blocks = append(blocks, from)
-	}
-	reading := Calibration{Data: t.o.Data.Path, Reading: t.o.Data.Reading}
-	visit := func(int, int, map[string]*onnx.Array) (bool, error) {
-		enough := true
+	fewest := func(map[string]*onnx.Array) (int, error) {
+		n := meanFrames
 		for _, m := range means {
 			if m.err != nil {
-				return true, m.err
+				return 0, m.err
 			}
-			enough = enough && m.count >= meanFrames
+			n = min(n, m.count)
 		}
-		return enough, nil
+		return n, nil
 	}
-	if err := data.each(ctx, reading, s, blocks[:1], visit); err != nil {
-		return err
+	return t.blocks(t.train.Len()).gather(ctx, t.reading(), s, meanFrames, fewest, func(int, int) {})
+}
+
+// blocks cuts the training data into blocks of size samples, of fewer where they are many or the model takes no more; frames are collected from all of them.
+func (t *tuning) blocks(size int) *calibration {
+	cal := &calibration{what: "data", data: t.train, block: max(1, min(size, t.train.MaxBatch(), 32))}
+	for from := 0; from < t.train.Len(); from += cal.block {
+		cal.collect = append(cal.collect, from)
 	}
-	fewest := meanFrames
-	for _, m := range means {
-		fewest = min(fewest, m.count)
-	}
-	rest := blocks[1:]
-	if fewest > 0 {
-		rest = thin(rest, meanFrames/(float64(fewest)*float64(len(blocks))))
-	}
-	return data.each(ctx, reading, s, rest, visit)
+	return cal
+}
+
+// reading says how the training data are read.
+func (t *tuning) reading() Calibration {
+	return Calibration{Data: t.o.Data.Path, Reading: t.o.Data.Reading}
 }

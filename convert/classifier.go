@@ -102,12 +102,12 @@ func (c *classifier) layer(k int, x string) string {
 		Name: proto.String("value"), Type: onnxpb.AttributeProto_TENSOR.Enum(),
 		T: &onnxpb.TensorProto{DataType: proto.Int32(int32(onnx.Float)), Dims: []int64{1}, FloatData: []float32{float32(k)}},
 	})
-	attributes := []*onnxpb.AttributeProto{{Name: proto.String("hidden_size"), Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(int64(h))}}
+	attributes := []*onnxpb.AttributeProto{integer("hidden_size", int64(h))}
 	if d == 2 {
 		attributes = append(attributes, &onnxpb.AttributeProto{Name: proto.String("direction"), Type: onnxpb.AttributeProto_STRING.Enum(), S: []byte(recurrent.Bidirectional)})
 	}
 	if c.op == recurrent.GRU { // as PyTorch and cuDNN compute it
-		attributes = append(attributes, &onnxpb.AttributeProto{Name: proto.String("linear_before_reset"), Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(1)})
+		attributes = append(attributes, integer("linear_before_reset", 1))
 	}
 	last := k == c.layers-1
 	outputs := []string{name + ".Y"}
@@ -153,10 +153,7 @@ func (c *classifier) head(h string) {
 	uniform := func() float64 { return (2*rnd.Float64() - 1) / math.Sqrt(float64(n)) }
 	c.weights("head.weight", []int{c.classes, n}, uniform)
 	c.weights("head.bias", []int{c.classes}, uniform)
-	c.graph.Node = append(c.graph.Node, &onnxpb.NodeProto{
-		OpType: proto.String("Gemm"), Name: proto.String("head"), Input: []string{h, "head.weight", "head.bias"}, Output: []string{outputName},
-		Attribute: []*onnxpb.AttributeProto{{Name: proto.String("transB"), Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(1)}},
-	})
+	c.node("Gemm", "head", []string{h, "head.weight", "head.bias"}, outputName, integer("transB", 1))
 	c.graph.Output = []*onnxpb.ValueInfoProto{shaped(outputName, onnx.Float, "batch", c.classes)}
 }
 
@@ -193,6 +190,10 @@ func (c *classifier) weights(name string, dims []int, draw func() float64) {
 
 func (c *classifier) longs(name string, v ...int64) {
 	c.graph.Initializer = append(c.graph.Initializer, &onnxpb.TensorProto{Name: &name, DataType: proto.Int32(int32(onnx.Int64)), Dims: []int64{int64(len(v))}, Int64Data: v})
+}
+
+func integer(name string, v int64) *onnxpb.AttributeProto {
+	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INT.Enum(), I: &v}
 }
 
 func ints(name string, v ...int64) *onnxpb.AttributeProto {

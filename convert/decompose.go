@@ -47,7 +47,9 @@ type conversion struct {
 	report  *Report
 
 	original *onnx.Model // as opened
-	dense    *onnx.Model // original without rings
+	dense    *onnx.Model // original without rings, all weights in full
+	// narrowed, where weights are stored narrow, is dense with the stored values of what is no core.
+	narrowed *onnx.Model
 	dropped  []*recurrent.Site
 	groups   []*group
 	results  []decompose.Result  // of groups
@@ -59,7 +61,7 @@ type conversion struct {
 }
 
 func newConversion(o Options) *conversion {
-	return &conversion{o: o, report: &Report{Schema: ReportSchema, Form: o.Export.Form, Sites: []SiteReport{}, Warnings: []Warning{}}}
+	return &conversion{o: o, report: &Report{Schema: ReportSchema, Form: o.Export.Form, Weights: o.Weights, Sites: []SiteReport{}, Warnings: []Warning{}}}
 }
 
 // complete checks the options and fills in the output's name and form.
@@ -79,6 +81,9 @@ func (o *Options) complete() error {
 			o.Matrices = matricesAll
 		}
 	}
+	if o.Weights == "" {
+		o.Weights = export.Float32
+	}
 	return nil
 }
 
@@ -86,16 +91,16 @@ func (o *Options) complete() error {
 func (c *conversion) run(ctx context.Context, last func(context.Context) error) error {
 	for _, step := range []func(context.Context) error{c.open, c.choose, c.fit, last} {
 		if err := step(ctx); err != nil {
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
-			return classify(c.o.Model, err)
+			return ended(ctx, c.o.Model, err)
 		}
 	}
 	return nil
 }
 
 func (c *conversion) close() {
+	if c.narrowed != nil {
+		c.narrowed.Close()
+	}
 	if c.dense != nil && c.dense != c.original {
 		c.dense.Close()
 	}
@@ -197,11 +202,12 @@ func (c *conversion) fit(ctx context.Context) error {
 	if c.o.Whole.set() {
 		return c.fitWhole(ctx, ms, o)
 	}
+	budget := c.o.fitBudget()
 	fit := func(ms []decompose.Matrix) (f outcome, err error) {
 		if c.planned {
-			f.results, f.fronts, err = decompose.Plan(ctx, ms, c.o.Budget, o)
+			f.results, f.fronts, err = decompose.Plan(ctx, ms, budget, o)
 		} else {
-			f.results, err = decompose.Run(ctx, ms, c.o.Budget, o)
+			f.results, err = decompose.Run(ctx, ms, budget, o)
 		}
 		return f, err
 	}
@@ -227,7 +233,7 @@ func (c *conversion) conclude(f outcome, n int) error {
 		return fmt.Errorf("convert: %d matrices gave %d results", n, len(c.results))
 	}
 	c.record()
-	if !slices.ContainsFunc(c.results, func(r decompose.Result) bool { return !r.KeptDense }) {
+	if byStorage := c.o.narrow() && (c.o.Whole.set() || c.recipe != nil); !byStorage && !slices.ContainsFunc(c.results, func(r decompose.Result) bool { return !r.KeptDense }) {
 		e := &GateError{Gate: "nothing gets smaller", Got: "every site would stay dense"}
 		for i, r := range c.results {
 			e.Got += fmt.Sprintf("; %q: %s", c.groups[i].name(), r.Reason)
@@ -309,6 +315,10 @@ func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, fs factors
 	if compact, err = c.lowered(ctx, fs); err != nil {
 		return nil, fs, err
 	}
+	if fs, err = c.takeStored(ctx, compact, fs); err != nil {
+		compact.Close()
+		return nil, fs, err
+	}
 	if before, after := c.report.Input.Bytes, compact.Size(); after >= before && c.o.Export.Form != export.Dense {
 		compact.Close()
 		return nil, fs, &GateError{Gate: "nothing gets smaller", Got: fmt.Sprintf("the file would have %d bytes, the input has %d (%s)", after, before, c.whyNotSmaller())}
@@ -319,13 +329,17 @@ func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, fs factors
 	return compact, fs, nil
 }
 
-// lowered is the model with factors in place of matrices. The caller closes it.
+// lowered is the model with factors in place of matrices, in the storage that was asked for. The caller closes it.
 func (c *conversion) lowered(ctx context.Context, fs factors) (*onnx.Model, error) {
 	patch, err := fs.patch(ctx, c.dense, c.o.Export)
 	if err != nil {
 		return nil, err
 	}
-	return patch.Apply(ctx)
+	compact, err := patch.Apply(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.stored(ctx, compact)
 }
 
 // write writes the file and has it checked before it gets its name.

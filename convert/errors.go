@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -98,6 +99,14 @@ func classify(file string, err error) error {
 		return err
 	}
 	return &UnsupportedError{File: file, Err: err}
+}
+
+// ended is the error that a verb gives back for one that ended it: that of its context, where it has one, or what classify makes of it.
+func ended(ctx context.Context, file string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return classify(file, err)
 }
 
 func quoteAll(names []string, sep string) string {

@@ -55,10 +55,7 @@ func Eval(ctx context.Context, o EvalOptions) (*Evaluation, error) {
 	}
 	e := &Evaluation{Schema: EvalSchema, Counts: []int{}}
 	if err := o.run(ctx, e); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, classify(o.Model, err)
+		return nil, ended(ctx, o.Model, err)
 	}
 	e.Seconds = time.Since(start).Seconds()
 	return e, nil

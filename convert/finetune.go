@@ -1,33 +1,27 @@
 package convert
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/trconvert/trconvert/export"
-	"github.com/trconvert/trconvert/internal/plot"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/runtime/dataset"
 	"github.com/trconvert/trconvert/runtime/finetune"
 )
 
-// FinetuneSchema is the schema of [Training].
-const FinetuneSchema = "trconvert.finetune/v1"
-
 // FinetuneOptions of [Finetune]. Model, Output and Data.Path are needed, and Data.Reading.Labels or Teacher.
 type FinetuneOptions struct {
 	Model, Output string
 	Data          TrainingData
-	Teacher       string // a model whose outputs are to be met; "": none
-	Loss          string // one of Losses, "" for the first
-	Train         string // one of Trainings, "" for the first
-	Start         string // one of Starts, "" for the first
+	Teacher       string  // a model whose outputs are to be met; "": none
+	Loss          string  // one of Losses, "" for the first
+	Train         string  // one of Trainings, "" for the first
+	Weights       Storage // how the result is stored; "": as the model is
+	Start         string  // one of Starts, "" for the first
 	Settings      TrainingSettings
 	Checkpoint    CheckpointOptions
 	Plot          string // where the curve of the losses goes, as SVG; "": beside the checkpoint, if there is one
@@ -81,68 +75,6 @@ const (
 	StageTrain  Stage = "train"
 )
 
-// Training is what [Finetune] did and what came of it.
-type Training struct {
-	Schema  string          `json:"schema"`
-	Input   FileStat        `json:"input"`
-	Output  FileStat        `json:"output"`
-	Teacher string          `json:"teacher"` // "" without
-	Epochs  []TrainingEpoch `json:"epochs"`
-	// BestEpoch is the epoch whose weights were written, 0 where none was better than the start.
-	BestEpoch int   `json:"best_epoch"`
-	Before    Score `json:"before"`
-	After     Score `json:"after"` // of the written file
-	// MeasuredOn says what Before and After were measured on: validation or training.
-	MeasuredOn string          `json:"measured_on"`
-	LossName   string          `json:"loss_name"`
-	MetricName string          `json:"metric_name"`
-	Trained    int64           `json:"trained_parameters"`
-	Train      string          `json:"train"`
-	Groups     []TrainingGroup `json:"groups"`
-	Samples    int             `json:"samples"`
-	Held       int             `json:"val_samples"`
-	Settings   SettingsReport  `json:"settings"`
-	Plot       string          `json:"plot"`   // the curve of the losses, "" without
-	Start      string          `json:"start"`  // of the cores: stored, fresh or layers; "" where there are none
-	Layers     []LayerReport   `json:"layers"` // of the start layers
-	Status     string          `json:"status"`
-	BackOffs   int             `json:"back_offs"`  // times that losses were NaN or infinite
-	KeptBytes  int64           `json:"kept_bytes"` // most that a step kept for its gradients
-	Seconds    float64         `json:"seconds"`
-	PeakBytes  int64           `json:"peak_bytes"`
-	Warnings   []Warning       `json:"warnings"`
-}
-
-// TrainingEpoch is the figures of one epoch; those of validation are null without validation data.
-type TrainingEpoch struct {
-	Epoch     int     `json:"epoch"`
-	TrainLoss Number  `json:"train_loss"`
-	ValLoss   Number  `json:"val_loss"`
-	ValMetric Number  `json:"val_metric"`
-	Seconds   float64 `json:"seconds"`
-}
-
-// Score is a loss and a metric.
-type Score struct {
-	Loss   Number `json:"loss"`
-	Metric Number `json:"metric"`
-}
-
-// TrainingGroup is a part of the weights that was trained.
-type TrainingGroup struct {
-	Name       string `json:"name"`
-	Tensors    int    `json:"tensors"`
-	Parameters int64  `json:"parameters"`
-}
-
-// SettingsReport is the settings that a training ran with.
-type SettingsReport struct {
-	Epochs int     `json:"epochs"`
-	Rate   float64 `json:"learning_rate"`
-	Batch  int     `json:"batch"`
-	Seed   uint64  `json:"seed"`
-}
-
 // Finetune trains a model on data: the cores of its rings and, unless Train says otherwise, all other weights, with labels, with the outputs of a teacher, or with both. The written file is
 // the input with other values in the trained tensors; nothing else changes, so that it can be fine-tuned again.
 //
@@ -155,10 +87,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (*Training, error) {
 	t := &tuning{o: o, report: &Training{Schema: FinetuneSchema, Teacher: o.Teacher, Epochs: []TrainingEpoch{}, Train: o.Train, Groups: []TrainingGroup{}, Layers: []LayerReport{}}}
 	defer t.close()
 	if err := t.run(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, classify(o.Model, err)
+		return nil, ended(ctx, o.Model, err)
 	}
 	t.report.Seconds = time.Since(start).Seconds()
 	t.report.PeakBytes = peakBytes()
@@ -173,7 +102,11 @@ func (o *FinetuneOptions) complete() error {
 	if o.Start == "" {
 		o.Start = Starts[0]
 	}
-	for _, err := range []error{checkLoss(&o.Loss), oneOf("--train", o.Train, Trainings), oneOf("--start", o.Start, Starts)} {
+	var unknown error
+	if o.Weights != "" {
+		unknown = oneOf("--weights", string(o.Weights), Storages)
+	}
+	for _, err := range []error{checkLoss(&o.Loss), oneOf("--train", o.Train, Trainings), oneOf("--start", o.Start, Starts), unknown} {
 		if err != nil {
 			return err
 		}
@@ -215,14 +148,16 @@ type tuning struct {
 	o      FinetuneOptions
 	report *Training
 
-	model, teacher *onnx.Model
+	model, teacher *onnx.Model // model in float32
+	written        *onnx.Model // what model's values are written into: model in the storage of the result
 	rings          []export.Record
 	matrices       []export.MatrixRecord
 	weights        []weight
 	all            *dataset.Dataset
 	train, held    *dataset.Dataset // of all, or held is a set of its own; it may be nil
-	recipe         finetune.Recipe
+	recipe         finetune.Recipe  // from aim on
 	objective      finetune.Objective
+	stored         map[*onnx.Tensor]finetune.Rounding // of weights
 	closers        []func()
 }
 
@@ -259,19 +194,21 @@ func (t *tuning) open(ctx context.Context) error {
 		return err
 	}
 	t.closers = append(t.closers, func() { m.Close() })
-	t.model = m
 	if err := guardOutput(t.o.Output, true, m.DataFiles()...); err != nil {
 		return err
 	}
+	if err := t.unpack(ctx, m); err != nil {
+		return inFile(t.o.Model, err)
+	}
 	t.report.Input = FileStat{File: t.o.Model, Bytes: m.FileBytes(), Parameters: m.Parameters()}
 	t.report.Warnings = noticed(m)
-	if t.rings, err = export.Records(m); err != nil {
+	if t.rings, err = export.Records(t.model); err != nil {
 		return inFile(t.o.Model, err)
 	}
-	if t.matrices, err = export.Matrices(m); err != nil {
+	if t.matrices, err = export.Matrices(t.model); err != nil {
 		return inFile(t.o.Model, err)
 	}
-	t.weights, err = chooseWeights(t.o.Model, weightsOf(m, t.rings, t.matrices...), t.o.Train)
+	t.weights, err = chooseWeights(t.o.Model, weightsOf(t.model, t.rings, t.matrices...), t.o.Train)
 	return err
 }
 
@@ -280,9 +217,8 @@ func (t *tuning) groups() []finetune.Group {
 	var groups []finetune.Group
 	for _, r := range []role{roleCore, roleSite, roleHead, roleOther} {
 		count := TrainingGroup{Name: string(r)}
-		rate, slow := t.factors(r)
 		for _, decay := range []float64{1, 0} {
-			g := finetune.Group{Name: string(r), Rate: rate, Decay: decay * slow}
+			g := finetune.Group{Name: string(r), Rate: 1, Decay: decay}
 			if decay == 0 {
 				g.Name += " biases"
 			}
@@ -303,17 +239,6 @@ func (t *tuning) groups() []finetune.Group {
 		}
 	}
 	return groups
-}
-
-// factors are what the recipe multiplies learning rate and weight decay of a role with.
-func (t *tuning) factors(r role) (rate, decay float64) {
-	switch r {
-	case roleCore:
-		return t.recipe.Cores, t.recipe.CoreDecay
-	case roleSite:
-		return t.recipe.Recurrent, t.recipe.RecurrentDecay
-	}
-	return t.recipe.Head, t.recipe.HeadDecay
 }
 
 // openTeacher opens the model whose outputs are to be met.
@@ -358,7 +283,6 @@ func (t *tuning) openData(ctx context.Context) error {
 	} else if err := t.holdBack(ctx); err != nil {
 		return err
 	}
-	t.recipe = t.defaults()
 	t.report.Samples = t.train.Len()
 	if t.held != nil {
 		t.report.Held = t.held.Len()
@@ -366,6 +290,7 @@ func (t *tuning) openData(ctx context.Context) error {
 	return nil
 }
 
+// defaults are the recipe for what is known so far; the loss is once aim has chosen it.
 func (t *tuning) defaults() finetune.Recipe {
 	r := t.o.Data.Reading
 	return finetune.Defaults(finetune.Setting{Numbers: t.report.LossName == lossSquared, Samples: t.train.Len(), Labels: r.Labels != "", Teacher: t.teacher != nil, Streams: len(r.States) > 0, Steps: t.train.Steps()})
@@ -393,7 +318,6 @@ func (t *tuning) holdBack(ctx context.Context) error {
 
 // tune trains and writes the result.
 func (t *tuning) tune(ctx context.Context) error {
-	t.recipe = t.defaults() // now that the loss is known
 	o := t.options()
 	var err error
 	if o.Trial.Starts, err = t.starts(ctx); err != nil {
@@ -402,6 +326,10 @@ func (t *tuning) tune(ctx context.Context) error {
 	if o.Rings, err = t.centred(ctx); err != nil {
 		return err
 	}
+	if t.stored, err = t.roundings(); err != nil {
+		return err
+	}
+	o.Stored = t.stored
 	r, err := finetune.Train(ctx, t.model, t.train, t.held, t.objective, o)
 	if err != nil {
 		return err
@@ -411,15 +339,9 @@ func (t *tuning) tune(ctx context.Context) error {
 	}
 	t.record(r)
 	t.progress(TrainingProgress{Stage: StageWrite, Epochs: o.Epochs})
-	patch := onnx.NewPatch(t.model)
-	values := make(map[*onnx.Tensor]*onnx.Array)
-	for _, p := range r.Parameters {
-		v, err := dataset.Cast(p.Value, p.Tensor.Type) // 16-bit tensors were trained in float32
-		if err != nil {
-			return fmt.Errorf("convert: %v: %w", p.Tensor, err)
-		}
-		values[p.Tensor] = v
-		patch.ReplaceInitializer(p.Tensor, v)
+	patch, values, err := t.pack(r)
+	if err != nil {
+		return err
 	}
 	tuned, err := patch.Apply(ctx)
 	if err != nil {
@@ -434,137 +356,5 @@ func (t *tuning) tune(ctx context.Context) error {
 		return err
 	}
 	t.plot(ctx)
-	return nil
-}
-
-// plotFile is the name of the curve beside a checkpoint.
-const plotFile = "loss.svg"
-
-// plot draws the losses. The model is written by then, so that a disk that is full now is worth a warning.
-func (t *tuning) plot(ctx context.Context) {
-	path := t.o.Plot
-	if path == "" && t.o.Checkpoint.Folder != "" {
-		path = filepath.Join(t.o.Checkpoint.Folder, plotFile)
-	}
-	if path == "" || len(t.report.Epochs) == 0 {
-		return
-	}
-	training, validation := plot.Curve{Name: "training"}, plot.Curve{Name: "validation"}
-	for _, e := range t.report.Epochs {
-		training.Y = append(training.Y, float64(e.TrainLoss))
-		validation.Y = append(validation.Y, float64(e.ValLoss))
-	}
-	chart := plot.Chart{Title: filepath.Base(t.o.Output), X: "epoch", Y: "loss", LogY: true, Curves: []plot.Curve{training}}
-	if t.held != nil {
-		chart.Curves = append(chart.Curves, validation)
-	}
-	if err := writeAtomic(ctx, path, chart.SVG); err != nil {
-		t.warn("no-plot", "the curve of the losses was not written: %v", err)
-		return
-	}
-	t.report.Plot = path
-}
-
-// record enters what training gave into the report.
-func (t *tuning) record(r *finetune.Result) {
-	for _, e := range r.History {
-		t.report.Epochs = append(t.report.Epochs, trainingEpoch(e))
-	}
-	t.report.BestEpoch, t.report.Status, t.report.BackOffs, t.report.KeptBytes = r.BestEpoch, r.Status.String(), r.BackOffs, r.PeakKept
-	t.report.Start = r.Start
-	if r.Start == "" && slices.ContainsFunc(t.weights, func(w weight) bool { return w.role == roleCore }) {
-		t.report.Start = startStored
-	}
-	t.report.Before = Score{Number(r.Before.Loss), Number(r.Before.Metric)}
-	t.report.MetricName = string(r.Before.Kind)
-	t.report.MeasuredOn = "training"
-	if t.held != nil {
-		t.report.MeasuredOn = "validation"
-	}
-	switch {
-	case r.Status == finetune.Diverged:
-		t.warn("diverged", "losses became NaN or infinite %d times, each time at half the rate; the best epoch before was written", r.BackOffs+1)
-	case r.BackOffs > 0:
-		t.warn("backed-off", "losses became NaN or infinite %d times; training went on with half the rate each time", r.BackOffs)
-	}
-	if r.BestEpoch == 0 {
-		t.warn("no-gain", "no epoch was better than the start: the written model is as the input was")
-	}
-}
-
-func trainingEpoch(e finetune.Epoch) TrainingEpoch {
-	return TrainingEpoch{Epoch: e.Number, TrainLoss: Number(e.TrainLoss), ValLoss: Number(e.ValLoss), ValMetric: Number(e.Metric), Seconds: e.Seconds}
-}
-
-// sameLoss is how far the loss of the written file may be from that of the weights in memory, whose products are formed in another order: relative, and absolute for losses near zero.
-const sameLoss = 1e-3
-
-// check reads the complete file back, wants the values in it that were trained, and measures it.
-func (t *tuning) check(ctx context.Context, path string, r *finetune.Result, values map[*onnx.Tensor]*onnx.Array) error {
-	t.progress(TrainingProgress{Stage: StageVerify})
-	m, err := openModel(ctx, path, Files{})
-	if err != nil {
-		return fmt.Errorf("convert: verification: the written file cannot be read back: %w", err)
-	}
-	defer m.Close()
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("convert: verification: %w", err)
-	}
-	t.report.Output = FileStat{File: t.o.Output, Bytes: max(info.Size(), m.FileBytes()), Parameters: m.Parameters()}
-	records, err := export.Records(m)
-	if err != nil {
-		return fmt.Errorf("convert: verification: %w", err)
-	}
-	others, err := export.Matrices(m)
-	if err != nil {
-		return fmt.Errorf("convert: verification: %w", err)
-	}
-	if err := t.checkValues(m, records, others, values); err != nil {
-		return err
-	}
-	data := t.train
-	if t.held != nil {
-		data = t.held
-	}
-	streams := t.recipe.Options.Streams
-	streams.States = t.o.Data.Reading.States
-	e, err := finetune.Evaluate(ctx, m, data, t.objective, finetune.EvaluateOptions{Batch: t.report.Settings.Batch, Streams: streams, Teacher: t.teacher})
-	if err != nil {
-		return fmt.Errorf("convert: verification: the written file: %w", err)
-	}
-	t.report.After = Score{Number(e.Loss), Number(e.Metric)}
-	if want := r.After.Loss; t.held != nil && !(math.Abs(e.Loss-want) <= sameLoss*(1e-3+math.Abs(want))) {
-		return fmt.Errorf("convert: verification: the written file has the loss %.6g, the trained weights %.6g; nothing was written", e.Loss, want)
-	}
-	return nil
-}
-
-// checkValues wants the written tensors to be what was trained, bit for bit.
-func (t *tuning) checkValues(m *onnx.Model, records []export.Record, others []export.MatrixRecord, values map[*onnx.Tensor]*onnx.Array) error {
-	written, err := chooseWeights(t.o.Output, weightsOf(m, records, others...), t.o.Train)
-	if err != nil {
-		return fmt.Errorf("convert: verification: %w", err)
-	}
-	if len(written) != len(t.weights) {
-		return fmt.Errorf("convert: verification: the written file has %d tensors to train, the model %d; nothing was written", len(written), len(t.weights))
-	}
-	for k, w := range t.weights {
-		got, err := written[k].tensor.Array()
-		if err != nil {
-			return fmt.Errorf("convert: verification: %w", err)
-		}
-		a, err := got.Bytes()
-		if err != nil {
-			return fmt.Errorf("convert: verification: %w", err)
-		}
-		b, err := values[w.tensor].Bytes()
-		if err != nil {
-			return fmt.Errorf("convert: verification: %w", err)
-		}
-		if got.Type != w.tensor.Type || !bytes.Equal(a, b) {
-			return fmt.Errorf("convert: verification: %v: the written file has other values than were trained; nothing was written", w.tensor)
-		}
-	}
 	return nil
 }

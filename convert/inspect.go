@@ -16,7 +16,7 @@ type InspectOptions struct {
 	Files Files
 }
 
-// Inspection is what a model holds and what its recurrent layers can give. No weight is decoded for it.
+// Inspection is what a model holds and what its recurrent layers can give. No weight is decoded for it, except those that are stored as float16 or int8.
 type Inspection struct {
 	Schema     string      `json:"schema"`
 	File       string      `json:"file"`
@@ -24,6 +24,7 @@ type Inspection struct {
 	Parameters int64       `json:"parameters"`
 	Opset      int64       `json:"opset"` // of the standard operators
 	IRVersion  int64       `json:"ir_version"`
+	Weights    Storage     `json:"weights"` // the narrowest type in which decompose or finetune stored weights, else float32
 	Producer   string      `json:"producer"`
 	Sites      []SiteInfo  `json:"sites"`
 	Rings      []RingInfo  `json:"rings"` // of a compact model
@@ -83,6 +84,13 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Inspection, e
 	if err != nil {
 		return nil, classify(path, inFile(path, err))
 	}
+	stored, err := export.StoredTensors(m)
+	if err == nil {
+		err = judgeRestored(ctx, m, stored, sites)
+	}
+	if err != nil {
+		return nil, classify(path, inFile(path, err))
+	}
 	in := &Inspection{
 		Schema:     InspectSchema,
 		File:       path,
@@ -90,12 +98,13 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Inspection, e
 		Parameters: m.Parameters(),
 		Opset:      m.Opset(""),
 		IRVersion:  m.IRVersion,
+		Weights:    narrowest(stored),
 		Producer:   strings.TrimSpace(m.ProducerName + " " + m.ProducerVersion),
 		Sites:      []SiteInfo{},
 		Rings:      []RingInfo{},
 		Warnings:   noticed(m),
 	}
-	b := newBytesByUse(m)
+	b := newBytesByUse(m, stored)
 	for _, r := range records {
 		b.claimCores(r)
 		in.Rings = append(in.Rings, RingInfo{
@@ -139,11 +148,20 @@ type bytesByUse struct {
 	ev    *onnx.Evaluator
 	uses  map[*onnx.Tensor]string // the label of every tensor that has one
 	cores map[string]int64        // by site that is factored already: the bytes of its cores
+	// stored are the values that are stored narrow, by numbers and scales.
+	stored map[*onnx.Tensor]export.Stored
 }
 
-func newBytesByUse(m *onnx.Model) *bytesByUse {
+func newBytesByUse(m *onnx.Model, stored []export.Stored) *bytesByUse {
 	ix := onnx.NewIndex(m)
-	return &bytesByUse{m: m, ix: ix, ev: onnx.NewEvaluator(m, ix, 0), uses: make(map[*onnx.Tensor]string), cores: make(map[string]int64)}
+	b := &bytesByUse{m: m, ix: ix, ev: onnx.NewEvaluator(m, ix, 0), uses: make(map[*onnx.Tensor]string), cores: make(map[string]int64), stored: make(map[*onnx.Tensor]export.Stored)}
+	for _, s := range stored {
+		b.stored[s.Tensor] = s
+		if s.Scale != nil {
+			b.stored[s.Scale] = s
+		}
+	}
+	return b
 }
 
 // claimCores labels the cores of a compact model's ring.
@@ -151,7 +169,11 @@ func (b *bytesByUse) claimCores(r export.Record) {
 	var bytes int64
 	for _, g := range b.m.Scopes() {
 		for _, t := range g.Initializers {
-			if slices.Contains(r.Cores, t.Name) {
+			name := t.Name
+			if s, ok := b.stored[t]; ok {
+				name = s.Name
+			}
+			if slices.Contains(r.Cores, name) {
 				b.uses[t] = "cores (W factored)"
 				bytes += t.Bytes()
 			}
@@ -228,6 +250,9 @@ func (b *bytesByUse) shares(fileBytes int64) []ByteShare {
 func (b *bytesByUse) label(t *onnx.Tensor, g *onnx.Graph, name string) string {
 	if l := b.uses[t]; l != "" {
 		return l
+	}
+	if s, ok := b.stored[t]; ok {
+		name = s.Name
 	}
 	for _, u := range b.ix.Uses(g, name) {
 		if u.Node != nil {

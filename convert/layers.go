@@ -54,11 +54,7 @@ func (t *tuning) layers(ctx context.Context) (map[*onnx.Tensor]*onnx.Array, erro
 	}
 	progress := func(p Progress) { t.progress(TrainingProgress{Stage: StageLayers, Layers: p}) }
 	progress(Progress{Stage: StageCalibrate, Samples: 1})
-	data := &calibration{what: "data", data: t.train, block: max(1, min(t.train.Len()/64, t.train.MaxBatch(), 32))}
-	for from := 0; from < t.train.Len(); from += data.block {
-		data.collect = append(data.collect, from)
-	}
-	all, err := collect(ctx, dense, groups, data, Calibration{Data: t.o.Data.Path, Reading: t.o.Data.Reading}, t.o.Threads, progress)
+	all, err := collect(ctx, dense, groups, t.blocks(t.train.Len()/64), t.reading(), t.o.Threads, progress)
 	if err != nil {
 		return nil, fmt.Errorf("convert: teacher %q: %w", t.o.Teacher, err)
 	}

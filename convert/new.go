@@ -105,10 +105,7 @@ func New(ctx context.Context, o NewOptions) (*Creation, error) {
 	}
 	c := newCreation(o)
 	if err := c.run(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, classify(o.Output, err)
+		return nil, ended(ctx, o.Output, err)
 	}
 	c.report.Seconds = time.Since(start).Seconds()
 	return c.report, nil

@@ -59,6 +59,7 @@ type Options struct {
 	// Calibration, where it names data, makes the fit minimise the error on the frames that reach each layer.
 	Calibration Calibration
 	Export      ExportOptions
+	Weights     Storage // in which cores and everything else that is large enough is stored; "" means float32
 	Files       Files
 	Threads     int // of the verification; 0: GOMAXPROCS
 
@@ -120,6 +121,7 @@ func (o *Options) validate() error {
 		{"--init", o.Fit.Init, Inits},
 		{"--form", string(o.Export.Form), Forms},
 		{"--matrices", o.Matrices, MatrixChoices},
+		{"--weights", string(o.Weights), Storages},
 	} {
 		if c.value == "" {
 			continue
@@ -139,6 +141,9 @@ func (o *Options) validate() error {
 	}
 	if o.Export.MergeOutput && o.Fit.Format == tensor.TTMatrix {
 		return &OptionError{Option: "--merge-output", What: "the cores of a TT-matrix carry modes of both sides; it has no output cores to merge"}
+	}
+	if err := o.checkStorage(); err != nil {
+		return err
 	}
 	set := 0
 	for _, on := range []bool{o.Budget.Rank != 0, len(o.Budget.Ranks) > 0, o.Budget.Ratio != 0, o.Budget.MaxError != 0, o.Budget.MaxParams != 0} {

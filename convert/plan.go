@@ -16,10 +16,11 @@ const PlanSchema = "trconvert.plan/v1"
 
 // Plan is what [Decompose] would do with the same options, and what it could do instead.
 type Plan struct {
-	Schema string   `json:"schema"`
-	Input  FileStat `json:"input"`
-	Output FileStat `json:"output"` // of the file that would be written; bytes are exact
-	Form   Form     `json:"form"`
+	Schema  string   `json:"schema"`
+	Input   FileStat `json:"input"`
+	Output  FileStat `json:"output"` // of the file that would be written; bytes are exact
+	Form    Form     `json:"form"`
+	Weights Storage  `json:"weights"` // as in [Report]
 	// WBefore and WAfter are as in [Report].
 	WBefore   int64      `json:"w_parameters_before"`
 	WAfter    int64      `json:"w_parameters_after"`
@@ -49,7 +50,7 @@ type PlanPoint struct {
 	OutModes        []int   `json:"out_modes"`
 	Ranks           []int   `json:"ranks"`
 	Parameters      int     `json:"parameters"`
-	Bytes           int64   `json:"bytes"` // of the numbers in the site's element type
+	Bytes           int64   `json:"bytes"` // of the numbers as they are stored, without scales
 	RelativeError   Number  `json:"relative_error"`
 	DataError       Number  `json:"data_error"`
 	Bottleneck      float64 `json:"flops_bottleneck"` // per frame
@@ -79,7 +80,7 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	c := newConversion(o)
 	c.planned = true
 	defer c.close()
-	p := &Plan{Schema: PlanSchema, Form: o.Export.Form}
+	p := &Plan{Schema: PlanSchema, Form: o.Export.Form, Weights: o.Weights}
 	if err := c.run(ctx, p.lower(c)); err != nil {
 		return nil, err
 	}
@@ -137,7 +138,7 @@ func (c *conversion) sitePlans() []SitePlan {
 			p.FLOPsAfter, p.PredictedAfter = c.formCost(f)
 		}
 		if sr.SharedWith == "" {
-			p.Front = planPoints(front, g.elem())
+			p.Front = planPoints(front, g.elem(), c.o.Weights)
 		}
 	}
 	return plans
@@ -151,12 +152,12 @@ func (c *conversion) formCost(f *tensor.Factor) (flops, micros float64) {
 	return cost.Bottleneck, cost.BottleneckMicros
 }
 
-func planPoints(front []decompose.Point, elem onnx.DataType) []PlanPoint {
+func planPoints(front []decompose.Point, elem onnx.DataType, stored Storage) []PlanPoint {
 	points := make([]PlanPoint, len(front))
 	for i, p := range front {
 		points[i] = PlanPoint{
 			Format: p.Format, InModes: notNil(p.InModes), OutModes: notNil(p.OutModes), Ranks: notNil(p.Ranks),
-			Parameters: p.Params, Bytes: int64(p.Params) * elementBytes(elem),
+			Parameters: p.Params, Bytes: int64(p.Params) * elementBytes(elem, stored),
 			RelativeError: Number(p.RelativeError), DataError: Number(p.DataError),
 			Bottleneck: p.Cost.Bottleneck, Cores: p.Cost.Cores, PredictedMicros: p.Cost.BottleneckMicros, Chosen: p.Chosen,
 		}
@@ -171,9 +172,16 @@ func notNil(v []int) []int {
 	return v
 }
 
-// elementBytes is the size of a stored number of a site's W.
-func elementBytes(t onnx.DataType) int64 {
+// elementBytes is the size of a stored number of a site's W; cores of float32 may be stored narrower.
+func elementBytes(t onnx.DataType, stored Storage) int64 {
 	switch t {
+	case onnx.Float:
+		switch stored {
+		case export.Float16:
+			return 2
+		case export.Int8:
+			return 1
+		}
 	case onnx.Double:
 		return 8
 	case onnx.Float16, onnx.BFloat16:

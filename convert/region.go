@@ -27,17 +27,16 @@ var regionShapes = [][2]int{{5, 3}, {1, 1}}
 func (c *conversion) checkRegion(ctx context.Context, written *onnx.Model, ov override, all []override, cmp *comparer) error {
 	s := ov.site
 	x := s.Node.Input(recurrent.SlotX)
-	before, err := cutRegion(ctx, c.dense, s.Node, x, ov.value.Type, true)
+	before, err := cutRegion(ctx, c.held(), c.heldNode(s.Node), x, ov.value.Type, true)
 	if err != nil {
 		c.warn("layer-not-run", s.Name, "the layer was not run alone: %v", err)
 		return nil
 	}
-	nodes := recurrent.Nodes(written)
-	k := slices.IndexFunc(nodes, func(n recurrent.Named) bool { return n.Name == s.Name })
-	if k < 0 {
+	node := nodeOf(written, s.Name)
+	if node == nil {
 		return fmt.Errorf("the written file has lost the node %v", s.Node)
 	}
-	after, err := cutRegion(ctx, written, nodes[k].Node, x, ov.value.Type, false)
+	after, err := cutRegion(ctx, written, node, x, ov.value.Type, false)
 	if err != nil {
 		return fmt.Errorf("the written layer cannot be cut out: %w", err)
 	}

@@ -52,6 +52,8 @@ type Report struct {
 	Input  FileStat `json:"input"`
 	Output FileStat `json:"output"`
 	Form   Form     `json:"form"`
+	// Weights is the type in which cores and other large weights are stored.
+	Weights Storage `json:"weights"`
 	// WBefore and WAfter sum the sites' w_parameters, a W shared by several sites counted once.
 	WBefore int64        `json:"w_parameters_before"`
 	WAfter  int64        `json:"w_parameters_after"`
@@ -76,8 +78,8 @@ type SiteReport struct {
 	Ranks         []int    `json:"ranks"`     // r_0 … r_{d−1}
 	WBefore       int64    `json:"w_parameters_before"`
 	WAfter        int64    `json:"w_parameters_after"`
-	RelativeError Number   `json:"relative_error"` // ‖W−Ŵ‖_F/‖W‖_F
-	DataError     Number   `json:"data_error"`     // ‖(W−Ŵ)·X‖_F/‖W·X‖_F on the calibration frames X, null without
+	RelativeError Number   `json:"relative_error"` // ‖W−Ŵ‖_F/‖W‖_F, of the cores as they are stored
+	DataError     Number   `json:"data_error"`     // ‖(W−Ŵ)·X‖_F/‖W·X‖_F on the calibration frames X, null without; of the fit, before cores are rounded to the type in which they are stored
 	LowerBound    Number   `json:"lower_bound"`    // no factor with these modes and ranks does better
 	SVDSameSize   *float64 `json:"svd_same_size_error"`
 	Sweeps        int      `json:"sweeps"`

@@ -66,7 +66,6 @@ type glance struct {
 	outputs map[string]*onnx.Array
 	rows    int // samples in the run
 	labels  *onnx.Array
-	stepped bool // labels have a step axis that a run has not
 }
 
 // look runs the first sample (the first step of it).
@@ -87,7 +86,6 @@ func look(ctx context.Context, m *onnx.Model, p *runtime.Program, d *dataset.Dat
 		if err := s.reset(states, g.rows); err != nil {
 			return nil, err
 		}
-		g.stepped = len(states) > 0 && b.Labels != nil && len(b.Labels.Dims) > 1 && d.Labels(0, 1).Dims[1] == d.Steps()
 		if g.outputs, err = s.step(ctx, b.At(0), states); err != nil {
 			return nil, fmt.Errorf("sample 0: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/matrices"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
@@ -68,6 +69,16 @@ func selectSites(sites []*recurrent.Site, patterns []string) ([]*recurrent.Site,
 		}
 	}
 	return out, nil
+}
+
+// nodeOf is the recurrent node of a site's name, nil where a model has none.
+func nodeOf(m *onnx.Model, site string) *onnx.Node {
+	for _, n := range recurrent.Nodes(m) {
+		if n.Name == site {
+			return n.Node
+		}
+	}
+	return nil
 }
 
 // matchSite compares literally first, since node names may hold brackets; in a glob * also matches the slashes of a path.

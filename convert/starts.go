@@ -3,7 +3,6 @@ package convert
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/trconvert/trconvert/decompose"
 	"github.com/trconvert/trconvert/export"
@@ -121,12 +120,10 @@ func filled(t *onnx.Tensor, data []float32) (*onnx.Array, error) {
 
 // hidden is the number of units of a ring's layers.
 func (t *tuning) hidden(r export.Record) (int, error) {
-	nodes := recurrent.Nodes(t.model)
-	k := slices.IndexFunc(nodes, func(n recurrent.Named) bool { return n.Name == r.Sites[0] })
-	if k < 0 {
+	n := nodeOf(t.model, r.Sites[0])
+	if n == nil {
 		return 0, fmt.Errorf("convert: site %q of a ring is not in the model", r.Sites[0])
 	}
-	n := nodes[k].Node
 	c, err := recurrent.ParseConfig(n, n.Graph.Opset(n.Domain))
 	return c.Hidden, err
 }

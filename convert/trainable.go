@@ -264,9 +264,7 @@ func chooseWeights(file string, all []weight, train string) ([]weight, error) {
 		case roleHead:
 			ok = ok || train == "head"
 		}
-		switch {
-		case !ok:
-		default:
+		if ok {
 			out = append(out, w)
 		}
 	}

@@ -119,7 +119,7 @@ func TestTrainingChangesWhatItSaysAndNothingElse(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "tuned.onnx")
-			r := tunes(t, FinetuneOptions{Model: small, Output: out, Data: gestures("gestures_train.npz"), Train: what, Settings: TrainingSettings{Epochs: 1}})
+			r := tunes(t, FinetuneOptions{Model: small, Output: out, Data: gestures("gestures_train.npz"), Train: what, Settings: TrainingSettings{Epochs: 1, Rate: 1e-3}})
 			before, after := open(t, small), open(t, out)
 			records, err := export.Records(before)
 			if err != nil {

@@ -114,8 +114,8 @@ func (o *VerifyOptions) validate() error {
 	if o.Engine == "" {
 		o.Engine = Engines[0]
 	}
-	if !slices.Contains(Engines, o.Engine) {
-		return &OptionError{Option: "--engine", Value: o.Engine, What: "unknown value", Near: nearest(o.Engine, Engines, 1), Valid: Engines}
+	if err := oneOf("--engine", o.Engine, Engines); err != nil {
+		return err
 	}
 	if o.MaxError < 0 || math.IsNaN(o.MaxError) {
 		return &OptionError{Option: "--max-error", Value: fmt.Sprint(o.MaxError), What: "must be a positive number"}

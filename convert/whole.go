@@ -302,7 +302,7 @@ func (s *split) shares(bytes int64) []int {
 	things := make([][]decompose.Choice, len(s.ms))
 	sizes := make([][]int, len(s.ms))
 	for i, m := range s.ms {
-		each := elementBytes(s.c.groups[i].elem())
+		each := elementBytes(s.c.groups[i].elem(), s.c.o.Weights)
 		sizes[i] = s.sizes(i)
 		for _, n := range sizes[i] {
 			choice := decompose.Choice{Size: int(each) * n}
@@ -362,7 +362,7 @@ const (
 func (s *split) within(ctx context.Context, most int64, rounds int, asked string) ([]decompose.Result, error) {
 	rest := s.c.dense.Size() // of the file, without its matrices
 	for i := range s.ms {
-		rest -= s.c.groups[i].size() * elementBytes(s.c.groups[i].elem())
+		rest -= s.c.groups[i].size() * elementBytes(s.c.groups[i].elem(), export.Float32)
 	}
 	var (
 		best  []decompose.Result
@@ -388,7 +388,7 @@ func (s *split) within(ctx context.Context, most int64, rounds int, asked string
 		// What the file has beyond its numbers is known now, for these factors.
 		var guessed int64
 		for i, k := range shares {
-			guessed += int64(k) * elementBytes(s.c.groups[i].elem())
+			guessed += int64(k) * elementBytes(s.c.groups[i].elem(), s.c.o.Weights)
 			if k < s.ms[i].Size() {
 				guessed += overhead
 			}

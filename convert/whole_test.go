@@ -160,7 +160,7 @@ func TestMaxDrop(t *testing.T) {
 	}
 	r, err := Decompose(context.Background(), Options{
 		Model: own("gestures.onnx"), Output: out, Whole: WholeBudget{Drop: true, MaxDrop: 0.02, Val: val},
-		Calibration: Calibration{Data: own("gestures_train.npz")}, Fit: FitOptions{Format: "svd"},
+		Calibration: Calibration{Data: own("gestures_train.npz")}, Fit: FitOptions{Format: "svd"}, Weights: export.Int8,
 	})
 	if err != nil {
 		t.Fatal(err)

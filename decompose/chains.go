@@ -17,21 +17,13 @@ type chains struct{ *job }
 func (j chains) smallest() int {
 	least := math.MaxInt
 	for _, s := range j.shapes() {
-		modes := s.modes()
-		ranks := slices.Repeat([]int{1}, len(modes))
-		least = min(least, paramsOf(modes, ranks))
+		least = min(least, sum(s.modes()))
 	}
 	return least
 }
 
 func (j chains) layouts() []shape {
-	var all []shape
-	for _, in := range sideChoices(j.o.InModes, defaultCount(j.In)+3, func(c int) []int { return inputModes(j.In, c) }) {
-		for _, out := range sideChoices(j.o.OutModes, defaultCount(j.Out())+3, func(c int) []int { return outputModes(j.Directions*j.Gates, j.Hidden, c) }) {
-			all = append(all, shape{in, out})
-		}
-	}
-	return all
+	return combined(sideChoices(j.o.InModes, defaultCount(j.In)+3, j.splitIn), sideChoices(j.o.OutModes, defaultCount(j.Out())+3, j.splitOut))
 }
 
 func (j chains) given(b Budget) (candidate, error) {
@@ -115,7 +107,7 @@ func (j chains) quick(ctx context.Context, n int) (*tensor.Factor, error) {
 	if best.cores == nil || err != nil {
 		return nil, err
 	}
-	f := &tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: best.in, OutModes: best.out, Cores: best.cores}
+	f := j.factor(best.shape, best.cores)
 	if len(f.Cores) == 2 && f.Cores[0].Left == 1 {
 		f.Format = tensor.SVD // a train of two cores
 	}
@@ -155,6 +147,6 @@ func (j chains) finish(ctx context.Context, c candidate) error {
 	if res, err = j.better(ctx, c, res); err != nil {
 		return err
 	}
-	j.record(&tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: c.in, OutModes: c.out, Cores: res.Cores}, res)
+	j.record(j.factor(c.shape, res.Cores), res)
 	return nil
 }

@@ -145,13 +145,14 @@ func run(ctx context.Context, ms []Matrix, b Budget, o Options) ([]*job, error) 
 		err = runAutoMaxError(ctx, jobs, b.MaxError)
 	case b.MaxError > 0:
 		err = runMaxError(ctx, jobs, b.MaxError)
-	case b.MaxParams > 0:
-		err = spend(ctx, jobs, b.MaxParams, fmt.Sprintf("at most %d numbers", b.MaxParams), func(n int) string { return fmt.Sprintf("%d numbers", n) })
 	default:
 		all := total(ms)
-		err = spend(ctx, jobs, int(math.Floor(float64(all)/b.Ratio)), fmt.Sprintf("ratio %.4g", b.Ratio), func(n int) string {
-			reached := math.Floor(100*float64(all)/float64(n)) / 100 // rounded down, so that asking for it succeeds
-			return fmt.Sprintf("ratio %s (%d numbers of %d)", strconv.FormatFloat(reached, 'f', -1, 64), n, all)
+		n, asked := b.numbers(all)
+		err = spend(ctx, jobs, n, asked, func(n int) string {
+			if b.MaxParams > 0 {
+				return fmt.Sprintf("%d numbers", n)
+			}
+			return ratioText(n, all)
 		})
 	}
 	if err != nil {
@@ -161,6 +162,20 @@ func run(ctx context.Context, ms []Matrix, b Budget, o Options) ([]*job, error) 
 		return nil, err
 	}
 	return jobs, nil
+}
+
+// numbers is how many numbers MaxParams or Ratio allows where there are all, and the budget in words.
+func (b Budget) numbers(all int) (n int, asked string) {
+	if b.MaxParams > 0 {
+		return b.MaxParams, fmt.Sprintf("at most %d numbers", b.MaxParams)
+	}
+	return int(math.Floor(float64(all) / b.Ratio)), fmt.Sprintf("ratio %.4g", b.Ratio)
+}
+
+// ratioText says what n numbers of all are as a ratio, rounded down, so that asking for it succeeds.
+func ratioText(n, all int) string {
+	reached := math.Floor(100*float64(all)/float64(n)) / 100
+	return fmt.Sprintf("ratio %s (%d numbers of %d)", strconv.FormatFloat(reached, 'f', -1, 64), n, all)
 }
 
 func total(ms []Matrix) int {

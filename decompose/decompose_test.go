@@ -54,6 +54,26 @@ func constant(name string, gates, hidden, in int, v float32) Matrix {
 	return given(name, 1, gates, hidden, in, w)
 }
 
+// traceOf is Tr( G_1[i_1] … G_d[i_d] ) by its definition.
+func traceOf(cores []tensor.Core, index []int) float64 {
+	var trace float64
+	for start := range cores[0].Left {
+		row := make([]float64, cores[0].Left)
+		row[start] = 1
+		for k, c := range cores {
+			next := make([]float64, c.Right)
+			for p, v := range row {
+				for q := range next {
+					next[q] += v * float64(c.Data[(p*c.Mode+index[k])*c.Right+q])
+				}
+			}
+			row = next
+		}
+		trace += row[start]
+	}
+	return trace
+}
+
 // digits writes i in mixed radix, the last mode fastest.
 func digits(i int, modes []int) []int {
 	d := make([]int, len(modes))
@@ -97,21 +117,7 @@ func checkResult(t *testing.T, m Matrix, r Result) {
 					index[k] += rows[k] * f.InModes[k]
 				}
 			}
-			var trace float64
-			for start := range f.Cores[0].Left {
-				row := make([]float64, f.Cores[0].Left)
-				row[start] = 1
-				for k, c := range f.Cores {
-					next := make([]float64, c.Right)
-					for p, v := range row {
-						for q := range next {
-							next[q] += v * float64(c.Data[(p*c.Mode+index[k])*c.Right+q])
-						}
-					}
-					row = next
-				}
-				trace += row[start]
-			}
+			trace := traceOf(f.Cores, index)
 			v := float64(w.Data[o*f.In+i])
 			diff += (v - trace) * (v - trace)
 			norm += v * v

@@ -15,10 +15,6 @@ import (
 // pre-activations then have a variance of 2·I/(I + H), below 2 however many inputs there are.
 func GlorotVariance(in, hidden int) float64 { return 2 / float64(in+hidden) }
 
-// UniformVariance is the variance 1/(3H) of numbers spread evenly over ±1/√H, which is how PyTorch begins a recurrent layer, whatever its
-// inputs.
-func UniformVariance(hidden int) float64 { return 1 / (3 * float64(hidden)) }
-
 // Fresh is an untrained factor: random cores for which every element of Ŵ has mean 0 and the given variance.
 //
 // Each slice G_k[i] is a random matrix with orthonormal rows or columns, whichever are fewer (Haar), times a scale; a slice of one number is

@@ -35,10 +35,7 @@ func newJob(ctx context.Context, m Matrix, b Budget, o Options, all int) (*job, 
 	}
 	j := &job{Matrix: m, o: o, w: w, tails: map[tailKey][][]float64{}}
 	if j.m, err = trals.NewMatrix(ctx, w, j.leading(b, all)); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, fail(err)
+		return nil, m.failed(ctx, err)
 	}
 	j.warnings = numericWarnings(w)
 	if err := j.weigh(ctx, j.leading(b, all)); err != nil {
@@ -46,6 +43,14 @@ func newJob(ctx context.Context, m Matrix, b Budget, o Options, all int) (*job, 
 	}
 	j.m.Prepare(j.leading(b, all))
 	return j, nil
+}
+
+// failed is an error of the matrix, or that of ctx if it ended.
+func (m Matrix) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("decompose: %q: %w", m.Name, err)
 }
 
 // leading is how many singular values a budget may ask for.
@@ -138,12 +143,26 @@ type candidate struct {
 	ended  bool // further sweeps would not help
 }
 
+// sum is what cores of such modes store with ranks of 1.
+func sum(modes []int) int {
+	n := 0
+	for _, m := range modes {
+		n += m
+	}
+	return n
+}
+
 func paramsOf(modes, ranks []int) int {
 	n := 0
 	for k, m := range modes {
 		n += ranks[k] * m * ranks[(k+1)%len(ranks)]
 	}
 	return n
+}
+
+// factor is a factor of the job's matrix and format.
+func (j *job) factor(s shape, cores []tensor.Core) *tensor.Factor {
+	return &tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: s.in, OutModes: s.out, Cores: cores}
 }
 
 // fit runs trals on m, which is the job's matrix or a stand-in for it.
@@ -182,7 +201,7 @@ func (j *job) record(f *tensor.Factor, res *trals.Result) {
 	if k := f.Params() / (j.Out() + j.In); k >= 1 && min(k, j.Out(), j.In) <= j.plain.Known() {
 		j.result.SVDSameSize = j.plain.SVDError(min(k, j.Out(), j.In))
 	}
-	if cut := f.Cut(); f.HasSides() && cut >= min(j.Out(), j.In) {
+	if cut := f.Cut(); cut >= min(j.Out(), j.In) {
 		j.result.Warnings = append(slices.Clip(j.warnings), fmt.Sprintf("r_0·r_n = %d is not below min(%d columns, %d rows): no multiplications are saved", cut, j.In, j.Out()))
 	}
 }

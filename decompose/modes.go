@@ -118,22 +118,45 @@ type shape struct{ in, out []int }
 
 func (s shape) modes() []int { return append(slices.Clone(s.in), s.out...) }
 
+// combined lists every pair of a choice for each side.
+func combined(in, out [][]int) []shape {
+	var all []shape
+	for _, i := range in {
+		for _, o := range out {
+			all = append(all, shape{i, o})
+		}
+	}
+	return all
+}
+
+// splitIn is [inputModes] of the matrix.
+func (m Matrix) splitIn(count int) []int { return inputModes(m.In, count) }
+
+// splitOut is [outputModes] of the matrix.
+func (m Matrix) splitOut(count int) []int {
+	return outputModes(m.Directions*m.Gates, m.Hidden, count)
+}
+
 // defaultCount is the number of modes of a side whose modes are near 8.
 func defaultCount(n int) int { return max(1, int(math.Round(math.Log(float64(n))/math.Log(8)))) }
+
+// off is how far the numbers of modes are from the default.
+func (s shape) off(m Matrix) int {
+	return abs(len(s.in)-defaultCount(m.In)) + abs(len(s.out)-defaultCount(m.Out()))
+}
+
+func abs(x int) int { return max(x, -x) }
 
 // defaultShape is the shape for given ranks: modes near 8 where the sides split so, in all exactly count of them if count > 0. ok is
 // false if no split has that many.
 func defaultShape(m Matrix, o Options, count int) (s shape, ok bool) {
-	best := math.Inf(1)
-	for _, in := range sideChoices(o.InModes, 24, func(c int) []int { return inputModes(m.In, c) }) {
-		for _, out := range sideChoices(o.OutModes, 24, func(c int) []int { return outputModes(m.Directions*m.Gates, m.Hidden, c) }) {
-			if count > 0 && len(in)+len(out) != count {
-				continue
-			}
-			off := math.Abs(float64(len(in)-defaultCount(m.In))) + math.Abs(float64(len(out)-defaultCount(m.Out())))
-			if off < best {
-				best, s, ok = off, shape{in, out}, true
-			}
+	best := math.MaxInt
+	for _, c := range combined(sideChoices(o.InModes, 24, m.splitIn), sideChoices(o.OutModes, 24, m.splitOut)) {
+		if count > 0 && len(c.in)+len(c.out) != count {
+			continue
+		}
+		if off := c.off(m); off < best {
+			best, s, ok = off, c, true
 		}
 	}
 	return s, ok
@@ -142,14 +165,8 @@ func defaultShape(m Matrix, o Options, count int) (s shape, ok bool) {
 // searchShapes lists the shapes that a search over ranks tries: every number of modes up to one more than the default on each side,
 // except a single mode on both for a ring: whatever its ranks, that is a truncated SVD.
 func searchShapes(m Matrix, o Options) []shape {
-	var shapes []shape
-	for _, in := range searchChoices(o.InModes, defaultCount(m.In)+1, func(c int) []int { return inputModes(m.In, c) }) {
-		for _, out := range searchChoices(o.OutModes, defaultCount(m.Out())+1, func(c int) []int { return outputModes(m.Directions*m.Gates, m.Hidden, c) }) {
-			if len(in)+len(out) > 2 || o.Format != "tr" {
-				shapes = append(shapes, shape{in, out})
-			}
-		}
-	}
+	shapes := combined(searchChoices(o.InModes, defaultCount(m.In)+1, m.splitIn), searchChoices(o.OutModes, defaultCount(m.Out())+1, m.splitOut))
+	shapes = slices.DeleteFunc(shapes, func(s shape) bool { return len(s.in)+len(s.out) <= 2 && o.Format == "tr" })
 	if len(shapes) == 0 {
 		in, out := o.InModes, o.OutModes
 		if in == nil {

@@ -102,23 +102,7 @@ func (j zigzag) cores(ctx context.Context, c candidate) (*tensor.Factor, *trals.
 // zigzagElement is the definition: Tr( A[i_1] · B[o_1] · C[i_2] · D[o_2] ).
 func zigzagElement(f *tensor.Factor, o, i int) float64 {
 	rows, cols := digits(o, f.OutModes), digits(i, f.InModes)
-	index := []int{cols[0], rows[0], cols[1], rows[1]}
-	var trace float64
-	for start := range f.Cores[0].Left {
-		row := make([]float64, f.Cores[0].Left)
-		row[start] = 1
-		for k, c := range f.Cores {
-			next := make([]float64, c.Right)
-			for p, v := range row {
-				for q := range next {
-					next[q] += v * float64(c.Data[(p*c.Mode+index[k])*c.Right+q])
-				}
-			}
-			row = next
-		}
-		trace += row[start]
-	}
-	return trace
+	return traceOf(f.Cores, []int{cols[0], rows[0], cols[1], rows[1]})
 }
 
 func TestANewFormatCostsAFitAndANetwork(t *testing.T) {

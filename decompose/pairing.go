@@ -1,6 +1,7 @@
 package decompose
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -15,14 +16,12 @@ import (
 // therefore goes the way of every train.
 type pairing struct{ *job }
 
-// pairings are the modes that a search tries: two pairs up to one more than the longer side's default. Modes that are given are taken
+// layouts are the modes that a search tries, too: two pairs up to one more than the longer side's default. Modes that are given are taken
 // as they are, for their order pairs them. The side that splits into fewer modes has 1s at its end.
-func (j pairing) pairings() []shape {
+func (j pairing) layouts() []shape {
 	from, to := 2, max(2, defaultCount(j.In), defaultCount(j.Out()))+1
-	for _, given := range [][]int{j.o.InModes, j.o.OutModes} {
-		if given != nil {
-			from, to = len(given), len(given)
-		}
+	if n := j.asked(); n > 0 {
+		from, to = n, n
 	}
 	var all []shape
 	for count := from; count <= to; count++ {
@@ -36,14 +35,17 @@ func (j pairing) pairings() []shape {
 	return all
 }
 
+// asked is the number of pairs that given modes make, 0 where none are given.
+func (j pairing) asked() int { return max(len(j.o.InModes), len(j.o.OutModes)) }
+
 // pairs is the shape with so many pairs; ok is false where a pair would be 1 × 1.
 func (j pairing) pairs(count int) (s shape, ok bool) {
 	s.in, s.out = j.o.InModes, j.o.OutModes
 	if s.in == nil {
-		s.in = withOnes(count, func(c int) []int { return inputModes(j.In, c) })
+		s.in = withOnes(count, j.splitIn)
 	}
 	if s.out == nil {
-		s.out = withOnes(count, func(c int) []int { return outputModes(j.Directions*j.Gates, j.Hidden, c) })
+		s.out = withOnes(count, j.splitOut)
 	}
 	for k := range s.in {
 		if s.in[k]*s.out[k] == 1 {
@@ -73,25 +75,14 @@ func (s shape) pairModes() []int {
 
 func (j pairing) smallest() int {
 	least := math.MaxInt
-	for _, s := range j.pairings() {
-		modes := s.pairModes()
-		least = min(least, paramsOf(modes, slices.Repeat([]int{1}, len(modes))))
+	for _, s := range j.layouts() {
+		least = min(least, sum(s.pairModes()))
 	}
 	return least
 }
 
-func (j pairing) layouts() []shape { return j.pairings() }
-
 func (j pairing) given(b Budget) (candidate, error) {
-	count := len(b.Ranks)
-	for _, modes := range [][]int{j.o.InModes, j.o.OutModes} {
-		if modes != nil {
-			count = len(modes)
-		}
-	}
-	if count == 0 {
-		count = max(2, (defaultCount(j.In)+defaultCount(j.Out())+1)/2)
-	}
+	count := cmp.Or(j.asked(), len(b.Ranks), max(2, (defaultCount(j.In)+defaultCount(j.Out())+1)/2))
 	s, ok := j.pairs(count)
 	if !ok || len(b.Ranks) > 0 && len(b.Ranks) != count {
 		return candidate{}, &OptionError{"ranks", j.Name, fmt.Sprintf("%d columns and %d rows do not make %d pairs of modes for %d ranks (give --in-modes and --out-modes)", j.In, j.Out(), count, len(b.Ranks))}
@@ -130,13 +121,6 @@ func (j pairing) paired(ctx context.Context, s shape, n int, ranks []int) (*job,
 		o:      o, w: p, m: m, plain: m, tails: map[tailKey][][]float64{},
 		fixed: []shape{{modes[:cut], modes[cut:]}},
 	}, nil
-}
-
-func (j *job) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return fmt.Errorf("decompose: %q: %w", j.Name, err)
 }
 
 // balancedCut is the number of modes before the cut that keeps the larger part smallest.
@@ -197,8 +181,8 @@ func (j pairing) best(ctx context.Context, n int) (candidate, error) {
 // leastError is the best of what is found for each pairing.
 func (j pairing) leastError(ctx context.Context, n int, find func(train *job) (candidate, error)) (candidate, error) {
 	best := candidate{err: math.Inf(1)}
-	for _, s := range j.pairings() {
-		if modes := s.pairModes(); paramsOf(modes, slices.Repeat([]int{1}, len(modes))) > n {
+	for _, s := range j.layouts() {
+		if sum(s.pairModes()) > n {
 			continue
 		}
 		train, err := j.paired(ctx, s, n, nil)
@@ -223,10 +207,6 @@ func (j pairing) quick(ctx context.Context, n int) (*tensor.Factor, error) {
 		return nil, err
 	}
 	return j.factor(c.shape, c.cores), nil
-}
-
-func (j pairing) factor(s shape, cores []tensor.Core) *tensor.Factor {
-	return &tensor.Factor{Format: j.o.Format, Out: j.Out(), In: j.In, InModes: s.in, OutModes: s.out, Cores: cores}
 }
 
 func (j pairing) finish(ctx context.Context, c candidate) error {

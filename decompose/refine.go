@@ -1,8 +1,10 @@
 package decompose
 
 import (
+	"cmp"
 	"context"
 	"math"
+	"slices"
 
 	"github.com/trconvert/trconvert/tensor"
 	"github.com/trconvert/trconvert/trals"
@@ -32,10 +34,7 @@ type refinement struct {
 func (j *job) refine(ctx context.Context, f *tensor.Factor) (int, error) {
 	width := 2 * math.Min(float64(j.In), 768) // of the products with C, which has a low rank where there are many columns
 	sweep := float64(refineSteps*len(f.Cores)) * width * float64(j.In) * float64(j.Out())
-	most := min(j.o.Sweeps, int(refineWork/sweep))
-	if j.o.Sweeps == 0 {
-		most = min(defaultSweeps, int(refineWork/sweep))
-	}
+	most := min(cmp.Or(j.o.Sweeps, trals.DefaultSweeps), int(refineWork/sweep))
 	if most < 1 {
 		return 0, nil
 	}
@@ -61,10 +60,7 @@ func (j *job) refine(ctx context.Context, f *tensor.Factor) (int, error) {
 		}
 	}
 	r.ec = r.metric.Times(r.e, r.out)
-	before, tol := product64(r.e, r.ec), j.o.Tol
-	if tol == 0 {
-		tol = defaultTol
-	}
+	before, tol := product64(r.e, r.ec), cmp.Or(j.o.Tol, trals.DefaultTol)
 	sweeps, still := 0, 0
 	for sweeps < most && still < 2 {
 		for k := range r.cores {
@@ -92,28 +88,27 @@ func (j *job) refine(ctx context.Context, f *tensor.Factor) (int, error) {
 	return sweeps, nil
 }
 
-const (
-	defaultSweeps = 30   // what Options.Sweeps means when it is 0
-	defaultTol    = 1e-4 // what Options.Tol means when it is 0
-)
-
 // descend moves core k.
 func (r *refinement) descend(k int) error {
-	residual, err := r.back(k, r.ec)
+	e, err := r.with(k, r.cores[k])
 	if err != nil {
 		return err
 	}
-	p := append([]float64(nil), residual...)
+	residual, err := r.back(e, k, r.ec)
+	if err != nil {
+		return err
+	}
+	p := slices.Clone(residual)
 	square := product64(residual, residual)
 	enough := refineTol * square
 	for range refineSteps {
 		if !(square > enough) {
 			return nil
 		}
-		jp, err := r.with(k, p)
-		if err != nil {
+		if e, err = r.with(k, p); err != nil {
 			return err
 		}
+		jp := e.Result[:len(r.e)]
 		cjp := r.metric.Times(jp, r.out)
 		curvature := product64(jp, cjp)
 		if !(curvature > 0) {
@@ -123,7 +118,7 @@ func (r *refinement) descend(k int) error {
 		add(r.cores[k], step, p)
 		add(r.e, -step, jp)
 		add(r.ec, -step, cjp)
-		if residual, err = r.back(k, r.ec); err != nil {
+		if residual, err = r.back(e, k, r.ec); err != nil {
 			return err
 		}
 		next := product64(residual, residual)
@@ -135,23 +130,15 @@ func (r *refinement) descend(k int) error {
 	return nil
 }
 
-// with is J·p: Ŵᵀ [In, Out] with p in the place of core k.
-func (r *refinement) with(k int, p []float64) ([]float64, error) {
-	cores := append([][]float64(nil), r.cores...)
+// with is the network with p in the place of core k. Its result begins with J·p [In, Out].
+func (r *refinement) with(k int, p []float64) (*tensor.Evaluation[float64], error) {
+	cores := slices.Clone(r.cores)
 	cores[k] = p
-	e, err := tensor.Evaluate(r.plan, cores...)
-	if err != nil {
-		return nil, err
-	}
-	return e.Result[:r.in*r.out], nil
+	return tensor.Evaluate(r.plan, cores...)
 }
 
-// back is Jᵀ·d for d [In, Out]; rows of padding weigh nothing.
-func (r *refinement) back(k int, d []float64) ([]float64, error) {
-	e, err := tensor.Evaluate(r.plan, r.cores...)
-	if err != nil {
-		return nil, err
-	}
+// back is Jᵀ·d for d [In, Out], whatever e has in the place of core k; rows of padding weigh nothing.
+func (r *refinement) back(e *tensor.Evaluation[float64], k int, d []float64) ([]float64, error) {
 	full := make([]float64, len(e.Result))
 	copy(full, d)
 	grads, err := e.Backward(full)

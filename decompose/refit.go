@@ -19,10 +19,7 @@ import (
 // before is the error of f on the frames. LowerBound and SVDSameSize are not asked for: NaN.
 func Refit(ctx context.Context, m Matrix, f *tensor.Factor, o Options) (r Result, before float64, err error) {
 	fail := func(err error) (Result, float64, error) {
-		if ctx.Err() != nil {
-			return Result{}, 0, ctx.Err()
-		}
-		return Result{}, 0, fmt.Errorf("decompose: %q: %w", m.Name, err)
+		return Result{}, 0, m.failed(ctx, err)
 	}
 	if m.Metric == nil {
 		return fail(fmt.Errorf("a refit needs frames, there are none"))
@@ -42,7 +39,7 @@ func Refit(ctx context.Context, m Matrix, f *tensor.Factor, o Options) (r Result
 		return r, r.DataError, nil
 	}
 	before = r.DataError
-	refitted := &tensor.Factor{Format: f.Format, Out: f.Out, In: f.In, InModes: f.InModes, OutModes: f.OutModes, Cores: cloned(f.Cores)}
+	refitted := j.factor(shape{f.InModes, f.OutModes}, cloned(f.Cores))
 	res := &trals.Result{Status: trals.Converged}
 	if f.HasSides() {
 		c := candidate{shape: shape{f.InModes, f.OutModes}, ranks: f.Ranks(), cores: refitted.Cores}

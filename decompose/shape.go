@@ -23,30 +23,45 @@ func ShapeOf(f *tensor.Factor) Shape {
 
 // empty is the factor with cores of the right shape and no numbers.
 func (s Shape) empty() (*tensor.Factor, error) {
-	f, modes, _, err := s.cores()
+	modes, _, err := s.cores()
 	if err != nil {
 		return nil, fmt.Errorf("decompose: shape: %w", err)
 	}
 	if len(s.Ranks) != len(modes) {
 		return nil, fmt.Errorf("decompose: shape: %d ranks for %d cores", len(s.Ranks), len(modes))
 	}
+	f := s.bare()
 	for k, mode := range modes {
 		f.Cores = append(f.Cores, tensor.Core{Left: s.Ranks[k], Mode: mode, Right: s.Ranks[(k+1)%len(modes)]})
 	}
 	return f, nil
 }
 
+// bare is the factor without cores.
+func (s Shape) bare() *tensor.Factor {
+	return &tensor.Factor{Format: s.Format, Out: s.Out, In: s.In, InModes: s.InModes, OutModes: s.OutModes}
+}
+
+// cores are the modes of the cores, and whether they form a ring.
+func (s Shape) cores() (modes []int, closed bool, err error) {
+	format, err := tensor.FormatOf(s.Format)
+	if err != nil {
+		return nil, false, err
+	}
+	slots, err := format.Deal(s.InModes, s.OutModes)
+	for _, slot := range slots {
+		modes = append(modes, slot.Size())
+	}
+	return modes, format.Closed, err
+}
+
 // Params is the number of numbers that a factor of the shape stores; 0 where there is no such factor.
 func (s Shape) Params() int {
-	f, err := s.empty()
-	if err != nil {
+	modes, _, err := s.cores()
+	if err != nil || len(s.Ranks) != len(modes) {
 		return 0
 	}
-	n := 0
-	for _, c := range f.Cores {
-		n += c.Left * c.Mode * c.Right
-	}
-	return n
+	return paramsOf(modes, s.Ranks)
 }
 
 // ShapeFor chooses modes and ranks for a matrix that does not exist yet: m needs no Load, of o Format, InModes and OutModes count, and
@@ -78,13 +93,10 @@ func ShapeFor(m Matrix, b Budget, o Options) (s Shape, warnings []string, err er
 		}
 		return j.shape(c.shape, c.ranks), j.warnings, nil
 	}
-	n, asked := b.MaxParams, fmt.Sprintf("at most %d numbers", b.MaxParams)
-	if b.Ratio > 0 {
-		n, asked = int(math.Floor(float64(m.Size())/b.Ratio)), fmt.Sprintf("ratio %.4g", b.Ratio)
-	}
+	n, asked := b.numbers(m.Size())
 	s, least := j.even(n)
 	if s.Ranks == nil {
-		return s, nil, &BudgetError{Asked: asked, Best: fmt.Sprintf("ratio %.4g (%d numbers of %d)", math.Floor(100*float64(m.Size())/float64(least))/100, least, m.Size())}
+		return s, nil, &BudgetError{Asked: asked, Best: ratioText(least, m.Size())}
 	}
 	return s, nil, nil
 }
@@ -103,21 +115,17 @@ func (j *job) even(n int) (best Shape, least int) {
 	var all []choice
 	most := 0
 	for _, s := range j.method().layouts() {
-		c := choice{Shape: j.shape(s, nil), off: abs(len(s.in)-defaultCount(j.In)) + abs(len(s.out)-defaultCount(j.Out()))}
-		_, modes, _, err := c.cores()
+		c := choice{Shape: j.shape(s, nil), off: s.off(j.Matrix)}
+		modes, closed, err := c.cores()
 		if err != nil {
 			continue
 		}
-		bounds, err := c.mostRanks()
-		if err != nil {
-			continue
-		}
-		smallest := paramsOf(modes, slices.Repeat([]int{1}, len(modes)))
+		smallest := sum(modes)
 		least = min(least, smallest)
 		if smallest > n {
 			continue
 		}
-		c.Ranks = evenRanks(modes, bounds, n)
+		c.Ranks = evenRanks(modes, c.mostRanks(modes, closed), n)
 		c.params = paramsOf(modes, c.Ranks)
 		most = max(most, c.params)
 		all = append(all, c)
@@ -129,19 +137,6 @@ func (j *job) even(n int) (best Shape, least int) {
 		}
 	}
 	return best, least
-}
-
-// cores are the modes of the cores, and whether they form a ring.
-func (s Shape) cores() (f *tensor.Factor, modes []int, closed bool, err error) {
-	format, err := tensor.FormatOf(s.Format)
-	if err != nil {
-		return nil, nil, false, err
-	}
-	slots, err := format.Deal(s.InModes, s.OutModes)
-	for _, slot := range slots {
-		modes = append(modes, slot.Size())
-	}
-	return &tensor.Factor{Format: s.Format, Out: s.Out, In: s.In, InModes: s.InModes, OutModes: s.OutModes}, modes, format.Closed, err
 }
 
 // evenRanks is the largest equal rank that n numbers buy, with single bonds raised by one for what is left. Bonds hold no more states than
@@ -182,18 +177,14 @@ func evenRanks(modes, most []int, n int) []int {
 	}
 }
 
-// mostRanks bounds the bonds of even ranks: 1 at an open end, and across the cut of a factor with sides so many that the merged sides take
+// mostRanks bounds the bonds of even ranks between cores of such modes: 1 at an open end, and across the cut of a factor with sides so many that the merged sides take
 // at most half the products of the matrix, (I + O)·r_0·r_n ≤ I·O/2.
-func (s Shape) mostRanks() ([]int, error) {
-	f, modes, closed, err := s.cores()
-	if err != nil {
-		return nil, err
-	}
+func (s Shape) mostRanks(modes []int, closed bool) []int {
 	most := slices.Repeat([]int{maxRank}, len(modes))
 	if !closed {
 		most[0] = 1
 	}
-	if f.HasSides() {
+	if s.bare().HasSides() {
 		cut := max(1, s.In*s.Out/(2*(s.In+s.Out)))
 		if closed {
 			cut = int(math.Sqrt(float64(cut)))
@@ -201,7 +192,5 @@ func (s Shape) mostRanks() ([]int, error) {
 		}
 		most[len(s.InModes)] = min(cut, maxRank)
 	}
-	return most, nil
+	return most
 }
-
-func abs(x int) int { return max(x, -x) }

@@ -49,12 +49,13 @@ func (j truncation) record(k int) error {
 
 // truncate is the truncated SVD of rank k: a train of two cores.
 func (j truncation) truncate(k int) (*tensor.Factor, *trals.Result, error) {
-	res, err := j.m.Decompose(context.Background(), []int{j.In}, []int{j.Out()}, trals.Options{Ranks: []int{1, k}, Sweeps: -1})
+	c := j.rank(k)
+	res, err := j.m.Decompose(context.Background(), c.in, c.out, trals.Options{Ranks: c.ranks, Sweeps: -1})
 	if err != nil {
 		return nil, nil, fmt.Errorf("decompose: %q: %w", j.Name, err)
 	}
 	res.Status = trals.Converged
-	return &tensor.Factor{Format: tensor.SVD, Out: j.Out(), In: j.In, InModes: []int{j.In}, OutModes: []int{j.Out()}, Cores: res.Cores}, res, nil
+	return j.factor(c.shape, res.Cores), res, nil
 }
 
 // reach goes by the spectrum.

@@ -14,8 +14,22 @@ const maxDense = 1 << 29
 
 // Expand undoes Lower in memory: a model with Ŵ as dense initializers, the nodes' own inputs restored and the records, cores and
 // merging nodes removed, so that a compact model can be decomposed again. Ŵ is [tensor.Factor.Reconstruct] of the stored cores in
-// the element type of the site; rings of more than 2²⁹ numbers together are refused. A model without records is returned as it is.
+// the element type of the site; rings of more than 2²⁹ numbers together are refused. Stored tensors are restored (see [Restore]) before. A
+// model without records and stored tensors is returned as it is.
 func Expand(ctx context.Context, m *onnx.Model) (*onnx.Model, error) {
+	full, err := Restore(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	out, err := expand(ctx, full)
+	if full != m && full != out {
+		full.Close()
+	}
+	return out, err
+}
+
+// expand undoes the rings.
+func expand(ctx context.Context, m *onnx.Model) (*onnx.Model, error) {
 	records, err := Records(m)
 	if err != nil {
 		return nil, err

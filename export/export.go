@@ -72,6 +72,9 @@ func (o Options) Lower(ctx context.Context, m *onnx.Model, rs []Replacement) (*o
 	if o.Form == "" {
 		o.Form = Bottleneck
 	}
+	if _, ok := metadata(m, StoredKey); ok {
+		return nil, fmt.Errorf("export: the model holds stored tensors, whose nodes a conversion would leave behind (restore it first)")
+	}
 	if err := check(rs, o); err != nil {
 		return nil, err
 	}

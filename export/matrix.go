@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"unicode/utf8"
@@ -62,22 +61,13 @@ func (l matrixLog) store(p *onnx.Patch) error {
 		return nil
 	}
 	l.Schema = matrixSchema
-	text, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("export: metadata: %w", err)
-	}
-	p.SetMetadata(MatrixKey, string(text))
-	return nil
+	return setEntry(p, MatrixKey, l)
 }
 
 // readMatrices parses the metadata entry without looking at the graph.
 func readMatrices(m *onnx.Model) (matrixLog, error) {
 	var l matrixLog
-	text, ok := metadata(m, MatrixKey)
-	if !ok {
-		return l, nil
-	}
-	if err := parseEntry(MatrixKey, matrixSchema, text, &l); err != nil {
+	if _, err := readEntry(m, MatrixKey, matrixSchema, &l); err != nil {
 		return matrixLog{}, err
 	}
 	seen := map[string]bool{}

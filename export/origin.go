@@ -1,8 +1,6 @@
 package export
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 
 	"github.com/trconvert/trconvert/onnx"
@@ -41,10 +39,8 @@ func recordOrigins(m *onnx.Model, p *onnx.Patch, made []origin) error {
 		return nil
 	}
 	var l origins
-	if text, ok := metadata(m, DenseKey); ok {
-		if err := parseEntry(DenseKey, denseSchema, text, &l); err != nil {
-			return err
-		}
+	if _, err := readEntry(m, DenseKey, denseSchema, &l); err != nil {
+		return err
 	}
 	again := map[string]bool{}
 	for _, o := range made {
@@ -56,10 +52,5 @@ func recordOrigins(m *onnx.Model, p *onnx.Patch, made []origin) error {
 		return slices.ContainsFunc(o.Sites, func(s string) bool { return again[s] })
 	})
 	l.Schema, l.Dense = denseSchema, append(l.Dense, made...)
-	text, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("export: metadata: %w", err)
-	}
-	p.SetMetadata(DenseKey, string(text))
-	return nil
+	return setEntry(p, DenseKey, l)
 }

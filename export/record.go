@@ -68,13 +68,7 @@ func (r Record) columnsText() string {
 }
 
 // Params is the number of stored numbers.
-func (r Record) Params() int {
-	n := 0
-	for _, c := range r.shape().Cores {
-		n += c.Left * c.Mode * c.Right
-	}
-	return n
-}
+func (r Record) Params() int { return r.shape().Params() }
 
 // ring is Record as it stands in the metadata.
 type ring struct {
@@ -99,10 +93,9 @@ type rings struct {
 
 func recordOf(sites []*recurrent.Site, f *tensor.Factor, o Options, opset int64) ring {
 	r := ring{
-		Format: f.Format, Form: o.Form, In: f.In, Out: f.Out,
+		Format: f.Format, Form: formOf(f, o.Form, opset), In: f.In, Out: f.Out,
 		InModes: f.InModes, OutModes: f.OutModes, Ranks: f.Ranks(), MergedOutput: o.MergeOutput,
 	}
-	r.Form = formOf(f, o.Form, opset)
 	for _, s := range sites {
 		r.Sites = append(r.Sites, s.Name)
 		r.Inputs = append(r.Inputs, s.Node.Input(recurrent.SlotX))
@@ -136,22 +129,13 @@ func (l rings) store(p *onnx.Patch) error {
 		return nil
 	}
 	l.Schema = ringSchema
-	text, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("export: metadata: %w", err)
-	}
-	p.SetMetadata(RingKey, string(text))
-	return nil
+	return setEntry(p, RingKey, l)
 }
 
 // readRings parses the metadata entry without looking at the graph.
 func readRings(m *onnx.Model) (rings, error) {
 	var l rings
-	text, ok := metadata(m, RingKey)
-	if !ok {
-		return l, nil
-	}
-	if err := parseEntry(RingKey, ringSchema, text, &l); err != nil {
+	if _, err := readEntry(m, RingKey, ringSchema, &l); err != nil {
 		return rings{}, err
 	}
 	owner := map[string]int{}
@@ -169,23 +153,37 @@ func readRings(m *onnx.Model) (rings, error) {
 	return l, nil
 }
 
-// parseEntry decodes a versioned JSON entry; fields this version does not know are an error.
-func parseEntry(key, schema, text string, to any) error {
+// setEntry writes an entry as JSON.
+func setEntry(p *onnx.Patch, key string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("export: metadata: %w", err)
+	}
+	p.SetMetadata(key, string(text))
+	return nil
+}
+
+// readEntry decodes a versioned JSON entry if there is one; fields this version does not know are an error.
+func readEntry(m *onnx.Model, key, schema string, to any) (found bool, err error) {
+	text, ok := metadata(m, key)
+	if !ok {
+		return false, nil
+	}
 	var head struct {
 		Schema string `json:"schema"`
 	}
 	if err := json.Unmarshal([]byte(text), &head); err != nil {
-		return fmt.Errorf("export: metadata %s: %w", key, err)
+		return true, fmt.Errorf("export: metadata %s: %w", key, err)
 	}
 	if head.Schema != schema {
-		return fmt.Errorf("export: metadata %s: schema is %q, this version reads %q (use the version of trconvert that wrote the model)", key, head.Schema, schema)
+		return true, fmt.Errorf("export: metadata %s: schema is %q, this version reads %q (use the version of trconvert that wrote the model)", key, head.Schema, schema)
 	}
 	d := json.NewDecoder(bytes.NewReader([]byte(text)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(to); err != nil {
-		return fmt.Errorf("export: metadata %s: %w", key, err)
+		return true, fmt.Errorf("export: metadata %s: %w", key, err)
 	}
-	return nil
+	return true, nil
 }
 
 func metadata(m *onnx.Model, key string) (string, bool) {

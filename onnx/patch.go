@@ -24,6 +24,7 @@ type Patch struct {
 	inputs       map[*Node]map[int]string
 	removed      map[*Node]bool
 	replaced     map[*Tensor]*Array
+	dropped      map[*Tensor]bool
 	metadata     []KeyValue
 }
 
@@ -39,7 +40,7 @@ func NewPatch(m *Model) *Patch {
 	p := &Patch{
 		m: m, views: map[any]bool{}, names: map[string]bool{"": true}, count: map[string]int{},
 		initializers: map[*Graph][]newInitializer{}, before: map[*Node][]*onnxpb.NodeProto{}, prepended: map[*Graph][]*onnxpb.NodeProto{},
-		inputs: map[*Node]map[int]string{}, removed: map[*Node]bool{}, replaced: map[*Tensor]*Array{},
+		inputs: map[*Node]map[int]string{}, removed: map[*Node]bool{}, replaced: map[*Tensor]*Array{}, dropped: map[*Tensor]bool{},
 	}
 	for _, g := range m.Scopes() {
 		p.survey(g)
@@ -182,6 +183,19 @@ func (p *Patch) RemoveNode(n *Node) {
 	if p.known("RemoveNode", n, n != nil) {
 		p.removed[n] = true
 	}
+}
+
+// RemoveInitializer removes an initializer, and the graph input that stands for it before IR 4, so that a node may give its value under the
+// same name. When the patch is applied, the name must have a definition again or no reader left.
+func (p *Patch) RemoveInitializer(t *Tensor) {
+	if !p.known("RemoveInitializer", t, t != nil) {
+		return
+	}
+	if t.Graph == nil {
+		p.fail("RemoveInitializer: %s is the value of an attribute (remove its node)", t)
+		return
+	}
+	p.dropped[t] = true
 }
 
 // SetMetadata sets (or with value "" removes) one metadata_props entry.

@@ -107,6 +107,7 @@ func (a *application) editScope(old *Graph, e *graphEdit) error {
 			g.Initializers[k] = fresh
 		}
 	}
+	a.removeInitializers(old, e)
 	nodes := e.top
 	for k, n := range old.Nodes {
 		copied := g.Nodes[k]
@@ -131,6 +132,36 @@ func (a *application) editScope(old *Graph, e *graphEdit) error {
 	}
 	g.Nodes = nodes
 	return nil
+}
+
+// removeInitializers takes initializers out of a scope, and before IR 4 the graph inputs of their names.
+func (a *application) removeInitializers(old *Graph, e *graphEdit) {
+	g := e.g
+	gone, copies := map[string]bool{}, map[*Tensor]bool{}
+	for _, t := range old.Initializers {
+		if a.p.dropped[t] {
+			copied := a.views[t].(*Tensor)
+			e.drop(copied)
+			gone[t.Name], copies[copied] = true, true
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	g.Initializers = slices.DeleteFunc(g.Initializers, func(t *Tensor) bool { return copies[t] })
+	if a.m.IRVersion < 4 {
+		e.dropInputs(gone)
+	}
+}
+
+// dropInputs takes inputs out of the scope.
+func (e *graphEdit) dropInputs(gone map[string]bool) {
+	e.g.Inputs = slices.DeleteFunc(slices.Clone(e.g.Inputs), func(in *ValueInfo) bool {
+		if gone[in.Name] {
+			e.drop(in)
+		}
+		return gone[in.Name]
+	})
 }
 
 // rewire sets the inputs of a copied node.

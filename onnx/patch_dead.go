@@ -112,12 +112,7 @@ func (a *application) prune(aliveBefore map[any]bool) {
 			return true
 		})
 		if len(gone) > 0 {
-			g.Inputs = slices.DeleteFunc(slices.Clone(g.Inputs), func(in *ValueInfo) bool {
-				if gone[in.Name] {
-					e.drop(in)
-				}
-				return gone[in.Name]
-			})
+			e.dropInputs(gone)
 		}
 		if from, ok := old[g].(*Graph); ok {
 			pruneTypes(from, g, e)

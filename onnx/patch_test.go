@@ -57,6 +57,18 @@ func TestPatch(t *testing.T) {
 		show  func(m *Model) string // default: the main graph
 		want  string
 	}{
+		{"a node gives the value of a removed initializer", simple(), func(p *Patch, m *Model) {
+			p.RemoveInitializer(m.Graph.Initializers[0])
+			p.AddInitializer(m.Graph, floatsPB("q", one, 1))
+			p.Prepend(m.Graph, nodePB("q -> Neg -> W"))
+		}, nil, "=D =q Neg(q)W Identity(W)V Neg(D)never Add(x,V)y"},
+		{"the same before IR 4", ir3(), func(p *Patch, m *Model) {
+			p.RemoveInitializer(m.Graph.Initializers[0])
+			p.AddInitializer(m.Graph, floatsPB("q", one, 1))
+			p.Prepend(m.Graph, nodePB("q -> Neg -> W"))
+		}, func(m *Model) string {
+			return listed(m.Graph) + " inputs " + m.Graph.Inputs[0].Name + " " + m.Graph.Inputs[1].Name
+		}, "=q Neg(q)W Add(x,W)y inputs x q"},
 		{"nothing", simple(), func(*Patch, *Model) {}, nil, "=W =D Identity(W)V Neg(D)never Add(x,V)y"},
 		{"the chain that fed the input goes, what was dead before stays", simple(), func(p *Patch, m *Model) {
 			p.AddInitializer(m.Graph, floatsPB("N", one, 5))

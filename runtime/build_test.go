@@ -117,7 +117,20 @@ func modelProto(g *onnxpb.GraphProto, functions ...*onnxpb.FunctionProto) *onnxp
 // buildModel decodes a model of the graph.
 func buildModel(t testing.TB, g *onnxpb.GraphProto, functions ...*onnxpb.FunctionProto) *onnx.Model {
 	t.Helper()
-	b, err := proto.Marshal(modelProto(g, functions...))
+	return decodeModel(t, modelProto(g, functions...))
+}
+
+// buildModelAt is buildModel with an opset.
+func buildModelAt(t testing.TB, opset int64, g *onnxpb.GraphProto) *onnx.Model {
+	t.Helper()
+	p := modelProto(g)
+	p.OpsetImport[0].Version = proto.Int64(opset)
+	return decodeModel(t, p)
+}
+
+func decodeModel(t testing.TB, p *onnxpb.ModelProto) *onnx.Model {
+	t.Helper()
+	b, err := proto.Marshal(p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,23 +1,11 @@
 package runtime
 
 import (
-	"fmt"
 	"math"
 	"slices"
 
-	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/onnx"
 )
-
-// gemmRows is gemmInto of matrices whose rows lie lda, ldb and ldc apart, with alpha 1.
-func gemmRows[T floating](ta, tb bool, m, n, k int, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
-	switch c := any(c).(type) {
-	case []float32:
-		gemm.F32(ta, tb, m, n, k, 1, any(a).([]float32), lda, any(b).([]float32), ldb, float32(beta), c, ldc)
-	case []float64:
-		gemm.F64(ta, tb, m, n, k, 1, any(a).([]float64), lda, any(b).([]float64), ldb, float64(beta), c, ldc)
-	}
-}
 
 // convGradient: with P the patches of X, Y = W·P per image and group, so dW = dY·Pᵀ and the patches' gradient is Wᵀ·dY, each of which is added where it was read.
 func convGradient(n *nodeInfo) (*gradient, error) {
@@ -56,16 +44,8 @@ func convBack[T floating](c *backCall, p patches, groups int, in []*Tensor, dy *
 	x, _ := in[0].Data.([]T)
 	k, _ := in[1].Data.([]T)
 	d := dy.Data.([]T)
-	var dx, dw, cols []T
 	grads := make([]*Tensor, len(in))
-	if c.needs(0) {
-		dx = make([]T, elements(xd))
-		grads[0] = newTensor(in[0].Type, xd, dx)
-	}
-	if c.needs(1) {
-		dw = make([]T, elements(kd))
-		grads[1] = newTensor(in[1].Type, kd, dw)
-	}
+	dx, dw := needed[T](c, grads, 0, in[0]), needed[T](c, grads, 1, in[1])
 	if c.needs(2) {
 		grads[2] = newTensor(in[2].Type, in[2].Dims, biasBack(d, kd[0], positions))
 	}
@@ -73,6 +53,7 @@ func convBack[T floating](c *backCall, p patches, groups int, in []*Tensor, dy *
 		return grads, nil
 	}
 	block := min(positions, max(patchElements/depth, 64))
+	var cols []T
 	if !p.whole {
 		cols = make([]T, depth*block)
 	}
@@ -82,10 +63,10 @@ func convBack[T floating](c *backCall, p patches, groups int, in []*Tensor, dy *
 			dst := d[(n*groups+g)*mg*positions:][:mg*positions]
 			if p.whole { // 1×1 kernel: the input is its own patch matrix
 				if dx != nil {
-					gemmRows(true, false, depth, positions, mg, k[g*mg*depth:][:mg*depth], depth, dst, positions, 0, dx[at:][:cg*area], positions)
+					product(true, false, depth, positions, mg, k[g*mg*depth:][:mg*depth], depth, dst, positions, 0, dx[at:][:cg*area], positions)
 				}
 				if dw != nil {
-					gemmRows(false, true, mg, depth, positions, dst, positions, x[at:][:cg*area], positions, 1, dw[g*mg*depth:][:mg*depth], depth)
+					product(false, true, mg, depth, positions, dst, positions, x[at:][:cg*area], positions, 1, dw[g*mg*depth:][:mg*depth], depth)
 				}
 				continue
 			}
@@ -96,10 +77,10 @@ func convBack[T floating](c *backCall, p patches, groups int, in []*Tensor, dy *
 				size := min(block, positions-from)
 				if dw != nil {
 					patchMatrix(p, x[at:][:cg*area], cg, from, size, cols)
-					gemmRows(false, true, mg, depth, size, dst[from:], positions, cols, size, 1, dw[g*mg*depth:][:mg*depth], depth)
+					product(false, true, mg, depth, size, dst[from:], positions, cols, size, 1, dw[g*mg*depth:][:mg*depth], depth)
 				}
 				if dx != nil {
-					gemmRows(true, false, depth, size, mg, k[g*mg*depth:][:mg*depth], depth, dst[from:], positions, 0, cols, size)
+					product(true, false, depth, size, mg, k[g*mg*depth:][:mg*depth], depth, dst[from:], positions, 0, cols, size)
 					addPatches(p, cols, cg, from, size, dx[at:][:cg*area])
 				}
 			}
@@ -158,16 +139,8 @@ func convTransposeBack[T floating](c *backCall, p patches, groups int, in []*Ten
 	x, _ := in[0].Data.([]T)
 	k, _ := in[1].Data.([]T)
 	d := dy.Data.([]T)
-	var dx, dw []T
 	grads := make([]*Tensor, len(in))
-	if c.needs(0) {
-		dx = make([]T, elements(xd))
-		grads[0] = newTensor(in[0].Type, xd, dx)
-	}
-	if c.needs(1) {
-		dw = make([]T, elements(kd))
-		grads[1] = newTensor(in[1].Type, kd, dw)
-	}
+	dx, dw := needed[T](c, grads, 0, in[0]), needed[T](c, grads, 1, in[1])
 	if c.needs(2) {
 		grads[2] = newTensor(in[2].Type, in[2].Dims, biasBack(d, mg*groups, outArea))
 	}
@@ -186,10 +159,10 @@ func convTransposeBack[T floating](c *backCall, p patches, groups int, in []*Ten
 				size := min(block, area-from)
 				patchMatrix(p, d[(n*groups+g)*mg*outArea:][:mg*outArea], mg, from, size, cols)
 				if dx != nil {
-					gemmRows(false, false, cg, size, depth, k[g*cg*depth:][:cg*depth], depth, cols, size, 0, dx[at+from:], area)
+					product(false, false, cg, size, depth, k[g*cg*depth:][:cg*depth], depth, cols, size, 0, dx[at+from:], area)
 				}
 				if dw != nil {
-					gemmRows(false, true, cg, depth, size, x[at+from:], area, cols, size, 1, dw[g*cg*depth:][:cg*depth], depth)
+					product(false, true, cg, depth, size, x[at+from:], area, cols, size, 1, dw[g*cg*depth:][:cg*depth], depth)
 				}
 			}
 		}
@@ -272,10 +245,8 @@ func slidingWindow(n *nodeInfo) (func(*Tensor) (window, error), error) {
 // globalWindow is the geometry of a pooling over all of each plane.
 func globalWindow(*nodeInfo) (func(*Tensor) (window, error), error) {
 	return func(t *Tensor) (window, error) {
-		if len(t.Dims) < 3 {
-			return window{}, fmt.Errorf("input has shape %v, want [N, C, D1, …]", t.Dims)
-		}
-		return window{kernel: t.Dims[2:]}, nil
+		space, err := spatial(t)
+		return window{kernel: space}, err
 	}, nil
 }
 

@@ -24,34 +24,18 @@ func matMulGradient(n *nodeInfo) (*gradient, error) {
 }
 
 func matMulBack[T floating](c *backCall, a, b, dy *Tensor) ([]*Tensor, error) {
-	_, k, err := shape.MatMulDims(a.Dims, b.Dims)
+	s, err := newMatMulShape(a.Dims, b.Dims)
 	if err != nil {
 		return nil, err
 	}
-	m, n := 1, 1
-	var batchA, batchB []int
-	if r := len(a.Dims); r > 1 {
-		m, batchA = a.Dims[r-2], a.Dims[:r-2]
-	}
-	if r := len(b.Dims); r > 1 {
-		n, batchB = b.Dims[r-1], b.Dims[:r-2]
-	}
+	m, n, k := s.m, s.n, s.k
 	g := dy.Data.([]T)
 	x, _ := a.Data.([]T) // nil where nobody wants the gradient of the other
 	y, _ := b.Data.([]T)
-	var da, db []T
 	grads := make([]*Tensor, 2)
-	if c.needs(0) {
-		da = make([]T, elements(a.Dims))
-		grads[0] = newTensor(a.Type, a.Dims, da)
-	}
-	if c.needs(1) {
-		db = make([]T, elements(b.Dims))
-		grads[1] = newTensor(b.Type, b.Dims, db)
-	}
-	if elements(batchB) == 1 && len(batchB) <= len(batchA) {
-		// One matrix on the right: all rows of the left met it at once.
-		rows := elements(batchA) * m
+	da, db := needed[T](c, grads, 0, a), needed[T](c, grads, 1, b)
+	if s.single() {
+		rows := s.rows()
 		if da != nil {
 			gemmInto(false, true, rows, k, n, 1, g, y, 0, da)
 		}
@@ -60,37 +44,25 @@ func matMulBack[T floating](c *backCall, a, b, dy *Tensor) ([]*Tensor, error) {
 		}
 		return grads, nil
 	}
-	batch, err := shape.Broadcast(batchA, batchB)
-	if err != nil {
-		return nil, err
-	}
-	sa, err := shape.BroadcastStrides(batchA, batch)
-	if err != nil {
-		return nil, err
-	}
-	sb, err := shape.BroadcastStrides(batchB, batch)
-	if err != nil {
-		return nil, err
-	}
-	shape.Runs(batch, [][]int{sa, sb}, func(runs int, off, step []int) {
-		for i := range runs {
-			if err == nil {
-				err = c.ctx.Err()
-			}
-			if err != nil {
-				return
-			}
-			ia, ib := off[0]+i*step[0], off[1]+i*step[1]
-			if da != nil {
-				gemmInto(false, true, m, k, n, 1, g[:m*n], y[ib*k*n:][:k*n], 1, da[ia*m*k:][:m*k])
-			}
-			if db != nil {
-				gemmInto(true, false, k, n, m, 1, x[ia*m*k:][:m*k], g[:m*n], 1, db[ib*k*n:][:k*n])
-			}
-			g = g[m*n:]
+	return grads, s.each(c.ctx, func(ia, ib int) {
+		if da != nil {
+			gemmInto(false, true, m, k, n, 1, g[:m*n], y[ib*k*n:][:k*n], 1, da[ia*m*k:][:m*k])
 		}
+		if db != nil {
+			gemmInto(true, false, k, n, m, 1, x[ia*m*k:][:m*k], g[:m*n], 1, db[ib*k*n:][:k*n])
+		}
+		g = g[m*n:]
 	})
-	return grads, err
+}
+
+// needed makes the gradient of input k, which is t, all zero, and puts it in its place in grads; nil where nobody wants it.
+func needed[T floating](c *backCall, grads []*Tensor, k int, t *Tensor) []T {
+	if !c.needs(k) {
+		return nil
+	}
+	g := make([]T, elements(t.Dims))
+	grads[k] = newTensor(t.Type, t.Dims, g)
+	return g
 }
 
 // gemmGradient: with A' and B' the operands after their transposition, dA' = alpha·dY·B'ᵀ, dB' = alpha·A'ᵀ·dY and dC = beta·dY, summed where C was repeated.
@@ -119,23 +91,19 @@ func gemmBack[T floating](c *backCall, g gemmOp, in []*Tensor, dy *Tensor) ([]*T
 	dz := dy.Data.([]T)
 	alpha := T(g.alpha)
 	grads := make([]*Tensor, len(in))
-	if c.needs(0) {
-		da := make([]T, m*k)
+	if da := needed[T](c, grads, 0, a); da != nil {
 		if g.ta { // dA = alpha·B'·dYᵀ
 			gemmInto(g.tb, true, k, m, n, alpha, y, dz, 0, da)
 		} else {
 			gemmInto(false, !g.tb, m, k, n, alpha, dz, y, 0, da)
 		}
-		grads[0] = newTensor(a.Type, a.Dims, da)
 	}
-	if c.needs(1) {
-		db := make([]T, k*n)
+	if db := needed[T](c, grads, 1, b); db != nil {
 		if g.tb { // dB = alpha·dYᵀ·A'
 			gemmInto(true, g.ta, n, k, m, alpha, dz, x, 0, db)
 		} else {
 			gemmInto(!g.ta, false, k, n, m, alpha, x, dz, 0, db)
 		}
-		grads[1] = newTensor(b.Type, b.Dims, db)
 	}
 	if c.needs(2) {
 		s, err := sumTo(dy, in[2].Dims)

@@ -333,21 +333,26 @@ func gatherRowsGradient(n *nodeInfo) (*gradient, error) {
 		if err != nil {
 			return nil, err
 		}
-		to, err := zeros(d[0].Type, in[0].Dims)
-		if err != nil {
-			return nil, err
-		}
-		size, inner := in[0].Dims[k], elements(in[0].Dims[k+1:])
-		switch g := d[0].Data.(type) {
-		case []float32:
-			addRows(to.Data.([]float32), g, indices, size, inner)
-		case []float64:
-			addRows(to.Data.([]float64), g, indices, size, inner)
-		default:
-			return nil, unsupportedType(d[0].Type)
-		}
-		return []*Tensor{to}, nil
+		return one(rowsBack(d[0], indices, in[0].Dims, k))
 	}}, nil
+}
+
+// rowsBack adds the rows of d to those they were taken from along an axis of a tensor.
+func rowsBack(d *Tensor, indices []int64, dims []int, axis int) (*Tensor, error) {
+	to, err := zeros(d.Type, dims)
+	if err != nil {
+		return nil, err
+	}
+	size, inner := dims[axis], elements(dims[axis+1:])
+	switch g := d.Data.(type) {
+	case []float32:
+		addRows(to.Data.([]float32), g, indices, size, inner)
+	case []float64:
+		addRows(to.Data.([]float64), g, indices, size, inner)
+	default:
+		return nil, unsupportedType(d.Type)
+	}
+	return to, nil
 }
 
 // addRows adds src [outer, indices, inner] to the indexed rows of dst [outer, size, inner].

@@ -313,17 +313,10 @@ func meanVarianceBack(n *nodeInfo) func(dims []int, x, g []float64) ([]float64, 
 		}
 		r := newReduction(dims, along, true)
 		groups := elements(r.reduced)
-		// group sums f over each group, and each visits all elements with their group.
-		each := func(f func(i, k int)) {
-			shape.Runs(r.dims, r.strides, func(n int, off, step []int) {
-				for i := range n {
-					f(off[0]+i, off[1]+i*step[1])
-				}
-			})
-		}
+		// The mean of f over each group.
 		mean := func(f func(i, k int) float64) []float64 {
 			sum := make([]float64, groups)
-			each(func(i, k int) { sum[k] += f(i, k) })
+			r.each(func(i, k int) { sum[k] += f(i, k) })
 			for k := range sum {
 				sum[k] /= float64(r.n)
 			}
@@ -333,7 +326,7 @@ func meanVarianceBack(n *nodeInfo) func(dims []int, x, g []float64) ([]float64, 
 		variance := mean(func(i, k int) float64 { return (x[i] - m[k]) * (x[i] - m[k]) })
 		moment := mean(func(i, k int) float64 { return g[i] * (x[i] - m[k]) })
 		dc := make([]float64, len(x))
-		each(func(i, k int) {
+		r.each(func(i, k int) {
 			sigma := math.Sqrt(variance[k])
 			s := 1 / (sigma + 1e-9)
 			if dc[i] = g[i] * s; sigma > 0 {
@@ -341,7 +334,7 @@ func meanVarianceBack(n *nodeInfo) func(dims []int, x, g []float64) ([]float64, 
 			}
 		})
 		shift := mean(func(i, _ int) float64 { return dc[i] })
-		each(func(i, k int) { dc[i] -= shift[k] })
+		r.each(func(i, k int) { dc[i] -= shift[k] })
 		return dc, nil
 	}
 }

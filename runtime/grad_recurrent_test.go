@@ -30,19 +30,7 @@ func (l *layerCase) model(t *testing.T, typ onnx.DataType, outputs string) (*onn
 		}
 		name := slotName(k)
 		inputs += " " + name
-		tensor := &onnxpb.TensorProto{Name: proto.String(name), DataType: proto.Int32(int32(a.Type))}
-		for _, d := range a.Dims {
-			tensor.Dims = append(tensor.Dims, int64(d))
-		}
-		switch v := a.Data.(type) {
-		case []float64:
-			tensor.DoubleData = v
-		case []float32:
-			tensor.FloatData = v
-		case []int32:
-			tensor.Int32Data = v
-		}
-		inits = append(inits, tensor)
+		inits = append(inits, initTensor(name, a))
 		if k != recurrent.SlotSequenceLens {
 			given = append(given, name)
 		}

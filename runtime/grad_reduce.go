@@ -82,19 +82,12 @@ func reduceBack[T floating](op reduceOp, in, out, dy *Tensor, r reduction) (*Ten
 	case !simple:
 		// The extreme is shared evenly by the elements that hold it.
 		count := make([]float64, len(d))
-		each := func(f func(i, k int)) {
-			shape.Runs(r.dims, r.strides, func(n int, off, step []int) {
-				for i := range n {
-					f(off[0]+i, off[1]+i*step[1])
-				}
-			})
-		}
-		each(func(i, k int) {
+		r.each(func(i, k int) {
 			if x[i] == y[k] {
 				count[k]++
 			}
 		})
-		each(func(i, k int) {
+		r.each(func(i, k int) {
 			if x[i] == y[k] {
 				dx[i] = T(float64(d[k]) / count[k])
 			}
@@ -135,13 +128,9 @@ func prodBack[T floating](r reduction, x, d, dx []T) {
 	}
 	left := make([]float64, len(x))
 	at := make([]int, len(x)) // the group of each element
-	shape.Runs(r.dims, r.strides, func(n int, off, step []int) {
-		k := off[1]
-		for i := off[0]; i < off[0]+n; i++ {
-			left[i], at[i] = before[k], k
-			before[k] *= float64(x[i])
-			k += step[1]
-		}
+	r.each(func(i, k int) {
+		left[i], at[i] = before[k], k
+		before[k] *= float64(x[i])
 	})
 	after := before
 	for i := range after {
@@ -205,20 +194,6 @@ func softmaxBack[T floating](out, dy *Tensor, length, inner int, logarithm bool)
 func cumSumGradient(n *nodeInfo) (*gradient, error) {
 	exclusive, reverse := n.bool("exclusive", false), n.bool("reverse", false)
 	return &gradient{in: 2, run: func(_ *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
-		axis, err := int64Scalar(in[1])
-		if err != nil {
-			return nil, err
-		}
-		k, err := shape.Axis(axis, len(d[0].Dims))
-		if err != nil {
-			return nil, err
-		}
-		switch v := d[0].Data.(type) {
-		case []float32:
-			return []*Tensor{newTensor(d[0].Type, d[0].Dims, cumSum(v, d[0].Dims, k, exclusive, !reverse))}, nil
-		case []float64:
-			return []*Tensor{newTensor(d[0].Type, d[0].Dims, cumSum(v, d[0].Dims, k, exclusive, !reverse))}, nil
-		}
-		return nil, unsupportedType(d[0].Type)
+		return one(cumSumAlong(d[0], in[1], exclusive, !reverse))
 	}}, nil
 }

@@ -291,20 +291,8 @@ func uniqueGradient(n *nodeInfo) (*gradient, error) {
 		if err != nil {
 			return nil, err
 		}
-		to, err := zeros(d[0].Type, in[0].Dims)
-		if err != nil {
-			return nil, err
-		}
-		first := out[1].Data.([]int64)
-		switch g := d[0].Data.(type) {
-		case []float32:
-			addRows(to.Data.([]float32), g, first, dims[k], elements(dims[k+1:]))
-		case []float64:
-			addRows(to.Data.([]float64), g, first, dims[k], elements(dims[k+1:]))
-		default:
-			return nil, unsupportedType(d[0].Type)
-		}
-		return []*Tensor{to}, nil
+		g, err := rowsBack(d[0], out[1].Data.([]int64), dims, k)
+		return one(like(in[0], g, err))
 	}}, nil
 }
 

@@ -1,53 +1,18 @@
 package runtime
 
 import (
-	"fmt"
-
-	"github.com/trconvert/trconvert/internal/shape"
 	"github.com/trconvert/trconvert/onnx"
 )
 
 // Fourier transforms are linear, so the gradient is the adjoint under the inner product Re⟨a, b⟩: that of F is n times the inverse, and conversely. Of a real input
 // the real part counts.
 
-// partsTensor lays complex numbers out with a last axis of one (the real part) or two.
-func partsTensor(x []complex128, like *Tensor) (*Tensor, error) {
-	parts := like.Dims[len(like.Dims)-1]
-	v := make([]float64, 0, parts*len(x))
-	for _, c := range x {
-		if v = append(v, real(c)); parts == 2 {
-			v = append(v, imag(c))
-		}
-	}
-	return cast(newTensor(onnx.Double, like.Dims, v), like.Type)
-}
-
 func dftGradient(n *nodeInfo) (*gradient, error) {
-	inverse := n.bool("inverse", false)
-	fixed := int64(-2)
-	if n.opset < 20 {
-		fixed = n.int("axis", 1)
-	}
+	inverse, args := n.bool("inverse", false), newDFTArguments(n)
 	return &gradient{in: 1<<1 | 1<<2, run: func(_ *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
-		axis := fixed
-		if t := optional(in, 2); t != nil {
-			var err error
-			if axis, err = int64Scalar(t); err != nil {
-				return nil, err
-			}
-		}
-		k, err := shape.Axis(axis, len(in[0].Dims))
+		k, length, err := args.of(in)
 		if err != nil {
 			return nil, err
-		}
-		length := int64(in[0].Dims[k])
-		if t := optional(in, 1); t != nil {
-			if length, err = int64Scalar(t); err != nil {
-				return nil, err
-			}
-		}
-		if length < 1 || length > maxTransform {
-			return nil, fmt.Errorf("transform of length %d, want 1 to %d", length, maxTransform)
 		}
 		g, dims, err := complexLanes(d[0])
 		if err != nil {
@@ -64,7 +29,7 @@ func dftGradient(n *nodeInfo) (*gradient, error) {
 					lane[j] = g[(o*bins+j)*inner+i]
 				}
 				y := fft(lane, !inverse)
-				for j := range min(size, int(length)) {
+				for j := range min(size, length) {
 					v := y[j]
 					if inverse {
 						v /= complex(float64(length), 0)
@@ -73,34 +38,19 @@ func dftGradient(n *nodeInfo) (*gradient, error) {
 				}
 			}
 		}
-		return one(partsTensor(dx, in[0]))
+		return one(partsTensor(dx, in[0].Dims, in[0].Type))
 	}}, nil
 }
 
 // stftGradient: the signal gets the adjoint of each frame times the window where the frame was taken; the window that times the signal.
 func stftGradient(n *nodeInfo) (*gradient, error) {
 	return &gradient{in: 1<<1 | 1<<2 | 1<<3 | n.whereVariable(2, 1), run: func(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
-		step, err := int64Scalar(in[1])
+		window, step, size, err := stftArguments(in)
 		if err != nil {
 			return nil, err
 		}
 		batch, length := in[0].Dims[0], in[0].Dims[1]
 		frames, bins := d[0].Dims[1], d[0].Dims[2]
-		var window []float64
-		size := 0
-		if t := optional(in, 2); t != nil {
-			if window, err = convertTo[float64](t); err != nil {
-				return nil, err
-			}
-			size = len(window)
-		}
-		if t := optional(in, 3); t != nil {
-			v, err := int64Scalar(t)
-			if err != nil {
-				return nil, err
-			}
-			size = int(v)
-		}
 		g, _, err := complexLanes(d[0])
 		if err != nil {
 			return nil, err
@@ -121,7 +71,7 @@ func stftGradient(n *nodeInfo) (*gradient, error) {
 				}
 				clear(lane)
 				copy(lane, g[(b*frames+f)*bins:][:bins])
-				at := b*length + f*int(min(step, int64(length)))
+				at := b*length + f*step
 				for i, v := range fft(lane, true) {
 					if x != nil {
 						dw[i] += real(v)*real(x[at+i]) + imag(v)*imag(x[at+i])
@@ -135,7 +85,7 @@ func stftGradient(n *nodeInfo) (*gradient, error) {
 		}
 		grads := make([]*Tensor, len(in))
 		if c.needs(0) {
-			if grads[0], err = partsTensor(dx, in[0]); err != nil {
+			if grads[0], err = partsTensor(dx, in[0].Dims, in[0].Type); err != nil {
 				return nil, err
 			}
 		}

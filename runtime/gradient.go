@@ -29,7 +29,7 @@ type gradientBuilder func(n *nodeInfo) (*gradient, error)
 
 // gradients holds the gradient of each operator of the default domain that has one. Its functions serve all opset versions that the operator table does.
 // Operators with bodies, calls of functions and sequences need none: see tracer.
-var gradients = map[string]gradientBuilder{}
+var gradients map[string]gradientBuilder
 
 // recorder is an operator whose gradient needs more than its inputs and outputs. record runs in place of run when a gradient is wanted, and
 // what it saves comes to the gradient as backCall.saved.

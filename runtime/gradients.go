@@ -1,13 +1,15 @@
 package runtime
 
-import (
-	"maps"
-	"math"
-)
+import "math"
 
 // Like the table of operators this one is filled by init, since some gradients look their operator up there.
 func init() {
-	maps.Copy(gradients, map[string]gradientBuilder{
+	gradients = map[string]gradientBuilder{
+		// Recurrent.
+		"LSTM": recurrentGradient,
+		"GRU":  recurrentGradient,
+		"RNN":  recurrentGradient,
+
 		// Arithmetic, elementwise with broadcasting.
 		"Identity": reshapeGradient,
 		"Add":      addGradient,
@@ -175,7 +177,7 @@ func init() {
 		"Tile":            moverGradient(all &^ 1),
 		"Transpose":       transposeGradient,
 		"Trilu":           moverGradient(2),
-	})
+	}
 }
 
 // dropoutGradient: at inference the data pass. The mask is true.

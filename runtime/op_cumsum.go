@@ -11,34 +11,38 @@ func buildCumSum(n *nodeInfo) (operator, error) {
 	}
 	exclusive, reverse := n.bool("exclusive", false), n.bool("reverse", false)
 	return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
-		axis, err := int64Scalar(in[1])
-		if err != nil {
-			return nil, err
-		}
-		t := in[0]
-		k, err := shape.Axis(axis, len(t.Dims))
-		if err != nil {
-			return nil, err
-		}
-		var data any
-		switch d := t.Data.(type) {
-		case []float32:
-			data = cumSum(d, t.Dims, k, exclusive, reverse)
-		case []float64:
-			data = cumSum(d, t.Dims, k, exclusive, reverse)
-		case []int32:
-			data = cumSum(d, t.Dims, k, exclusive, reverse)
-		case []int64:
-			data = cumSum(d, t.Dims, k, exclusive, reverse)
-		case []uint32:
-			data = cumSum(d, t.Dims, k, exclusive, reverse)
-		case []uint64:
-			data = cumSum(d, t.Dims, k, exclusive, reverse)
-		default:
-			return nil, unsupportedType(t.Type)
-		}
-		return []*Tensor{newTensor(t.Type, t.Dims, data)}, nil
+		return one(cumSumAlong(in[0], in[1], exclusive, reverse))
 	}), nil
+}
+
+// cumSumAlong is the cumulative sum of t along the axis that a scalar names.
+func cumSumAlong(t, axis *Tensor, exclusive, reverse bool) (*Tensor, error) {
+	a, err := int64Scalar(axis)
+	if err != nil {
+		return nil, err
+	}
+	k, err := shape.Axis(a, len(t.Dims))
+	if err != nil {
+		return nil, err
+	}
+	var data any
+	switch d := t.Data.(type) {
+	case []float32:
+		data = cumSum(d, t.Dims, k, exclusive, reverse)
+	case []float64:
+		data = cumSum(d, t.Dims, k, exclusive, reverse)
+	case []int32:
+		data = cumSum(d, t.Dims, k, exclusive, reverse)
+	case []int64:
+		data = cumSum(d, t.Dims, k, exclusive, reverse)
+	case []uint32:
+		data = cumSum(d, t.Dims, k, exclusive, reverse)
+	case []uint64:
+		data = cumSum(d, t.Dims, k, exclusive, reverse)
+	default:
+		return nil, unsupportedType(t.Type)
+	}
+	return newTensor(t.Type, t.Dims, data), nil
 }
 
 func cumSum[T numeric](x []T, dims []int, axis int, exclusive, reverse bool) []T {

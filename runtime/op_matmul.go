@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/trconvert/trconvert/internal/gemm"
@@ -51,58 +52,82 @@ func matMulWith[T numeric](c *call, a, b *Tensor, kept *packedMatrix) (*Tensor, 
 	if !okA || !okB {
 		return nil, unsupportedType(a.Type)
 	}
-	dims, k, err := shape.MatMulDims(a.Dims, b.Dims)
+	g, err := newMatMulShape(a.Dims, b.Dims)
 	if err != nil {
 		return nil, err
 	}
-	out, err := alloc[T](dims)
+	out, err := alloc[T](g.dims)
 	if err != nil {
 		return nil, err
 	}
-	// As [batch…, m, k] and [batch…, k, n].
-	m, n := 1, 1
-	var batchA, batchB []int
-	if r := len(a.Dims); r > 1 {
-		m, batchA = a.Dims[r-2], a.Dims[:r-2]
-	}
-	if r := len(b.Dims); r > 1 {
-		n, batchB = b.Dims[r-1], b.Dims[:r-2]
-	}
-	if elements(batchB) == 1 && len(batchB) <= len(batchA) {
-		// One matrix on the right: all rows of the left meet it at once.
-		gemmWith(kept, false, false, elements(batchA)*m, n, k, 1, x, y, 0, out)
-		return newTensor(a.Type, dims, out), nil
-	}
-	batch, err := shape.Broadcast(batchA, batchB)
-	if err != nil {
-		return nil, err
-	}
-	sa, err := shape.BroadcastStrides(batchA, batch)
-	if err != nil {
-		return nil, err
-	}
-	sb, err := shape.BroadcastStrides(batchB, batch)
-	if err != nil {
-		return nil, err
+	m, n, k := g.m, g.n, g.k
+	if g.single() {
+		gemmWith(kept, false, false, g.rows(), n, k, 1, x, y, 0, out)
+		return newTensor(a.Type, g.dims, out), nil
 	}
 	to := out
+	if err := g.each(c.ctx, func(ia, ib int) {
+		matMulInto(m, n, k, x[ia*m*k:(ia+1)*m*k], y[ib*k*n:(ib+1)*k*n], to[:m*n])
+		to = to[m*n:]
+	}); err != nil {
+		return nil, err
+	}
+	return newTensor(a.Type, g.dims, out), nil
+}
+
+// matMulShape is the geometry of a product of operands read as [batch…, m, k] and [batch…, k, n].
+type matMulShape struct {
+	dims           []int // of the result
+	m, n, k        int
+	batchA, batchB []int
+}
+
+func newMatMulShape(a, b []int) (s matMulShape, err error) {
+	s.m, s.n = 1, 1
+	if s.dims, s.k, err = shape.MatMulDims(a, b); err != nil {
+		return s, err
+	}
+	if r := len(a); r > 1 {
+		s.m, s.batchA = a[r-2], a[:r-2]
+	}
+	if r := len(b); r > 1 {
+		s.n, s.batchB = b[r-1], b[:r-2]
+	}
+	return s, nil
+}
+
+// single says that there is one matrix on the right, so that all rows of the left meet it at once.
+func (s *matMulShape) single() bool { return elements(s.batchB) == 1 && len(s.batchB) <= len(s.batchA) }
+
+// rows are all rows of the left.
+func (s *matMulShape) rows() int { return elements(s.batchA) * s.m }
+
+// each visits the matrices of the result in their order: ia and ib are the numbers of those that are multiplied.
+func (s *matMulShape) each(ctx context.Context, visit func(ia, ib int)) error {
+	batch, err := shape.Broadcast(s.batchA, s.batchB)
+	if err != nil {
+		return err
+	}
+	sa, err := shape.BroadcastStrides(s.batchA, batch)
+	if err != nil {
+		return err
+	}
+	sb, err := shape.BroadcastStrides(s.batchB, batch)
+	if err != nil {
+		return err
+	}
 	shape.Runs(batch, [][]int{sa, sb}, func(runs int, off, step []int) {
 		for i := range runs {
+			if err == nil {
+				err = ctx.Err()
+			}
 			if err != nil {
 				return
 			}
-			if err = c.ctx.Err(); err != nil {
-				return
-			}
-			ia, ib := off[0]+i*step[0], off[1]+i*step[1]
-			matMulInto(m, n, k, x[ia*m*k:(ia+1)*m*k], y[ib*k*n:(ib+1)*k*n], to[:m*n])
-			to = to[m*n:]
+			visit(off[0]+i*step[0], off[1]+i*step[1])
 		}
 	})
-	if err != nil {
-		return nil, err
-	}
-	return newTensor(a.Type, dims, out), nil
+	return err
 }
 
 // matMulInto computes C = A·B of contiguous matrices, A [m, k], B [k, n].

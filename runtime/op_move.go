@@ -169,15 +169,14 @@ func transposed(t *Tensor, perm []int64) ([]*Tensor, error) {
 			return nil, err
 		}
 		dims := make([]int, len(p))
-		order := make([]int64, len(p))
 		for k, from := range p {
-			dims[k], order[k] = t.Dims[from], int64(from)
+			dims[k] = t.Dims[from]
 		}
 		out := make([]float32, len(v))
 		n, row := dims[0], len(v)/dims[0]
 		gemm.Parallel(transposeParts, func(k int) {
 			first, last := k*n/transposeParts, (k+1)*n/transposeParts
-			shape.TransposePart(out[first*row:last*row], v, t.Dims, order, first, last)
+			shape.TransposePart(out[first*row:last*row], v, t.Dims, p, first, last)
 		})
 		return []*Tensor{newTensor(t.Type, dims, out)}, nil
 	}

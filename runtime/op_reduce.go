@@ -150,6 +150,15 @@ func newReduction(dims, axes []int, keep bool) reduction {
 	return r
 }
 
+// each visits all elements in order: element i, which meets others in accumulator k.
+func (r reduction) each(visit func(i, k int)) {
+	shape.Runs(r.dims, r.strides, func(n int, off, step []int) {
+		for i := range n {
+			visit(off[0]+i, off[1]+i*step[1])
+		}
+	})
+}
+
 // accumulate folds all elements of x into the accumulators, in order of the input.
 func accumulate[T, A any](r reduction, x []T, acc []A, fold func(a A, v T) A) {
 	shape.Runs(r.dims, r.strides, func(n int, off, step []int) {

@@ -14,15 +14,14 @@ import (
 type resize struct {
 	mode       string // nearest, linear or cubic
 	coordinate string
-	nearest    string // which neighbour nearest takes; "simple" for what opset 10 and Upsample did
+	nearest    string // which neighbour nearest takes; "simple" is that of simpleResize
 	cubic      float64
 	exclude    bool // weights outside the tensor are dropped and the others scaled up
 	antialias  bool
 	outside    float64
 	policy     string
 	axes       []int64
-	opset      int64
-	upsample   bool
+	only       bool      // scales are the only input besides the tensor
 	fixed      []float32 // scales by attribute, nil where they are an input
 }
 
@@ -31,7 +30,11 @@ func buildResize(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 4); err != nil {
 		return nil, err
 	}
-	r, err := newResize(n)
+	return resizeWith(newResize(n))
+}
+
+// resizeWith is the operator once the attributes are read.
+func resizeWith(r resize, err error) (operator, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -41,11 +44,15 @@ func buildResize(n *nodeInfo) (operator, error) {
 	}), nil
 }
 
+// simpleResize is what opset 10 and Upsample did.
+func simpleResize(n *nodeInfo) resize {
+	return resize{mode: n.string("mode", "nearest"), coordinate: "asymmetric", nearest: "simple", policy: "stretch", only: true}
+}
+
 func newResize(n *nodeInfo) (resize, error) {
-	r := resize{
-		mode: n.string("mode", "nearest"), coordinate: "asymmetric", nearest: "simple", policy: "stretch", opset: n.opset,
-	}
+	r := simpleResize(n)
 	if n.opset >= 11 {
+		r.only = false
 		r.coordinate = n.string("coordinate_transformation_mode", "half_pixel")
 		r.nearest = n.string("nearest_mode", "round_prefer_floor")
 		r.cubic = float64(n.float("cubic_coeff_a", -0.75))
@@ -57,10 +64,7 @@ func newResize(n *nodeInfo) (resize, error) {
 		r.axes = n.ints("axes", nil)
 		r.policy = n.string("keep_aspect_ratio_policy", "stretch")
 	}
-	if err := r.check(); err != nil {
-		return r, err
-	}
-	return r, nil
+	return r, r.check()
 }
 
 // arguments are the inputs of Resize and Upsample besides the tensor.
@@ -68,7 +72,7 @@ func (r resize) arguments(in []*Tensor) (scales, sizes, roi *Tensor) {
 	switch {
 	case r.fixed != nil:
 		return newTensor(onnx.Float, []int{len(r.fixed)}, r.fixed), nil, nil
-	case r.opset < 11 || r.upsample:
+	case r.only:
 		return optional(in, 1), nil, nil
 	}
 	return optional(in, 2), optional(in, 3), optional(in, 1)
@@ -83,18 +87,11 @@ func buildUpsample(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, required, required); err != nil {
 		return nil, err
 	}
-	r, err := newUpsample(n)
-	if err != nil {
-		return nil, err
-	}
-	return widened(func(_ *call, in []*Tensor) ([]*Tensor, error) {
-		scales, sizes, roi := r.arguments(in)
-		return one(r.run(in[0], scales, sizes, roi))
-	}), nil
+	return resizeWith(newUpsample(n))
 }
 
 func newUpsample(n *nodeInfo) (resize, error) {
-	r := resize{mode: n.string("mode", "nearest"), coordinate: "asymmetric", nearest: "simple", policy: "stretch", opset: n.opset, upsample: true}
+	r := simpleResize(n)
 	if n.opset < 9 {
 		r.fixed = n.floats("scales", []float32{})
 	}

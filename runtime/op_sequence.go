@@ -27,12 +27,23 @@ func (f sequenceOp) varies(n *nodeInfo) []bool {
 	return []bool{!count && slices.Contains(n.variable, true)}
 }
 
-// sources are the places of a sequence's elements where a tape is kept. An element that no parameter reached may have none.
-func (v *value) sources() []place {
+// source is the place of element k of a sequence, which has none where no tape is kept, nor maybe where no parameter reached it.
+func (v *value) source(k int) place {
 	if v.from == nil {
+		return place{}
+	}
+	return v.from[k]
+}
+
+// sources are the places of all elements, to be changed; nil where no tape is kept.
+func (c *call) sources(v *value) []place {
+	switch {
+	case c.runner.tape == nil:
+		return nil
+	case v.from == nil:
 		return make([]place, len(v.sequence))
 	}
-	return v.from
+	return slices.Clone(v.from)
 }
 
 // sequenceOf is the sequence a value must be.
@@ -84,7 +95,10 @@ func buildSequenceConstruct(n *nodeInfo) (operator, error) {
 				return nil, fmt.Errorf("input %d is %v, input 0 %v", k, t.Type, out.elem)
 			}
 			out.elem = t.Type
-			out.sequence, out.from = append(out.sequence, t), append(out.from, c.input(k))
+			out.sequence = append(out.sequence, t)
+			if c.runner.tape != nil {
+				out.from = append(out.from, c.input(k))
+			}
 		}
 		return out, nil
 	}), nil
@@ -125,7 +139,11 @@ func buildSequenceInsert(n *nodeInfo) (operator, error) {
 			}
 			at = int(i)
 		}
-		return &value{kind: kindSequence, elem: t.Type, sequence: slices.Insert(slices.Clone(s), at, t), from: slices.Insert(slices.Clone(in[0].sources()), at, c.input(1))}, nil
+		out := &value{kind: kindSequence, elem: t.Type, sequence: slices.Concat(s[:at], []*Tensor{t}, s[at:])}
+		if from := c.sources(in[0]); from != nil {
+			out.from = slices.Insert(from, at, c.input(1))
+		}
+		return out, nil
 	}), nil
 }
 
@@ -133,7 +151,7 @@ func buildSequenceErase(n *nodeInfo) (operator, error) {
 	if err := requireInputs(n, 1, 2); err != nil {
 		return nil, err
 	}
-	return sequenceOp(func(_ *call, in []*value) (*value, error) {
+	return sequenceOp(func(c *call, in []*value) (*value, error) {
 		s, err := sequenceOf(in[0])
 		if err != nil {
 			return nil, err
@@ -145,7 +163,11 @@ func buildSequenceErase(n *nodeInfo) (operator, error) {
 		if len(s) == 0 {
 			return nil, fmt.Errorf("the sequence is empty")
 		}
-		return &value{kind: kindSequence, elem: in[0].elem, sequence: slices.Delete(slices.Clone(s), at, at+1), from: slices.Delete(slices.Clone(in[0].sources()), at, at+1)}, nil
+		out := &value{kind: kindSequence, elem: in[0].elem, sequence: slices.Concat(s[:at], s[at+1:])}
+		if from := c.sources(in[0]); from != nil {
+			out.from = slices.Delete(from, at, at+1)
+		}
+		return out, nil
 	}), nil
 }
 
@@ -162,7 +184,7 @@ func buildSequenceAt(n *nodeInfo) (operator, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.trace(c.output(0), in[0].sources()[at])
+		c.trace(c.output(0), in[0].source(at))
 		return &value{tensor: s[at]}, nil
 	}), nil
 }
@@ -208,7 +230,7 @@ func buildConcatFromSequence(n *nodeInfo) (operator, error) {
 			t, err = concat(s, axis)
 		}
 		if err == nil {
-			err = c.traceJoin(c.output(0), in[0].sources(), s, int64(axis), newAxis)
+			err = c.traceJoin(c.output(0), in[0].from, s, int64(axis), newAxis)
 		}
 		return &value{tensor: t}, err
 	}), nil

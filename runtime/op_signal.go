@@ -170,11 +170,19 @@ func complexLanes(t *Tensor) ([]complex128, []int, error) {
 
 // complexTensor lays complex numbers out with a last axis of 2.
 func complexTensor(x []complex128, dims []int, typ onnx.DataType) (*Tensor, error) {
-	v := make([]float64, 0, 2*len(x))
+	return partsTensor(x, append(slices.Clone(dims), 2), typ)
+}
+
+// partsTensor lays complex numbers out with a last axis of 1 (the real parts) or 2, which dims has too.
+func partsTensor(x []complex128, dims []int, typ onnx.DataType) (*Tensor, error) {
+	parts := dims[len(dims)-1]
+	v := make([]float64, 0, parts*len(x))
 	for _, c := range x {
-		v = append(v, real(c), imag(c))
+		if v = append(v, real(c)); parts == 2 {
+			v = append(v, imag(c))
+		}
 	}
-	return cast(newTensor(onnx.Double, append(slices.Clone(dims), 2), v), typ)
+	return cast(newTensor(onnx.Double, dims, v), typ)
 }
 
 // buildDFT: https://onnx.ai/onnx/operators/onnx__DFT.html. The axis is an attribute below opset 20 (default 1) and an input from
@@ -184,39 +192,53 @@ func buildDFT(n *nodeInfo) (operator, error) {
 		return nil, err
 	}
 	inverse, onesided := n.bool("inverse", false), n.bool("onesided", false)
-	fixed := int64(-2)
-	if n.opset < 20 {
-		fixed = n.int("axis", 1)
-	}
+	args := newDFTArguments(n)
 	return opFunc(func(_ *call, in []*Tensor) ([]*Tensor, error) {
 		x, dims, err := complexLanes(in[0])
 		if err != nil {
 			return nil, err
 		}
-		axis := fixed
-		if t := optional(in, 2); t != nil {
-			if axis, err = int64Scalar(t); err != nil {
-				return nil, err
-			}
-		}
-		k, err := shape.Axis(axis, len(in[0].Dims))
+		k, length, err := args.of(in)
 		if err != nil {
 			return nil, err
 		}
-		if k == len(dims) {
-			return nil, fmt.Errorf("axis %d is that of the real and imaginary parts (shape %v)", axis, in[0].Dims)
-		}
-		length := int64(dims[k])
-		if t := optional(in, 1); t != nil {
-			if length, err = int64Scalar(t); err != nil {
-				return nil, err
-			}
-		}
-		if length < 1 || length > maxTransform {
-			return nil, fmt.Errorf("transform of length %d (shape %v), want 1 to %d", length, in[0].Dims, maxTransform)
-		}
-		return one(dft(x, dims, k, int(length), inverse, onesided, in[0].Type))
+		return one(dft(x, dims, k, length, inverse, onesided, in[0].Type))
 	}), nil
+}
+
+// dftArguments are the axis and the length of transforms, by attribute or input.
+type dftArguments struct{ axis int64 }
+
+func newDFTArguments(n *nodeInfo) dftArguments {
+	if n.opset < 20 {
+		return dftArguments{n.int("axis", 1)}
+	}
+	return dftArguments{-2}
+}
+
+func (a dftArguments) of(in []*Tensor) (k, length int, err error) {
+	dims, axis := in[0].Dims, a.axis
+	if t := optional(in, 2); t != nil {
+		if axis, err = int64Scalar(t); err != nil {
+			return 0, 0, err
+		}
+	}
+	if k, err = shape.Axis(axis, len(dims)); err != nil {
+		return 0, 0, err
+	}
+	if k == len(dims)-1 {
+		return 0, 0, fmt.Errorf("axis %d is that of the real and imaginary parts (shape %v)", axis, dims)
+	}
+	n := int64(dims[k])
+	if t := optional(in, 1); t != nil {
+		if n, err = int64Scalar(t); err != nil {
+			return 0, 0, err
+		}
+	}
+	if n < 1 || n > maxTransform {
+		return 0, 0, fmt.Errorf("transform of length %d (shape %v), want 1 to %d", n, dims, maxTransform)
+	}
+	return k, int(n), nil
 }
 
 func dft(x []complex128, dims []int, axis, length int, inverse, onesided bool, typ onnx.DataType) (*Tensor, error) {
@@ -270,28 +292,37 @@ func buildSTFT(n *nodeInfo) (operator, error) {
 		if len(dims) != 2 {
 			return nil, fmt.Errorf("signal has shape %v, want [batch, length, 1 or 2]", in[0].Dims)
 		}
-		step, err := int64Scalar(in[1])
+		window, step, size, err := stftArguments(in)
 		if err != nil {
 			return nil, err
 		}
-		var window []float64
-		size := int64(-1)
-		if t := optional(in, 2); t != nil {
-			if window, err = convertTo[float64](t); err != nil {
-				return nil, err
-			}
-			size = int64(len(window))
-		}
-		if t := optional(in, 3); t != nil {
-			if size, err = int64Scalar(t); err != nil {
-				return nil, err
-			}
-		}
-		if step < 1 || size < 1 || size > min(int64(dims[1]), maxTransform) || window != nil && int64(len(window)) != size {
-			return nil, fmt.Errorf("frames of %d every %d with a window of %d do not fit signal %v", size, step, len(window), in[0].Dims)
-		}
-		return one(stft(c, x, dims, window, int(min(step, int64(dims[1]))), int(size), onesided, in[0].Type))
+		return one(stft(c, x, dims, window, step, size, onesided, in[0].Type))
 	}), nil
+}
+
+// stftArguments are the window, nil for none, and the distance, at most that of the ends of the signal, and length of frames.
+func stftArguments(in []*Tensor) (window []float64, step, size int, err error) {
+	every, err := int64Scalar(in[1])
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	long := int64(-1)
+	if t := optional(in, 2); t != nil {
+		if window, err = convertTo[float64](t); err != nil {
+			return nil, 0, 0, err
+		}
+		long = int64(len(window))
+	}
+	if t := optional(in, 3); t != nil {
+		if long, err = int64Scalar(t); err != nil {
+			return nil, 0, 0, err
+		}
+	}
+	signal := int64(in[0].Dims[1])
+	if every < 1 || long < 1 || long > min(signal, maxTransform) || window != nil && int64(len(window)) != long {
+		return nil, 0, 0, fmt.Errorf("frames of %d every %d with a window of %d do not fit signal %v", long, every, len(window), in[0].Dims)
+	}
+	return window, int(min(every, signal)), int(long), nil
 }
 
 func stft(c *call, x []complex128, dims []int, window []float64, step, size int, onesided bool, typ onnx.DataType) (*Tensor, error) {

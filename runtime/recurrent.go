@@ -39,17 +39,27 @@ type recurrentOp struct {
 }
 
 func (o *recurrentOp) run(c *call, in []*Tensor) ([]*Tensor, error) {
-	x := in[recurrent.SlotX]
+	out, _, err := o.forward(c, in, false)
+	return out, err
+}
+
+func (o *recurrentOp) record(c *call, in []*Tensor) ([]*Tensor, any, error) {
+	return o.forward(c, in, true)
+}
+
+// forward is record, or run where no trace is wanted.
+func (o *recurrentOp) forward(c *call, in []*Tensor, traced bool) ([]*Tensor, any, error) {
 	if err := sameTypes(in); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	switch x.Type {
+	switch x := in[recurrent.SlotX]; x.Type {
 	case onnx.Float, onnx.Float16, onnx.BFloat16:
-		return runLayer(c, o, &o.single, in, onnx.Float)
+		return runLayer(c, o, &o.single, in, onnx.Float, traced)
 	case onnx.Double:
-		return runLayer(c, o, &o.double, in, onnx.Double)
+		return runLayer(c, o, &o.double, in, onnx.Double, traced)
+	default:
+		return nil, nil, unsupportedType(x.Type)
 	}
-	return nil, unsupportedType(x.Type)
 }
 
 // sameTypes checks that all operands have the type of X.
@@ -161,29 +171,36 @@ func (l *layer[T]) lengths(t *Tensor) error {
 	return nil
 }
 
-// runLayer computes Y, Y_h and, for LSTM, Y_c, as far as they are read.
-func runLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []*Tensor, typ onnx.DataType) ([]*Tensor, error) {
-	cfg := &o.cfg
-	l, err := newLayer[T](cfg, in)
+// runLayer computes Y, Y_h and, for LSTM, Y_c, as far as they are read, in type typ before 16-bit floats are rounded, and a trace if it is wanted.
+func runLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []*Tensor, typ onnx.DataType, traced bool) (out []*Tensor, saved any, err error) {
+	l, err := newLayer[T](&o.cfg, in)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out, results, err := l.results(c, typ)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	directions := memory.directions(o, in, l.steps > 1)
-	if d := len(directions); d == 1 {
-		err = l.scan(c.ctx, 0, directions[0], memory, results)
+	if traced {
+		saved, err = l.record(c, typ, directions, memory, results)
 	} else {
-		var errs [2]error
-		gemm.Parallel(d, func(k int) { errs[k] = l.scan(c.ctx, k, directions[k], memory, results) })
-		err = errors.Join(errs[:]...)
+		err = eachDirection(len(directions), func(d int) error { return l.scan(c.ctx, d, directions[d], memory, results) })
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return narrowAll(out, in[recurrent.SlotX].Type), nil
+	return narrowAll(out, in[recurrent.SlotX].Type), saved, nil
+}
+
+// eachDirection runs f for every direction, at the same time if there are two.
+func eachDirection(count int, f func(d int) error) error {
+	if count == 1 {
+		return f(0)
+	}
+	errs := make([]error, count)
+	gemm.Parallel(count, func(d int) { errs[d] = f(d) })
+	return errors.Join(errs...)
 }
 
 // narrowAll rounds results to typ where that is a 16-bit type.

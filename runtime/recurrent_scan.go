@@ -130,13 +130,8 @@ func (l *layer[T]) scan(ctx context.Context, d int, dir *direction[T], memory *l
 			s.h, s.nextH = s.nextH, s.h
 		}
 	}
-	for k, state := range [][]T{s.h, s.c} {
-		if to := results[1+k]; to != nil {
-			for b := range rows {
-				copy(to[l.stateRow(b, d)*h:], state[b*h:(b+1)*h])
-			}
-		}
-	}
+	l.final(results[1], s.h, d)
+	l.final(results[2], s.c, d)
 	return nil
 }
 
@@ -230,5 +225,16 @@ func (l *layer[T]) initial(s, state []T, d int) {
 	for b := range l.batch {
 		at := l.stateRow(b, d) * h
 		copy(s[b*h:(b+1)*h], state[at:at+h])
+	}
+}
+
+// final copies s [B, H] to direction d of a state, unless that is nil.
+func (l *layer[T]) final(state, s []T, d int) {
+	if state == nil {
+		return
+	}
+	h := l.cfg.Hidden
+	for b := range l.batch {
+		copy(state[l.stateRow(b, d)*h:], s[b*h:(b+1)*h])
 	}
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"runtime/debug"
 	"slices"
 
@@ -36,8 +37,7 @@ type entry struct {
 	// dims are those of the whole of from[0] where at is [start, start+count) of its axis.
 	dims         []int
 	start, count int
-	counts       []int // how much of the axis each of from fills
-	parts        [][]int
+	parts        [][]int // the dims of each of from
 	// parameter is what was read.
 	parameter *Parameter
 	// owner is the tape that the gradient of a shared value gathers on.
@@ -136,11 +136,6 @@ func (c *call) traceJoin(at place, from []place, parts []*Tensor, axis int64, st
 	e := entry{kind: wasJoined, at: at, from: from, axis: k}
 	for _, p := range parts {
 		e.parts = append(e.parts, p.Dims)
-		if stacked {
-			e.counts = append(e.counts, 1)
-		} else {
-			e.counts = append(e.counts, p.Dims[k])
-		}
 	}
 	t.entries = append(t.entries, e)
 	return nil
@@ -245,49 +240,13 @@ func (l *ledger) drop(t *Tensor) {
 	}
 }
 
-// memoryOf is where a tensor's elements lie and the bytes they take, nil if there are none.
+// memoryOf is where a tensor's elements lie and the bytes they take, the content of strings aside; nil if there are none.
 func memoryOf(t *Tensor) (at any, size int64) {
-	switch d := t.Data.(type) {
-	case []float32:
-		at = first(d)
-	case []float64:
-		at = first(d)
-	case []int64:
-		at = first(d)
-	case []int32:
-		at = first(d)
-	case []bool:
-		at = first(d)
-	case []uint16:
-		at = first(d)
-	case []uint8:
-		at = first(d)
-	case []int8:
-		at = first(d)
+	d := reflect.ValueOf(t.Data)
+	if d.Kind() != reflect.Slice || d.Len() == 0 {
+		return nil, 0
 	}
-	return at, int64(elements(t.Dims)) * bytesPerElement(t.Type)
-}
-
-func first[T any](d []T) any {
-	if len(d) == 0 {
-		return nil
-	}
-	return &d[0]
-}
-
-// bytesPerElement is what an element takes in memory, the content of strings aside.
-func bytesPerElement(t onnx.DataType) int64 {
-	switch t {
-	case onnx.Double, onnx.Int64, onnx.Uint64, onnx.Complex64:
-		return 8
-	case onnx.Float, onnx.Int32, onnx.Uint32:
-		return 4
-	case onnx.Float16, onnx.BFloat16, onnx.Int16, onnx.Uint16:
-		return 2
-	case onnx.String, onnx.Complex128:
-		return 16
-	}
-	return 1
+	return d.Index(0).Addr().Interface(), int64(d.Len()) * int64(d.Type().Elem().Size())
 }
 
 // accumulator sums the gradients that come back to a value from its readers. The first is kept as it came, since most values have one reader.
@@ -507,7 +466,10 @@ func (t *tape) carry(e *entry) error {
 	}
 	start := 0
 	for k, from := range e.from {
-		count := e.counts[k]
+		count := 1
+		if dims := e.parts[k]; len(dims) == len(g.Dims) { // else the axis is new
+			count = dims[e.axis]
+		}
 		if from.variable() {
 			p, err := part(g, e.axis, start, count)
 			if err != nil {

@@ -38,18 +38,24 @@ func Evaluate[T Float](p *Plan, tensors ...[]T) (*Evaluation[T], error) {
 		}
 	}
 	e := &Evaluation[T]{plan: p}
-	values := slices.Clone(tensors)
+	e.Result = contract(p, slices.Clone(tensors), func(a, b []T) { e.a, e.b = append(e.a, a), append(e.b, b) })
+	return e, nil
+}
+
+// contract goes through the steps of a plan. It forgets values, the tensors, as they are used; keep sees the operands of each step.
+func contract[T Float](p *Plan, values [][]T, keep func(a, b []T)) []T {
+	net := p.Network
 	for _, s := range p.Steps {
 		a := arrange(values[s.A], net, p.labels(s.A), slices.Concat(s.Left, s.Sum))
 		b := arrange(values[s.B], net, p.labels(s.B), slices.Concat(s.Sum, s.Right))
+		values[s.A], values[s.B] = nil, nil
 		c := make([]T, s.M*s.N)
-		multiply(false, false, s.M, s.N, s.K, a, s.K, b, s.N, c)
-		e.a, e.b = append(e.a, a), append(e.b, b)
+		gemm.Mul(false, false, s.M, s.N, s.K, 1, a, s.K, b, s.N, 0, c, s.N)
+		keep(a, b)
 		values = append(values, c)
 	}
 	last := len(values) - 1
-	e.Result = permute(values[last], net.shape(p.labels(last)), p.Final)
-	return e, nil
+	return permute(values[last], net.shape(p.labels(last)), p.Final)
 }
 
 // Backward returns the gradients of the tensors for the gradient of the result, which has its axes. It may be called again. Cost: twice
@@ -65,8 +71,8 @@ func (e *Evaluation[T]) Backward(grad []T) ([][]T, error) {
 	for i := len(p.Steps) - 1; i >= 0; i-- {
 		s, c := p.Steps[i], grads[len(net.Tensors)+i]
 		a, b := make([]T, s.M*s.K), make([]T, s.K*s.N)
-		multiply(false, true, s.M, s.K, s.N, c, s.N, e.b[i], s.N, a)
-		multiply(true, false, s.K, s.N, s.M, e.a[i], s.K, c, s.N, b)
+		gemm.Mul(false, true, s.M, s.K, s.N, 1, c, s.N, e.b[i], s.N, 0, a, s.K)
+		gemm.Mul(true, false, s.K, s.N, s.M, 1, e.a[i], s.K, c, s.N, 0, b, s.N)
 		grads[s.A] = arrange(a, net, slices.Concat(s.Left, s.Sum), p.labels(s.A))
 		grads[s.B] = arrange(b, net, slices.Concat(s.Sum, s.Right), p.labels(s.B))
 		grads[len(net.Tensors)+i] = nil
@@ -92,14 +98,4 @@ func arrange[T Float](x []T, net Network, have, want []int) []T {
 		return x
 	}
 	return permute(x, net.shape(have), perm)
-}
-
-// multiply is c = op(a)·op(b) with a and b stored with rows of lda and ldb.
-func multiply[T Float](ta, tb bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T) {
-	switch c := any(c).(type) {
-	case []float32:
-		gemm.F32(ta, tb, m, n, k, 1, any(a).([]float32), lda, any(b).([]float32), ldb, 0, c, n)
-	case []float64:
-		gemm.F64(ta, tb, m, n, k, 1, any(a).([]float64), lda, any(b).([]float64), ldb, 0, c, n)
-	}
 }

@@ -62,11 +62,11 @@ func (f *Factor) Ranks() []int {
 	return r
 }
 
-// Params is the number of stored numbers.
+// Params is the number of stored numbers. Only shapes count: the cores may have no data.
 func (f *Factor) Params() int {
 	n := 0
 	for _, c := range f.Cores {
-		n += len(c.Data)
+		n += c.Left * c.Mode * c.Right
 	}
 	return n
 }

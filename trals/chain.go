@@ -58,30 +58,34 @@ func (c chain) reversed() chain {
 // rightCanonical makes the rows of every core but the first, seen as [p, n·q], orthonormal, moving the factors to the left. The
 // chain's tensor does not change.
 func (c chain) rightCanonical(s *algebra) {
-	defer s.release(s.mark())
 	for k := len(c) - 1; k > 0; k-- {
-		g, h := &c[k], &c[k-1]
-		rows := g.n * g.q
-		if rows < g.p {
-			continue
+		if g := &c[k]; g.p <= g.n*g.q {
+			s.orthonormalRows(g, &c[k-1])
 		}
-		mark := s.mark()
-		x, r, v := s.take(len(g.v)), s.take(g.p*g.p), s.take(max(len(g.v), len(h.v)))
-		gemm.Transpose(g.p, rows, g.v, rows, x, g.p)
-		linalg.FastQR(rows, g.p, x, r, &s.chol, v)
-		gemm.Transpose(rows, g.p, x, g.p, g.v, rows)
-		gemm.F64(false, true, h.p*h.n, g.p, g.p, 1, h.v, g.p, r, g.p, 0, v, g.p)
-		copy(h.v, v)
-		s.release(mark)
 	}
 }
 
 // pushRight makes the columns of core k, seen as [p·n, q], orthonormal and moves the factor into the next core.
 func (c chain) pushRight(k int, s *algebra) {
-	g, h := &c[k], &c[k+1]
-	if g.p*g.n < g.q {
-		return
+	if g := &c[k]; g.q <= g.p*g.n {
+		s.orthonormalColumns(g, &c[k+1])
 	}
+}
+
+// orthonormalRows makes the rows of g, seen as [p, n·q] with p ≤ n·q, orthonormal and moves the factor into h, the core before it.
+func (s *algebra) orthonormalRows(g, h *core) {
+	defer s.release(s.mark())
+	rows := g.n * g.q
+	x, r, v := s.take(len(g.v)), s.take(g.p*g.p), s.take(max(len(g.v), len(h.v)))
+	gemm.Transpose(g.p, rows, g.v, rows, x, g.p)
+	linalg.FastQR(rows, g.p, x, r, &s.chol, v)
+	gemm.Transpose(rows, g.p, x, g.p, g.v, rows)
+	gemm.F64(false, true, h.p*h.n, g.p, g.p, 1, h.v, g.p, r, g.p, 0, v, g.p)
+	copy(h.v, v)
+}
+
+// orthonormalColumns makes the columns of g, seen as [p·n, q] with q ≤ p·n, orthonormal and moves the factor into h, the core after it.
+func (s *algebra) orthonormalColumns(g, h *core) {
 	defer s.release(s.mark())
 	r, v := s.take(g.q*g.q), s.take(max(len(g.v), len(h.v)))
 	linalg.FastQR(g.p*g.n, g.q, g.v, r, &s.chol, v)
@@ -97,32 +101,30 @@ const endSpread = 1e4
 // change. It reports whether the chains did. Without it a bond with more states than the data need drifts to a basis of nearly parallel
 // vectors, of which large multiples cancel.
 func (c chain) orthonormalEnds(next chain, s *algebra) bool {
-	defer s.release(s.mark())
-	g, h := &c[0], &next[len(next)-1]
-	rows, moved := g.n*g.q, false
-	x, r := s.take(len(g.v)), s.take(max(g.p*g.p, c[len(c)-1].q*c[len(c)-1].q))
-	v := s.take(max(len(g.v), len(c[len(c)-1].v), len(h.v), len(next[0].v)))
-	gemm.Transpose(g.p, rows, g.v, rows, x, g.p)
-	if rows >= g.p && s.parallel(rows, g.p, x, r) {
+	moved := false
+	if g := &c[0]; g.p <= g.n*g.q && s.parallelRows(g) {
 		moved = true
-		linalg.FastQR(rows, g.p, x, r, &s.chol, v)
-		gemm.Transpose(rows, g.p, x, g.p, g.v, rows)
-		gemm.F64(false, true, h.p*h.n, g.p, g.p, 1, h.v, g.p, r, g.p, 0, v, g.p)
-		copy(h.v, v)
+		s.orthonormalRows(g, &next[len(next)-1])
 	}
-	g, h = &c[len(c)-1], &next[0]
-	if rows = g.p * g.n; rows >= g.q && s.parallel(rows, g.q, g.v, r) {
+	if g := &c[len(c)-1]; g.q <= g.p*g.n && s.parallel(g.p*g.n, g.q, g.v) {
 		moved = true
-		linalg.FastQR(rows, g.q, g.v, r, &s.chol, v)
-		gemm.F64(false, false, g.q, h.n*h.q, g.q, 1, r, g.q, h.v, h.n*h.q, 0, v, h.n*h.q)
-		copy(h.v, v)
+		s.orthonormalColumns(g, &next[0])
 	}
 	return moved
 }
 
-// parallel reports that columns of x [m, n] of unit length would be too near each other's span. gram is memory for n·n numbers.
-func (s *algebra) parallel(m, n int, x, gram []float64) bool {
+// parallelRows is parallel of the rows of g.
+func (s *algebra) parallelRows(g *core) bool {
 	defer s.release(s.mark())
+	x, rows := s.take(len(g.v)), g.n*g.q
+	gemm.Transpose(g.p, rows, g.v, rows, x, g.p)
+	return s.parallel(rows, g.p, x)
+}
+
+// parallel reports that columns of x [m, n] of unit length would be too near each other's span.
+func (s *algebra) parallel(m, n int, x []float64) bool {
+	defer s.release(s.mark())
+	gram := s.take(n * n)
 	gemm.Gram64(true, n, m, x, n, gram, n)
 	scale := s.take(n)
 	for i := range n {
@@ -136,7 +138,7 @@ func (s *algebra) parallel(m, n int, x, gram []float64) bool {
 			gram[i*n+j] /= scale[i] * scale[j]
 		}
 	}
-	return !s.chol.Factor(n, gram[:n*n]) || s.chol.Spread() > endSpread
+	return !s.chol.Factor(n, gram) || s.chol.Spread() > endSpread
 }
 
 // randomChain draws cores so that the merged elements have a variance near 1/√(∏ ranks).

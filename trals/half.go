@@ -71,7 +71,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 		g := c[k]
 		rows := len(partial[k]) / (g.n * g.q)
 		partial[k-1] = w.take(rows * g.p)
-		multiply(false, true, rows, g.p, g.n*g.q, partial[k], g.n*g.q, w.narrowed(g.v), g.n*g.q, partial[k-1], g.p)
+		gemm.Mul(false, true, rows, g.p, g.n*g.q, 1, partial[k], g.n*g.q, w.narrowed(g.v), g.n*g.q, 0, partial[k-1], g.p)
 		if k < last {
 			states *= g.n
 			if tail != nil && states*g.p*b*(g.p*b/2+g.q) > transferCost(g.p, g.n, g.q, b) {
@@ -104,7 +104,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			widenInto(right, partial[0])
 		} else {
 			x := w.take(len(right))
-			multiply(true, false, g.p, g.n*g.q, len(left)/g.p, left, g.p, partial[k], g.n*g.q, x, g.n*g.q)
+			gemm.Mul(true, false, g.p, g.n*g.q, len(left)/g.p, 1, left, g.p, partial[k], g.n*g.q, 0, x, g.n*g.q)
 			widenInto(right, x)
 		}
 		solveCore(g, gramOf(*g, before, after[k], b, small), right, dampingOf[T](), small)
@@ -125,7 +125,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			if k < last {
 				y = w.take(rows * g.n * g.q)
 			}
-			multiply(false, false, rows, g.n*g.q, g.p, left, g.p, x, g.n*g.q, y, g.n*g.q)
+			gemm.Mul(false, false, rows, g.n*g.q, g.p, 1, left, g.p, x, g.n*g.q, 0, y, g.n*g.q)
 			x = y
 		}
 		if k == last {

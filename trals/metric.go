@@ -180,8 +180,8 @@ func (c *Metric) factored(f []float32, rank int, x []float64, cols int, y []floa
 	gemm.Wide(true, false, c.n, cols, rank, 1, f, c.n, z, cols, 0, y, cols)
 }
 
-// times is C·x for x [n, cols], C as fits use it.
-func (c *Metric) times(x []float64, cols int) []float64 {
+// Times is C·x for x [Columns, cols], C as fits use it: the gradient of ½‖D‖_C² is D·C, found here from Dᵀ.
+func (c *Metric) Times(x []float64, cols int) []float64 {
 	y := make([]float64, len(x))
 	if c.low != nil {
 		c.factored(c.low, c.rank, x, cols, y)
@@ -194,7 +194,7 @@ func (c *Metric) times(x []float64, cols int) []float64 {
 	return y
 }
 
-// roughTimes is times in float32, for directions of descent.
+// roughTimes is [Metric.Times] in float32, for directions of descent.
 func (c *Metric) roughTimes(x []float64, cols int) []float64 {
 	x32, y32 := make([]float32, len(x)), make([]float32, len(x))
 	for i, v := range x {

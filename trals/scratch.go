@@ -70,16 +70,6 @@ func widenInto[T float](y []float64, x []T) {
 	}
 }
 
-// multiply is C = op(A)·op(B) in type T.
-func multiply[T float](ta, tb bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int) {
-	switch a := any(a).(type) {
-	case []float32:
-		gemm.F32(ta, tb, m, n, k, 1, a, lda, any(b).([]float32), ldb, 0, any(c).([]float32), ldc)
-	case []float64:
-		gemm.F64(ta, tb, m, n, k, 1, a, lda, any(b).([]float64), ldb, 0, any(c).([]float64), ldc)
-	}
-}
-
 // permute4 returns x [dims] with its axes in the order perm.
 func permute4[T float](x []T, dims, perm [4]int) []T {
 	if perm == [4]int{0, 1, 2, 3} {
@@ -138,7 +128,7 @@ func mergeChain[T float](c chain, lastFirst bool, out []T, w *scratch[T]) {
 	x, rows := w.narrowed(c[0].v), c[0].n // [a, rows, q]
 	for _, g := range c[1:] {
 		y := w.take(a * rows * g.n * g.q)
-		multiply(false, false, a*rows, g.n*g.q, g.p, x, g.p, w.narrowed(g.v), g.n*g.q, y, g.n*g.q)
+		gemm.Mul(false, false, a*rows, g.n*g.q, g.p, 1, x, g.p, w.narrowed(g.v), g.n*g.q, 0, y, g.n*g.q)
 		x, rows = y, rows*g.n
 	}
 	perm := [4]int{0, 2, 1, 3}

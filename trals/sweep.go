@@ -103,7 +103,7 @@ func sweepIn[T float](ctx context.Context, m *Matrix, s split, r ring, w *side[T
 	if padded > m.cols {
 		// The padding takes the ring's present values, right·leftᵀ, whose product with left is right·outer.
 		mergeChain(r.in, false, t, &w.big)
-		multiply(false, false, padded-m.cols, ab, ab, t[m.cols*ab:], ab, w.big.narrowed(w.outer), ab, right[m.cols*ab:], ab)
+		gemm.Mul(false, false, padded-m.cols, ab, ab, 1, t[m.cols*ab:], ab, w.big.narrowed(w.outer), ab, 0, right[m.cols*ab:], ab)
 	}
 	permuteInto(t, right, [4]int{1, padded, a, b}, [4]int{0, 2, 1, 3})
 	updateChain(ctx, r.in, t, w.outer, t, w.inner, &w.memory)
@@ -155,13 +155,7 @@ func productT[T float](ctx context.Context, m *Matrix, x []T, n int, y []T) erro
 		return ctx.Err()
 	}
 	return parts(ctx, m.cols, m.rows*n, func(first, last int) {
-		a := m.w.Data[first:]
-		switch x := any(x).(type) {
-		case []float32:
-			gemm.F32(true, false, last-first, n, m.rows, 1, a, m.cols, x, n, 0, any(y).([]float32)[first*n:], n)
-		case []float64:
-			gemm.Wide(true, false, last-first, n, m.rows, 1, a, m.cols, x, n, 0, any(y).([]float64)[first*n:], n)
-		}
+		gemm.Wide(true, false, last-first, n, m.rows, 1, m.w.Data[first:], m.cols, x, n, 0, y[first*n:], n)
 	})
 }
 
@@ -172,13 +166,7 @@ func productW[T float](ctx context.Context, m *Matrix, x []T, n int, y []T) erro
 		return ctx.Err()
 	}
 	return parts(ctx, m.rows, m.cols*n, func(first, last int) {
-		a := m.w.Data[first*m.cols:]
-		switch x := any(x).(type) {
-		case []float32:
-			gemm.F32(false, false, last-first, n, m.cols, 1, a, m.cols, x, n, 0, any(y).([]float32)[first*n:], n)
-		case []float64:
-			gemm.Wide(false, false, last-first, n, m.cols, 1, a, m.cols, x, n, 0, any(y).([]float64)[first*n:], n)
-		}
+		gemm.Wide(false, false, last-first, n, m.cols, 1, m.w.Data[first*m.cols:], m.cols, x, n, 0, y[first*n:], n)
 	})
 }
 

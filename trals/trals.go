@@ -80,8 +80,9 @@ type Options struct {
 }
 
 const (
-	defaultSweeps = 30
-	defaultTol    = 1e-4
+	// DefaultSweeps and DefaultTol are what 0 means in [Options].
+	DefaultSweeps = 30
+	DefaultTol    = 1e-4
 	// roundingLevel is the relative error below which float32 data and cores hold no more information.
 	roundingLevel = 1e-7
 )
@@ -89,7 +90,7 @@ const (
 func (o Options) sweeps() int {
 	switch {
 	case o.Sweeps == 0:
-		return defaultSweeps
+		return DefaultSweeps
 	default:
 		return max(0, o.Sweeps)
 	}
@@ -97,7 +98,7 @@ func (o Options) sweeps() int {
 
 func (o Options) tol() float64 {
 	if o.Tol == 0 {
-		return defaultTol
+		return DefaultTol
 	}
 	return max(0, o.Tol)
 }

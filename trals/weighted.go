@@ -73,7 +73,7 @@ func (m *Matrix) weightedSweep(ctx context.Context, s split, r ring) float64 {
 	if t := m.timesT(left, ab); len(r.in) == 1 { // the core is R itself, whose optimum Wᵀ·L·(LᵀL)⁻¹ does not depend on C
 		r.in.update(ctx, append(t, make([]float64, product(s.in)*ab-len(t))...), gram)
 	} else {
-		r.in.updateWeighted(ctx, m.metric, m.onMode(s.in), m.metric.times(t, ab), gram)
+		r.in.updateWeighted(ctx, m.metric, m.onMode(s.in), m.metric.Times(t, ab), gram)
 	}
 
 	if ctx.Err() != nil {
@@ -81,7 +81,7 @@ func (m *Matrix) weightedSweep(ctx context.Context, s split, r ring) float64 {
 	}
 	r.in.orthonormalEnds(r.out, work)
 	right := r.in.merge(false)[:m.cols*ab]
-	cr := m.metric.times(right, ab)
+	cr := m.metric.Times(right, ab)
 	gram = symmetric(right, cr, m.cols, ab)
 	t := m.times(cr, ab)
 	r.out.update(ctx, permute4(t, [4]int{1, m.rows, a, b}, [4]int{0, 1, 3, 2}), permute4(gram, [4]int{a, b, a, b}, [4]int{1, 0, 3, 2}))

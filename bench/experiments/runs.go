@@ -166,37 +166,17 @@ func (o *options) carryOut(ctx context.Context, s *set, r *run) error {
 	}
 	untrained := filepath.Join(o.out, fmt.Sprintf("%s-%d.start.onnx", name, r.Seed))
 	trained := filepath.Join(o.out, fmt.Sprintf("%s-%d.onnx", name, r.Seed))
-	fromScratch := r.Method == methodScratch || r.Method == methodScratchTaught
 	if r.Format == "dense" {
 		trained = filepath.Join(o.out, fmt.Sprintf("%s-dense-%d.onnx", s.name, r.Seed))
 	}
-	seed := strconv.Itoa(r.Seed)
-	if fromScratch {
-		args := []string{"new", "--force", "-o", untrained, "--cell", "lstm", "--input", strconv.Itoa(s.site.Inputs), "--hidden", strconv.Itoa(s.site.Hidden),
-			"--classes", strconv.Itoa(s.classes), "--format", r.Format, "--seed", seed}
-		switch {
-		case r.Rank > 0:
-			args = append(args, "--rank", strconv.Itoa(r.Rank))
-		case r.Ratio > 0:
-			args = append(args, "--ratio", strconv.Itoa(r.Ratio))
-		}
-		if err := o.trconvert(ctx, &struct{}{}, args...); err != nil {
-			return err
-		}
-	} else {
-		args := []string{"decompose", s.dense, "--force", "-o", untrained, "--format", r.Format, "--ratio", strconv.Itoa(r.Ratio), "--seed", seed}
-		if r.calibrated {
-			args = append(args, "--calibration", s.train())
-		}
-		if err := o.trconvert(ctx, &struct{}{}, args...); err != nil {
-			return err
-		}
+	if err := o.trconvert(ctx, &struct{}{}, s.start(r, untrained)...); err != nil {
+		return err
 	}
 	var err error
 	if r.Before, err = o.accuracy(ctx, untrained, s); err != nil {
 		return err
 	}
-	args := []string{"finetune", untrained, "--force", "-o", trained, "--data", s.train(), "--seed", seed}
+	args := []string{"finetune", untrained, "--force", "-o", trained, "--data", s.train(), "--seed", strconv.Itoa(r.Seed)}
 	if r.labels {
 		args = append(args, "--labels", "label")
 	}
@@ -220,6 +200,24 @@ func (o *options) carryOut(ctx context.Context, s *set, r *run) error {
 	r.Accuracy, err = o.accuracy(ctx, trained, s)
 	r.Seconds = time.Since(start).Seconds()
 	return err
+}
+
+// start is the command that writes the untrained model of a run.
+func (s *set) start(r *run, out string) []string {
+	args := []string{"--force", "-o", out, "--format", r.Format, "--seed", strconv.Itoa(r.Seed)}
+	switch {
+	case r.Rank > 0:
+		args = append(args, "--rank", strconv.Itoa(r.Rank))
+	case r.Ratio > 0:
+		args = append(args, "--ratio", strconv.Itoa(r.Ratio))
+	}
+	if r.calibrated {
+		args = append(args, "--calibration", s.train())
+	}
+	if r.Method == methodScratch || r.Method == methodScratchTaught {
+		return append([]string{"new", "--cell", "lstm", "--input", strconv.Itoa(s.site.Inputs), "--hidden", strconv.Itoa(s.site.Hidden), "--classes", strconv.Itoa(s.classes)}, args...)
+	}
+	return append([]string{"decompose", s.dense}, args...)
 }
 
 // accuracy reads the test split.

@@ -56,11 +56,8 @@ type benchCommand struct {
 
 func (v benchCommand) run(ctx context.Context, c *console) error {
 	v.apply()
-	var bar *term.Bar
-	if !v.quiet {
-		bar = term.NewBar(c.err)
-		v.options.Progress = func(done, most int) { bar.Show(done, most, "measuring") }
-	}
+	bar := v.bar(c)
+	v.options.Progress = func(done, most int) { bar.Show(done, most, "measuring") }
 	r, err := convert.Bench(ctx, v.options)
 	bar.Clear()
 	if err != nil {

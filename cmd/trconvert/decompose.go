@@ -20,7 +20,7 @@ func (d decomposeCommand) run(ctx context.Context, c *console) error {
 
 func reportText(r *convert.Report) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s → %s (form: %s)\n\n", term.Escape(r.Input.File), term.Escape(r.Output.File), r.Form)
+	fmt.Fprintf(&b, "%s → %s (form: %s%s)\n\n", term.Escape(r.Input.File), term.Escape(r.Output.File), r.Form, storedText(r.Weights))
 
 	own := []term.Column{{Title: "bound", Figure: true}, {Title: "SVD of same size", Figure: true}, {Title: "status"}}
 	b.WriteString(sitesText(r.Sites, own, func(k int) []string {
@@ -46,6 +46,14 @@ func reportText(r *convert.Report) string {
 	b.WriteString(warnings(r.Warnings))
 	fmt.Fprintf(&b, "\n%.1f s, %s of memory at most\n", r.Seconds, term.Bytes(r.PeakBytes))
 	return b.String()
+}
+
+// storedText names the storage of weights where it is not float32.
+func storedText(s convert.Storage) string {
+	if s == convert.Storage(convert.Storages[0]) {
+		return ""
+	}
+	return ", weights: " + string(s)
 }
 
 // largeLoss is the relative error of the outputs from which a report says that it is large.

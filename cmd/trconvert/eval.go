@@ -10,7 +10,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Flags that verbs on labelled data share.
+// dataFiles says which files hold samples.
+const dataFiles = ".npz with arrays named as the model's inputs, .npy or .csv for a single input, or a folder in the ONNX test_data_set layout"
+
+// Flags that verbs on data share.
 var (
 	flagLabels    = &flag{name: "labels", value: "NAME", group: groupData, usage: "the labels: an array of the .npz, a column of the .csv, an .npy beside the data's, or a file NAME.pb of each set of a folder; a class for each sample or step, or numbers as the output has them"}
 	flagLengths   = &flag{name: "lengths", value: "NAME", group: groupData, usage: "an array of the .npz with the steps of each sample that count, where samples are padded"}
@@ -26,7 +29,7 @@ func evalVerb() *verb {
 		short: "measure accuracy and loss on labelled data",
 		args:  []argument{modelArgument("MODEL")},
 		flags: []*flag{
-			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "inputs: .npz with arrays named as the model's inputs, .npy or .csv for a single input, or a folder in the ONNX test_data_set layout"},
+			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "inputs: " + dataFiles},
 			flagLabels, flagLoss, flagOutput, flagLengths, flagBatchAxis, flagState,
 			flagJSON, flagQuiet, flagFollow, flagThreads,
 		},
@@ -71,11 +74,8 @@ func parseEval(c *cli.Context) (command, error) {
 
 func (e evalCommand) run(ctx context.Context, c *console) error {
 	e.apply()
-	var bar *term.Bar
-	if !e.quiet {
-		bar = term.NewBar(c.err)
-		e.options.Progress = func(done, samples int) { bar.Show(done, samples, "evaluating") }
-	}
+	bar := e.bar(c)
+	e.options.Progress = func(done, samples int) { bar.Show(done, samples, "evaluating") }
 	r, err := convert.Eval(ctx, e.options)
 	bar.Clear()
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -20,10 +21,11 @@ func finetuneVerb() *verb {
 		short: "train a compact model on data, with labels or after the original",
 		args:  []argument{modelArgument("COMPACT")},
 		flags: []*flag{
-			{name: "o", value: "OUT", group: groupForm, kind: modelFile, usage: "the model to write"},
+			flagOut,
+			{name: "weights", value: "TYPE", group: groupForm, words: convert.Storages, usage: "how the weights of the result are stored (default: as they are in COMPACT). Training computes with what will be stored"},
 			{name: "plot", value: "FILE.svg", group: groupForm, kind: anyFile, usage: "draw the losses of the epochs (default: loss.svg in the folder of the checkpoint, if there is one)"},
 
-			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "what to train on: .npz with arrays named as the model's inputs, .npy or .csv for a single input, or a folder in the ONNX test_data_set layout"},
+			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "what to train on: " + dataFiles},
 			flagLabels,
 			{name: "teacher", value: "MODEL", group: groupData, kind: modelFile, usage: "a model, such as the original, whose outputs are to be met; with --labels both count"},
 			flagLoss, flagOutput,
@@ -43,7 +45,8 @@ func finetuneVerb() *verb {
 		},
 		text: `
 Trains the cores of a compact model, and unless --train says otherwise all other weights, and writes a model with the new values. Nothing else in it changes: it has the same size and
-runs where the old one did, and finetune can go on with it. The best epoch on samples held back with --val is written, or the last one without any.
+runs where the old one did, and finetune can go on with it. Weights that are stored as float16 or int8 stay so: float32 copies of them are trained, through the
+rounding, so that the figures of the epochs are those of the stored model. The best epoch on samples held back with --val is written, or the last one without any.
 
 With --labels it learns what the labels say. With --teacher it learns to answer as the original does, for which no labels are needed. With both the loss is
 0.3 · (loss on labels) + 0.7 · (loss against the teacher), which usually is best. Every operator on the way from the trained weights to the output needs a gradient; those without are named before anything is done.
@@ -76,6 +79,7 @@ func parseFinetune(c *cli.Context) (command, error) {
 		Teacher:    r.text("teacher"),
 		Loss:       r.word("loss", convert.Losses),
 		Train:      r.word("train", convert.Trainings),
+		Weights:    convert.Storage(r.word("weights", convert.Storages)),
 		Start:      r.word("start", convert.Starts),
 		Settings:   convert.TrainingSettings{Epochs: r.integer("epochs", 1), Rate: r.number("lr", 0), Batch: r.integer("batch", 1), Seed: r.seed("seed")},
 		Checkpoint: convert.CheckpointOptions{Folder: r.text("checkpoint"), Resume: c.Bool("resume")},
@@ -104,11 +108,8 @@ func (r *reader) held(name string) (data string, part float64) {
 
 func (f finetuneCommand) run(ctx context.Context, c *console) error {
 	f.apply()
-	var bar *term.Bar
-	if !f.quiet {
-		bar = term.NewBar(c.err)
-		f.options.Progress = (&trainingDrawer{bar: bar}).show
-	}
+	bar := f.bar(c)
+	f.options.Progress = (&trainingDrawer{bar: bar}).show
 	r, err := convert.Finetune(ctx, f.options)
 	bar.Clear()
 	if err != nil {
@@ -201,16 +202,12 @@ func trainingText(r *convert.Training, terminal bool) string {
 		groups = append(groups, fmt.Sprintf("%s %s", g.Name, term.Count(g.Parameters)))
 	}
 	fmt.Fprintf(&b, "\n%s parameters were trained (%s) on %s samples, %s\n\n", term.Count(r.Trained), strings.Join(groups, ", "), term.Count(int64(r.Samples)), ending(r))
-	name := r.MetricName
-	if name == "" {
-		name = "metric"
-	}
 	on := "the samples held back"
 	if r.MeasuredOn == "training" {
 		on = "the training data"
 	}
 	b.WriteString(term.Table([]term.Column{{Title: "on " + on}, {Title: "before", Figure: true}, {Title: "after", Figure: true}}, [][]string{
-		{name, metric(name, float64(r.Before.Metric)), metric(name, float64(r.After.Metric))},
+		{metricTitle(r), metric(r.MetricName, float64(r.Before.Metric)), metric(r.MetricName, float64(r.After.Metric))},
 		{"loss", number(float64(r.Before.Loss)), number(float64(r.After.Loss))},
 	}))
 	b.WriteString(warnings(r.Warnings))
@@ -267,14 +264,13 @@ func epochsTable(r *convert.Training) string {
 	}
 	columns := []term.Column{{Title: ""}, {Title: "epoch", Figure: true}, {Title: "loss", Figure: true}}
 	if r.Held > 0 {
-		name := r.MetricName
-		if name == "" {
-			name = "metric"
-		}
-		columns = append(columns, term.Column{Title: "val loss", Figure: true}, term.Column{Title: "val " + name, Figure: true})
+		columns = append(columns, term.Column{Title: "val loss", Figure: true}, term.Column{Title: "val " + metricTitle(r), Figure: true})
 	}
 	return term.Table(columns, rows)
 }
+
+// metricTitle names the metric in tables.
+func metricTitle(r *convert.Training) string { return cmp.Or(r.MetricName, "metric") }
 
 // dashed writes a figure, a dash where there is none.
 func dashed(v float64, write func(float64) string) string {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/trconvert/trconvert/convert"
@@ -13,11 +12,8 @@ import (
 // runFit is what decompose and plan share: the call with a bar, then its result.
 func runFit[R any](ctx context.Context, c *console, o common, options convert.Options, call func(context.Context, convert.Options) (R, error), text func(R) string) error {
 	o.apply()
-	var bar *term.Bar
-	if !o.quiet {
-		bar = term.NewBar(c.err)
-		options.Progress = (&drawer{bar: bar}).show
-	}
+	bar := o.bar(c)
+	options.Progress = (&drawer{bar: bar}).show
 	defer limitMemory(options.Model)()
 	r, err := call(ctx, options)
 	bar.Clear()
@@ -98,9 +94,4 @@ func totalsText(in, out convert.FileStat, before, after int64) string {
 }
 
 // onData is an error on calibration data, a dash without any.
-func onData(v convert.Number) string {
-	if math.IsNaN(float64(v)) {
-		return "–"
-	}
-	return term.Error(float64(v))
-}
+func onData(v convert.Number) string { return dashed(float64(v), term.Error) }

@@ -32,6 +32,9 @@ const mostShares = 8
 func inspectText(in *convert.Inspection) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, %s parameters, opset %d, IR %d", term.Escape(in.File), term.Bytes(in.FileBytes), term.Count(in.Parameters), in.Opset, in.IRVersion)
+	if in.Weights != convert.Storage(convert.Storages[0]) {
+		fmt.Fprintf(&b, ", weights stored as %s", in.Weights)
+	}
 	if in.Producer != "" {
 		fmt.Fprintf(&b, ", made by %s", term.Escape(in.Producer))
 	}

@@ -15,9 +15,9 @@ func newVerb() *verb {
 		name:  "new",
 		short: "write an untrained classifier whose layers are factored from the start",
 		flags: []*flag{
-			{name: "o", value: "OUT", group: groupForm, kind: modelFile, usage: "the model to write"},
+			flagOut,
 			{name: "form", value: "FORM", group: groupForm, words: convert.NewForms, usage: "bottleneck (default): cores merged in the graph, one multiplication, standard layer; cores: two merged groups, least memory"},
-			{name: "merge-output", group: groupForm, usage: "store the output side multiplied out, for runtimes and quantisers that want W as an initializer"},
+			flagMerge,
 
 			{name: "cell", value: "CELL", group: groupNet, words: convert.Cells, usage: "lstm (default), gru or rnn"},
 			{name: "input", value: "I", group: groupNet, usage: "numbers in a frame; with --embed, in a row of the table"},
@@ -122,11 +122,9 @@ func creationText(r *convert.Creation) string {
 		fmt.Fprintf(&b, "\n%s\n", term.Escape(n))
 	}
 	rows = nil
-	for _, p := range r.Parameters {
-		rows = append(rows, []string{p.What, term.Count(p.Number)})
-	}
 	total := int64(0)
 	for _, p := range r.Parameters {
+		rows = append(rows, []string{p.What, term.Count(p.Number)})
 		total += p.Number
 	}
 	rows = append(rows, []string{"in all", term.Count(total)}, []string{"with a dense W", term.Count(r.Dense)})

@@ -224,12 +224,13 @@ func parseDecompose(c *cli.Context) (command, error) {
 		},
 		Calibration: convert.Calibration{
 			Data:    r.text("calibration"),
-			Reading: convert.DataOptions{BatchAxis: r.axes("batch-axis"), States: r.pairs("state", "OUT=IN")},
+			Reading: r.reading(),
 		},
 		Export: convert.ExportOptions{
 			Form:        convert.Form(r.word("form", convert.Forms)),
 			MergeOutput: c.Bool("merge-output"),
 		},
+		Weights: convert.Storage(r.word("weights", convert.Storages)),
 		Files:   r.files(),
 		Threads: d.threads,
 	}
@@ -242,7 +243,7 @@ func parseVerify(c *cli.Context) (command, error) {
 	v.options = convert.VerifyOptions{
 		Model: c.Args().Get(0), Other: c.Args().Get(1),
 		Data:     r.text("data"),
-		Reading:  convert.DataOptions{BatchAxis: r.axes("batch-axis"), States: r.pairs("state", "OUT=IN")},
+		Reading:  r.reading(),
 		MaxError: r.number("max-error", 0),
 		Engine:   r.word("engine", convert.Engines),
 		Library:  c.String("ort-library"),

@@ -59,7 +59,7 @@ func (p planCommand) run(ctx context.Context, c *console) error {
 
 func planText(p *convert.Plan) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (form: %s); nothing is written\n\n", term.Escape(p.Input.File), p.Form)
+	fmt.Fprintf(&b, "%s (form: %s%s); nothing is written\n\n", term.Escape(p.Input.File), p.Form, storedText(p.Weights))
 	sites := make([]convert.SiteReport, len(p.Sites))
 	for k, s := range p.Sites {
 		sites[k] = s.SiteReport

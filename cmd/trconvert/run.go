@@ -37,6 +37,14 @@ func (c common) apply() {
 	}
 }
 
+// bar is where progress is drawn, nil (which draws nothing) where it is not wanted.
+func (o common) bar(c *console) *term.Bar {
+	if o.quiet {
+		return nil
+	}
+	return term.NewBar(c.err)
+}
+
 // show prints a verb's result as its flags ask: a JSON document, nothing, or text.
 func show[R any](c *console, o common, result R, text func(R) string) error {
 	switch {

@@ -29,6 +29,8 @@ func modelArgument(name string) argument { return argument{name: name, kind: mod
 
 // Flags that several verbs have.
 var (
+	flagOut     = &flag{name: "o", value: "OUT", group: groupForm, kind: modelFile, usage: "the model to write"}
+	flagMerge   = &flag{name: "merge-output", group: groupForm, usage: "store the output side multiplied out, for runtimes and quantisers that want W as an initializer"}
 	flagJSON    = &flag{name: "json", group: groupMore, usage: "print a JSON document instead of tables; nothing else goes to the standard output"}
 	flagQuiet   = &flag{name: "quiet", group: groupMore, usage: "no tables and no progress; errors are still printed"}
 	flagForce   = &flag{name: "force", group: groupMore, usage: "replace OUT where it exists (never the input)"}
@@ -61,7 +63,8 @@ func decomposeVerb() *verb {
 		flags: []*flag{
 			{name: "o", value: "OUT", group: groupForm, kind: modelFile, usage: "the model to write (default: MODEL with .tr.onnx)"},
 			{name: "form", value: "FORM", group: groupForm, words: convert.Forms, usage: "bottleneck (default): cores merged in the graph, one multiplication, standard layer; cores: two merged groups, least memory; dense: the product of the cores, as large as before, for measuring"},
-			{name: "merge-output", group: groupForm, usage: "store the output side multiplied out, for runtimes and quantisers that want W as an initializer"},
+			flagMerge,
+			{name: "weights", value: "TYPE", group: groupForm, words: convert.Storages, usage: "how cores, R and other large weights are stored: float32 (default), float16, or int8 with a scale for each channel; models compute in float32 all the same"},
 
 			{name: "ratio", value: "X", group: groupBudget, usage: "numbers of W before / after, over all chosen sites together (default 10)"},
 			{name: "rank", value: "R", group: groupBudget, usage: "every rank is R"},
@@ -92,8 +95,7 @@ func decomposeVerb() *verb {
 			{name: "labels", value: "NAME", group: groupData, usage: "the array of --val that holds the labels"},
 			{name: "output", value: "NAME", group: groupData, usage: "the output that the labels are for, where the model has several"},
 			{name: "loss", value: "LOSS", group: groupData, words: convert.Losses, usage: "how outputs are compared with the labels (default auto: by what they look like)"},
-			{name: "batch-axis", value: "NAME=K", group: groupData, many: true, usage: "the samples of input NAME lie along axis K"},
-			{name: "state", value: "OUT=IN", group: groupData, many: true, usage: "the model is one step of a stream: arrays carry sample and step axes, IN starts at zero and takes OUT of the step before"},
+			flagBatchAxis, flagState,
 
 			flagJSON, flagQuiet, flagForce, flagFollow, flagThreads,
 		},
@@ -125,9 +127,8 @@ func verifyVerb() *verb {
 		flags: []*flag{
 			{name: "max-error", value: "E", group: groupGate, usage: "exit with 4 where the relative error is above E"},
 			{name: "engine", value: "ENGINE", group: groupGate, words: convert.Engines, usage: "what runs both models: go, this program's own runtime (default); onnxruntime; onnx-go"},
-			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "inputs: .npz with arrays named as the model's inputs, .npy or .csv for a single input, or a folder in the ONNX test_data_set layout (default: random inputs)"},
-			{name: "batch-axis", value: "NAME=K", group: groupData, many: true, usage: "the samples of input NAME lie along axis K"},
-			{name: "state", value: "OUT=IN", group: groupData, many: true, usage: "the model is one step of a stream: arrays carry sample and step axes, IN starts at zero and takes OUT of the step before"},
+			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "inputs: " + dataFiles + " (default: random inputs)"},
+			flagBatchAxis, flagState,
 			flagJSON, flagQuiet, flagFollow, flagThreads, flagLibrary,
 		},
 		text: `

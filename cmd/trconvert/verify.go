@@ -16,11 +16,8 @@ type verifyCommand struct {
 
 func (v verifyCommand) run(ctx context.Context, c *console) error {
 	v.apply()
-	var bar *term.Bar
-	if !v.quiet {
-		bar = term.NewBar(c.err)
-		v.options.Progress = func(done, samples int) { bar.Show(done, samples, "comparing") }
-	}
+	bar := v.bar(c)
+	v.options.Progress = func(done, samples int) { bar.Show(done, samples, "comparing") }
 	r, gate := convert.Verify(ctx, v.options)
 	bar.Clear()
 	if r == nil {

@@ -32,32 +32,21 @@ func Write(ctx context.Context, m *onnx.Model, o Options) (map[string][]byte, er
 
 // Print gives the files of a program that has been lowered with the same options.
 func Print(ctx context.Context, p *source.Program, o Options) (map[string][]byte, error) {
-	name := "model"
-	if o.Name != "" {
-		name = source.Identifier(o.Name, "model")
-	}
+	name := source.Identifier(o.Name, "model")
 	f := &files{program: p, name: name}
-	body := f.body()
-	files := map[string][]byte{
-		name + ".h":         []byte(f.header()),
-		name + ".c":         []byte(body),
-		name + "_weights.h": nil,
-		name + "_test.c":    []byte(f.test()),
-		"Makefile":          []byte(f.makefile()),
-	}
-	var err error
-	if files[name+"_weights.h"], err = f.weights(ctx); err != nil {
-		return nil, err
-	}
-	in, out, err := p.Run.SampleBytes()
+	weights, err := f.weights(ctx)
 	if err != nil {
 		return nil, err
 	}
-	files["sample_input.bin"], files["sample_output.bin"] = in, out
-	if p.Stream != nil {
-		if files["stream_input.bin"], files["stream_output.bin"], err = p.Stream.SampleBytes(); err != nil {
-			return nil, err
-		}
+	files := map[string][]byte{
+		name + ".h":         []byte(f.header()),
+		name + ".c":         []byte(f.body()),
+		name + "_weights.h": weights,
+		name + "_test.c":    []byte(f.test()),
+		"Makefile":          []byte(f.makefile()),
+	}
+	if err := p.SampleFiles(files); err != nil {
+		return nil, err
 	}
 	return files, nil
 }

@@ -57,14 +57,6 @@ func float(v float32) string {
 
 // expr prints an expression; from is the type of its first operand and to that of the result.
 func (p *printer) expr(e source.Expr, from, to source.Elem, args ...string) string {
-	var params []string
-	for _, v := range e.Params {
-		s := float(v)
-		if s[0] == '-' {
-			s = "(" + s + ")"
-		}
-		params = append(params, s)
-	}
 	switch e.Op {
 	case "fill":
 		if to != source.Float32 {
@@ -84,11 +76,7 @@ func (p *printer) expr(e source.Expr, from, to source.Elem, args ...string) stri
 	if !ok {
 		panic("csource: no text for " + e.Op) // every operation that package source uses has one: TestEveryOperation
 	}
-	if kernel, call, ok := strings.Cut(text, "|"); ok && !strings.ContainsAny(kernel, " $") {
-		p.used[kernel] = true
-		text = call
-	}
-	return source.Fill(text, args, params)
+	return e.Fill(text, float, p.used, args...)
 }
 
 // cast prints a conversion as ONNX defines it: towards zero from floats, wrapping between integers, "not zero" to bool.

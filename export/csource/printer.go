@@ -131,13 +131,13 @@ func (p *printer) steps(list []source.Step) {
 }
 
 // reads declares the operands of an expression and gives the reads of their elements.
-func (p *printer) reads(out source.Ref, in []source.Ref, first int) []string {
+func (p *printer) reads(out source.Ref, in []source.Ref) []string {
 	p.pointer("o", out.Buf, true)
 	var reads []string
 	for k, r := range in {
 		p.pointer(operandNames[k], r.Buf, false)
-		read := operandNames[k] + "[" + r.At(first) + "]"
-		if r.Buf.Elem == source.Int8 && len(in) == 2 && in[0].Buf.Elem == source.Float32 { // int8 weights
+		read := operandNames[k] + "[" + r.At() + "]"
+		if source.Int8Weights(in, k) {
 			read = "(float)" + read
 		}
 		reads = append(reads, read)
@@ -145,18 +145,11 @@ func (p *printer) reads(out source.Ref, in []source.Ref, first int) []string {
 	return reads
 }
 
-func operandElem(in []source.Ref, out source.Elem) source.Elem {
-	if len(in) == 0 {
-		return out
-	}
-	return in[len(in)-1].Buf.Elem // where's first operand is a condition
-}
-
 func (p *printer) nest(s *source.Nest) {
-	reads := p.reads(s.Out, s.In, 0)
+	reads := p.reads(s.Out, s.In)
 	p.indices(len(s.Dims))
 	p.loops(s.Dims, 0)
-	p.line("o[%s] = %s;", s.Out.At(0), p.expr(s.Expr, operandElem(s.In, s.Out.Buf.Elem), s.Out.Buf.Elem, reads...))
+	p.line("o[%s] = %s;", s.Out.At(), p.expr(s.Expr, s.ReadElem(), s.Out.Buf.Elem, reads...))
 	p.close(len(s.Dims))
 }
 
@@ -173,18 +166,10 @@ func start(combine string, e source.Elem) string {
 	return "0"
 }
 
-var combines = map[string]string{"sum": "add", "prod": "mul", "max": "max", "min": "min"}
-
-// dotLength is the length of a loop from which it is worth a call of the dot product.
-const dotLength = 8
-
 func (p *printer) reduce(s *source.Reduce) {
 	e := s.Out.Buf.Elem
-	reads := p.reads(s.Out, s.In, 0)
-	last := len(s.Dims) - 1
-	dot := s.Expr.Op == "mul" && s.Combine == "sum" && len(s.In) == 2 && last >= s.Outer && s.Dims[last] >= dotLength &&
-		s.In[0].Strides[last] == 1 && s.In[1].Strides[last] == 1
-	n := len(s.Dims)
+	reads := p.reads(s.Out, s.In)
+	n, dot := len(s.Dims), s.Dot()
 	if dot {
 		n--
 	}
@@ -198,13 +183,13 @@ func (p *printer) reduce(s *source.Reduce) {
 			kernel = "dot8"
 		}
 		p.used[kernel] = true
-		p.line("acc += k_%s(b + (%s), a + (%s), %d);", kernel, s.In[1].Dims(0, last).At(0), s.In[0].Dims(0, last).At(0), s.Dims[last])
+		p.line("acc += k_%s(b + (%s), a + (%s), %d);", kernel, s.In[1].Outer(n).At(), s.In[0].Outer(n).At(), s.Dims[n])
 	} else {
 		p.line("%s v = %s;", cTypes[e], p.expr(s.Expr, s.In[0].Buf.Elem, e, reads...))
-		p.line("acc = %s;", p.expr(source.Expr{Op: combines[s.Combine]}, e, e, "acc", "v"))
+		p.line("acc = %s;", p.expr(s.Combination(), e, e, "acc", "v"))
 	}
 	p.close(n - s.Outer)
-	p.line("o[%s] = %s;", s.Out.At(0), p.expr(s.Finish, e, e, "acc"))
+	p.line("o[%s] = %s;", s.Out.At(), p.expr(s.Finish, e, e, "acc"))
 	p.close(s.Outer)
 }
 
@@ -365,12 +350,12 @@ func (p *printer) recurrent(s *source.Recurrent, d int) {
 	})
 	p.line("for (t = 0; t < %s; t++) {", steps)
 	at := "t"
-	if cfg.Direction == recurrent.Reverse || d == 1 {
+	if s.Backwards(d) {
 		p.line("int32_t at = %s - 1 - t;", steps)
 		at = "at"
 	}
 	p.product("g", fmt.Sprintf("x + %s*%d + b*%d", at, s.XStep, s.XBatch), s.W[d], s.Bias[d], cfg.Op.Gates()*h, s.Inputs)
-	acts := cfg.Activations[d*len(cfg.Activations)/cfg.Direction.Count():]
+	acts := s.Activations(d)
 	switch cfg.Op {
 	case recurrent.LSTM:
 		p.lstm(s, d, acts)

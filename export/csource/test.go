@@ -140,17 +140,17 @@ static int check_%[2]s(const char *name, const %[1]s *v, long n, FILE *expected)
 
 // callFunction reads one call's inputs and checks its outputs: 0 done, 1 no more inputs, 2 a file ends too early, 3 refused.
 func (f *files) callFunction(b *strings.Builder, name string, e *source.Entry) {
-	prefix, kind := "run", ""
+	kind := ""
 	if name == "step" {
-		prefix, kind = "step", "_step"
+		kind = "_step"
 		fmt.Fprintf(b, "static struct %s_state state;\n", f.name)
 	}
 	upper := f.upper() + strings.ToUpper(kind)
 	for _, p := range e.Inputs {
-		fmt.Fprintf(b, "static %s %s_in_%s[%s_IN_%s + 1];\n", cTypes[p.Buf.Elem], prefix, p.Ident, upper, strings.ToUpper(p.Ident))
+		fmt.Fprintf(b, "static %s %s_in_%s[%s_IN_%s + 1];\n", cTypes[p.Buf.Elem], name, p.Ident, upper, strings.ToUpper(p.Ident))
 	}
 	for _, p := range e.Outputs {
-		fmt.Fprintf(b, "static %s %s_out_%s[%s_OUT_%s + 1];\n", cTypes[p.Buf.Elem], prefix, p.Ident, upper, strings.ToUpper(p.Ident))
+		fmt.Fprintf(b, "static %s %s_out_%s[%s_OUT_%s + 1];\n", cTypes[p.Buf.Elem], name, p.Ident, upper, strings.ToUpper(p.Ident))
 	}
 	fmt.Fprintf(b, "\nstatic int %s(FILE *inputs, FILE *expected)\n{\n\tstruct %s%s_inputs in;\n\tstruct %s%s_outputs out;\n\tstatic size_t got;\n", name, f.name, kind, f.name, kind)
 	b.WriteString("\tmemset(&in, 0, sizeof in);\n\tmemset(&out, 0, sizeof out);\n")
@@ -158,7 +158,7 @@ func (f *files) callFunction(b *strings.Builder, name string, e *source.Entry) {
 	for _, p := range e.Inputs {
 		if p.Buf.Len > 0 {
 			n := upper + "_IN_" + strings.ToUpper(p.Ident)
-			fmt.Fprintf(b, "\tgot = fread(%s_in_%s, sizeof *%s_in_%s, %s, inputs);\n", prefix, p.Ident, prefix, p.Ident, n)
+			fmt.Fprintf(b, "\tgot = fread(%s_in_%s, sizeof *%s_in_%s, %s, inputs);\n", name, p.Ident, name, p.Ident, n)
 			short := "2"
 			if elements == 0 {
 				short = "got == 0 ? 1 : 2"
@@ -166,13 +166,13 @@ func (f *files) callFunction(b *strings.Builder, name string, e *source.Entry) {
 			fmt.Fprintf(b, "\tif (got != %s) {\n\t\treturn %s;\n\t}\n", n, short)
 			elements += p.Buf.Len
 		}
-		fmt.Fprintf(b, "\tin.%s = %s_in_%s;\n", p.Ident, prefix, p.Ident)
+		fmt.Fprintf(b, "\tin.%s = %s_in_%s;\n", p.Ident, name, p.Ident)
 	}
 	if elements == 0 {
 		b.WriteString("\t(void)inputs;\n\tif (got++ > 0) {\n\t\treturn 1;\n\t}\n")
 	}
 	for _, p := range e.Outputs {
-		fmt.Fprintf(b, "\tout.%s = %s_out_%s;\n", p.Ident, prefix, p.Ident)
+		fmt.Fprintf(b, "\tout.%s = %s_out_%s;\n", p.Ident, name, p.Ident)
 	}
 	call := fmt.Sprintf("%s_run(&in, &out)", f.name)
 	if name == "step" {
@@ -180,7 +180,7 @@ func (f *files) callFunction(b *strings.Builder, name string, e *source.Entry) {
 	}
 	fmt.Fprintf(b, "\tif (%s != 0) {\n\t\treturn 3;\n\t}\n", call)
 	for _, p := range e.Outputs {
-		fmt.Fprintf(b, "\tif (!check_%s(%q, %s_out_%s, %s_OUT_%s, expected)) {\n\t\treturn 2;\n\t}\n", p.Buf.Elem, p.Ident, prefix, p.Ident, upper, strings.ToUpper(p.Ident))
+		fmt.Fprintf(b, "\tif (!check_%s(%q, %s_out_%s, %s_OUT_%s, expected)) {\n\t\treturn 2;\n\t}\n", p.Buf.Elem, p.Ident, name, p.Ident, upper, strings.ToUpper(p.Ident))
 	}
 	if len(e.Outputs) == 0 {
 		b.WriteString("\t(void)expected;\n")

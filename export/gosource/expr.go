@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/trconvert/trconvert/export/source"
 )
@@ -44,13 +43,11 @@ var anyExpr = map[string]string{
 var boolExpr = map[string]string{"lt": "!$0 && $1", "le": "!$0 || $1", "gt": "$0 && !$1", "ge": "$0 || !$1"}
 
 // float prints a number of a parameter.
-func (p *printer) float(v float32) string {
+func float(v float32) string {
 	switch f := float64(v); {
 	case math.IsNaN(f):
-		p.imports["math"] = true
 		return "float32(math.NaN())"
 	case math.IsInf(f, 0):
-		p.imports["math"] = true
 		return fmt.Sprintf("float32(math.Inf(%d))", int(math.Copysign(1, f)))
 	}
 	return strconv.FormatFloat(float64(v), 'g', -1, 32)
@@ -58,19 +55,11 @@ func (p *printer) float(v float32) string {
 
 // expr prints an expression; from is the type of its last operand and to that of the result.
 func (p *printer) expr(e source.Expr, from, to source.Elem, args ...string) string {
-	var params []string
-	for _, v := range e.Params {
-		s := p.float(v)
-		if s[0] == '-' {
-			s = "(" + s + ")"
-		}
-		params = append(params, s)
-	}
 	switch e.Op {
 	case "fill":
 		switch to {
 		case source.Float32:
-			return p.float(e.Params[0])
+			return float(e.Params[0])
 		case source.Bool:
 			return strconv.FormatBool(e.Params[0] != 0)
 		}
@@ -90,13 +79,7 @@ func (p *printer) expr(e source.Expr, from, to source.Elem, args ...string) stri
 	if !ok {
 		panic("gosource: no text for " + e.Op) // every operation that package source uses has one: TestEveryOperation
 	}
-	if kernels, call, ok := strings.Cut(text, "|"); ok && !strings.Contains(kernels, "$") {
-		for _, k := range strings.Fields(kernels) {
-			p.used[k] = true
-		}
-		text = call
-	}
-	return source.Fill(text, args, params)
+	return e.Fill(text, float, p.used, args...)
 }
 
 // cast prints a conversion as ONNX defines it: towards zero from floats, wrapping between integers, "not zero" to bool.

@@ -14,7 +14,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"go/format"
-	"slices"
 	"strings"
 
 	"github.com/trconvert/trconvert/export/source"
@@ -42,10 +41,7 @@ func Write(ctx context.Context, m *onnx.Model, o Options) (map[string][]byte, er
 
 // Print gives the files of a program that has been lowered with the same options.
 func Print(p *source.Program, o Options) (map[string][]byte, error) {
-	name := "model"
-	if o.Name != "" {
-		name = source.Identifier(o.Name, "model")
-	}
+	name := source.Identifier(o.Name, "model")
 	f := &files{program: p, name: name}
 	code, err := format.Source([]byte(f.code()))
 	if err != nil {
@@ -56,19 +52,13 @@ func Print(p *source.Program, o Options) (map[string][]byte, error) {
 		return nil, fmt.Errorf("export: Go source: %w", err)
 	}
 	files := map[string][]byte{
-		"go.mod":           fmt.Appendf(nil, "module %s\n\ngo 1.22\n", name),
-		name + ".go":       code,
-		name + "_test.go":  test,
-		"weights.bin":      weights(p),
-		"sample_input.bin": nil, "sample_output.bin": nil,
+		"go.mod":          fmt.Appendf(nil, "module %s\n\ngo 1.22\n", name),
+		name + ".go":      code,
+		name + "_test.go": test,
+		"weights.bin":     weights(p),
 	}
-	if files["sample_input.bin"], files["sample_output.bin"], err = p.Run.SampleBytes(); err != nil {
+	if err := p.SampleFiles(files); err != nil {
 		return nil, err
-	}
-	if p.Stream != nil {
-		if files["stream_input.bin"], files["stream_output.bin"], err = p.Stream.SampleBytes(); err != nil {
-			return nil, err
-		}
 	}
 	return files, nil
 }
@@ -90,9 +80,8 @@ func weights(p *source.Program) []byte {
 
 func (f *files) code() string {
 	p := f.program
-	pr := &printer{used: map[string]bool{}, imports: map[string]bool{"embed": true, "encoding/binary": true, "bytes": true}, states: p.States}
+	pr := &printer{used: map[string]bool{}, states: p.States}
 	if len(p.Init) > 0 {
-		pr.refuse = ""
 		pr.line("// merge multiplies the cores of the weights.")
 		pr.line("func (w *weights) merge() {")
 		pr.line("m := newScratch()")
@@ -107,35 +96,32 @@ func (f *files) code() string {
 		f.entry(pr, "Step", "StepInputs", "StepOutputs",
 			"Step takes one time step of a stream: outputs with a time axis are those of this step, the others are what the whole model gives for the steps so far.", p.Stream)
 	}
-	var b strings.Builder
-	blocks := source.Used(source.Blocks(kernels), pr.used)
-	for _, k := range blocks {
-		pr.imports["math"] = pr.imports["math"] || strings.Contains(k.Text, "math.")
+	var body, b strings.Builder
+	for _, k := range source.Used(source.Blocks(kernels), pr.used) {
+		body.WriteString(k.Text + "\n")
 	}
-	pr.imports["math"] = pr.imports["math"] || strings.Contains(pr.b.String(), "math.")
-	pr.imports["fmt"] = strings.Contains(pr.b.String(), "fmt.")
-	f.head(&b, pr)
-	for _, k := range blocks {
-		b.WriteString(k.Text + "\n")
+	body.WriteString(pr.b.String())
+	imports := []string{"bytes", "embed", "encoding/binary"}
+	for _, i := range []string{"fmt", "math"} {
+		for line := range strings.Lines(body.String()) {
+			if !strings.HasPrefix(line, "//") && strings.Contains(line, i+".") { // names in comments are the model's
+				imports = append(imports, i)
+				break
+			}
+		}
 	}
-	b.WriteString(pr.b.String())
+	f.head(&b, imports)
+	b.WriteString(body.String())
 	return b.String()
 }
 
 // head prints imports, types and the constructor.
-func (f *files) head(b *strings.Builder, pr *printer) {
+func (f *files) head(b *strings.Builder, imports []string) {
 	p := f.program
 	arena, static := p.MemoryBytes()
 	fmt.Fprintf(b, "// Code generated from an ONNX model. DO NOT EDIT.\n\n// Package %s computes one model, with its weights inside.\n//\n", f.name)
 	fmt.Fprintf(b, "// Weights: %d bytes, shared by all models. A model holds %d bytes of temporary values.\n", p.ConstBytes()+static, arena)
 	fmt.Fprintf(b, "package %s\n\nimport (\n", f.name)
-	var imports []string
-	for i, used := range pr.imports {
-		if used {
-			imports = append(imports, i)
-		}
-	}
-	slices.Sort(imports)
 	for _, i := range imports {
 		if i == "embed" {
 			b.WriteString("_ ")

@@ -13,8 +13,7 @@ import (
 type printer struct {
 	b       strings.Builder
 	used    map[string]bool // kernels
-	imports map[string]bool
-	inputs  []source.Port // of the entry that is being printed
+	inputs  []source.Port   // of the entry that is being printed
 	outputs []source.Port
 	states  []source.Port
 	refuse  string // what a step returns for an index out of range
@@ -123,8 +122,8 @@ func (p *printer) reads(out source.Ref, in []source.Ref) []string {
 	var reads []string
 	for k, r := range in {
 		p.line("%s := %s", operandNames[k], p.place(r.Buf, 0))
-		read := operandNames[k] + "[" + r.At(0) + "]"
-		if r.Buf.Elem == source.Int8 && len(in) == 2 && in[0].Buf.Elem == source.Float32 { // int8 weights
+		read := operandNames[k] + "[" + r.At() + "]"
+		if source.Int8Weights(in, k) {
 			read = "float32(" + read + ")"
 		}
 		reads = append(reads, read)
@@ -132,23 +131,15 @@ func (p *printer) reads(out source.Ref, in []source.Ref) []string {
 	return reads
 }
 
-func operandElem(in []source.Ref, out source.Elem) source.Elem {
-	if len(in) == 0 {
-		return out
-	}
-	return in[len(in)-1].Buf.Elem // where's first operand is a condition
-}
-
 func (p *printer) nest(s *source.Nest) {
 	reads := p.reads(s.Out, s.In)
 	p.loops(s.Dims, 0)
-	p.line("o[%s] = %s", s.Out.At(0), p.expr(s.Expr, operandElem(s.In, s.Out.Buf.Elem), s.Out.Buf.Elem, reads...))
+	p.line("o[%s] = %s", s.Out.At(), p.expr(s.Expr, s.ReadElem(), s.Out.Buf.Elem, reads...))
 	p.close(len(s.Dims))
 }
 
 // start is what a reduction begins with.
-func (p *printer) start(combine string, e source.Elem) string {
-	p.imports["math"] = p.imports["math"] || combine == "max" || combine == "min"
+func start(combine string, e source.Elem) string {
 	switch combine {
 	case "prod":
 		return "1"
@@ -160,23 +151,15 @@ func (p *printer) start(combine string, e source.Elem) string {
 	return "0"
 }
 
-var combines = map[string]string{"sum": "add", "prod": "mul", "max": "max", "min": "min"}
-
-// dotLength is the length of a loop from which it is worth a call of the dot product.
-const dotLength = 8
-
 func (p *printer) reduce(s *source.Reduce) {
 	e := s.Out.Buf.Elem
 	reads := p.reads(s.Out, s.In)
-	last := len(s.Dims) - 1
-	dot := s.Expr.Op == "mul" && s.Combine == "sum" && len(s.In) == 2 && last >= s.Outer && s.Dims[last] >= dotLength &&
-		s.In[0].Strides[last] == 1 && s.In[1].Strides[last] == 1
-	n := len(s.Dims)
+	n, dot := len(s.Dims), s.Dot()
 	if dot {
 		n--
 	}
 	p.loops(s.Dims[:s.Outer], 0)
-	p.line("var acc %s = %s", goTypes[e], p.start(s.Combine, e))
+	p.line("var acc %s = %s", goTypes[e], start(s.Combine, e))
 	p.loops(s.Dims[s.Outer:n], s.Outer)
 	if dot {
 		kernel := "dot"
@@ -184,13 +167,13 @@ func (p *printer) reduce(s *source.Reduce) {
 			kernel = "dot8"
 		}
 		p.used[kernel] = true
-		p.line("acc += %s(b[%s:][:%d], a[%s:])", kernel, s.In[1].Dims(0, last).At(0), s.Dims[last], s.In[0].Dims(0, last).At(0))
+		p.line("acc += %s(b[%s:][:%d], a[%s:])", kernel, s.In[1].Outer(n).At(), s.Dims[n], s.In[0].Outer(n).At())
 	} else {
 		p.line("v := %s", p.expr(s.Expr, s.In[0].Buf.Elem, e, reads...))
-		p.line("acc = %s", p.expr(source.Expr{Op: combines[s.Combine]}, e, e, "acc", "v"))
+		p.line("acc = %s", p.expr(s.Combination(), e, e, "acc", "v"))
 	}
 	p.close(n - s.Outer)
-	p.line("o[%s] = %s", s.Out.At(0), p.expr(s.Finish, e, e, "acc"))
+	p.line("o[%s] = %s", s.Out.At(), p.expr(s.Finish, e, e, "acc"))
 	p.close(s.Outer)
 }
 
@@ -334,11 +317,11 @@ func (p *printer) recurrent(s *source.Recurrent, d int) {
 	}
 	p.line("for t := range %s {", steps)
 	at := "t"
-	if cfg.Direction == recurrent.Reverse || d == 1 {
+	if s.Backwards(d) {
 		at = fmt.Sprintf("(%s-1-t)", steps)
 	}
 	p.product("g", fmt.Sprintf("x[%s*%d+b*%d:]", at, s.XStep, s.XBatch), s.W[d], s.Bias[d], cfg.Op.Gates()*h, s.Inputs)
-	acts := cfg.Activations[d*len(cfg.Activations)/cfg.Direction.Count():]
+	acts := s.Activations(d)
 	switch cfg.Op {
 	case recurrent.LSTM:
 		p.lstm(s, d, acts)

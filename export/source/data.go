@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 
 	"github.com/trconvert/trconvert/onnx"
@@ -67,9 +68,10 @@ func (l *lowerer) share(b *Buffer) *Buffer {
 	return b
 }
 
-// sampleFeeds gives every input a value: options' own, or numbers of a fixed sequence, in [−1, 1) for floats and in 0…3 for integers.
+// sampleFeeds gives every input a value: options' own, or numbers of a fixed sequence, in [−1, 1) for floats and in 0…3 for integers. Fixed inputs are added.
 func sampleFeeds(inputs []*onnx.ValueInfo, o Options) (map[string]*onnx.Array, error) {
 	feeds := map[string]*onnx.Array{}
+	maps.Copy(feeds, o.Fixed)
 	for k, v := range inputs {
 		if a := o.Feeds[v.Name]; a != nil {
 			feeds[v.Name] = a

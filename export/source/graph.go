@@ -19,12 +19,18 @@ type graph struct {
 	constant        map[string]bool        // by name: does not depend on inputs
 	depends         map[string][]string    // operands of the node that computes a value
 	live            map[string]bool        // names that are read
-	samples         []Sample
+	feeds           map[string]*onnx.Array // of the sample, fixed inputs among them
 }
 
 func firstOutput(n *onnx.Node) int {
 	return max(0, slices.IndexFunc(n.Outputs, func(s string) bool { return s != "" }))
 }
+
+// folded says whether a node computes constants.
+func (g *graph) folded(n *onnx.Node) bool { return g.constant[n.Output(firstOutput(n))] }
+
+// lowered says whether there is a lowering for the operator of a node.
+func lowered(n *onnx.Node) bool { return n.Domain == "" && lowerings[n.OpType] != nil }
 
 // analyse finds out what is live and what is constant.
 func analyse(m *onnx.Model, o Options) (g *graph, names []string, err error) {
@@ -113,7 +119,7 @@ func newGraph(ctx context.Context, m *onnx.Model, o Options) (*graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(feeds, o.Fixed)
+	g.feeds = feeds
 	run := append(slices.Clone(names), outputNames(g.outputs)...)
 	slices.Sort(run)
 	p, err := runtime.Compile(ctx, m, runtime.Options{Outputs: slices.Compact(run)})
@@ -131,15 +137,19 @@ func newGraph(ctx context.Context, m *onnx.Model, o Options) (*graph, error) {
 			}
 		}
 	}
+	return g, nil
+}
+
+// sample is the call with the feeds that gives out.
+func (g *graph) sample(out map[string]*onnx.Array) Sample {
 	s := Sample{}
 	for _, v := range g.inputs {
-		s.Inputs = append(s.Inputs, feeds[v.Name])
+		s.Inputs = append(s.Inputs, g.feeds[v.Name])
 	}
 	for _, v := range g.outputs {
-		s.Outputs = append(s.Outputs, g.values[v.Name])
+		s.Outputs = append(s.Outputs, out[v.Name])
 	}
-	g.samples = []Sample{s}
-	return g, nil
+	return s
 }
 
 var random = map[string]bool{
@@ -172,10 +182,10 @@ func free(b *onnx.Graph, names map[string]bool) {
 func (g *graph) refuse() error {
 	u := &UnsupportedError{}
 	for _, n := range g.nodes {
-		if g.constant[n.Output(firstOutput(n))] {
+		if g.folded(n) {
 			continue
 		}
-		if n.Domain != "" && n.Domain != "ai.onnx" || lowerings[n.OpType] == nil {
+		if !lowered(n) {
 			u.add(opName(n)+": operator", n.String())
 		}
 	}

@@ -46,7 +46,7 @@ func inline(ctx context.Context, m *onnx.Model, o Options) (*onnx.Model, error) 
 		var ifs []*onnx.Node
 		var conditions []string
 		for _, n := range g.nodes {
-			if n.OpType == "If" && (n.Domain == "" || n.Domain == "ai.onnx") && g.constant[n.Input(0)] && !g.constant[n.Output(firstOutput(n))] {
+			if n.OpType == "If" && n.Domain == "" && g.constant[n.Input(0)] && !g.folded(n) {
 				ifs = append(ifs, n)
 				conditions = append(conditions, n.Input(0))
 			}
@@ -88,9 +88,6 @@ func (g *graph) evaluate(ctx context.Context, conditions []string, o Options) ([
 	feeds, err := sampleFeeds(g.inputs, o)
 	if err != nil {
 		return nil, err
-	}
-	for name, a := range o.Fixed {
-		feeds[name] = a
 	}
 	names := slices.Clone(conditions)
 	slices.Sort(names)

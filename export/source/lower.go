@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"strconv"
 
@@ -57,13 +56,15 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 	}
 	l.program.Run, l.program.Quantized = *run, l.quants
 	l.program.Tolerance = g.tolerance()
+	out := g.values
 	if len(l.quants) > 0 {
-		if err := l.quantizedSample(g); err != nil {
+		if out, err = l.quantizedOutputs(g); err != nil {
 			return nil, err
 		}
 	}
+	l.program.Run.Samples = []Sample{g.sample(out)}
 	if o.Stream || len(o.States) > 0 {
-		if err := l.stream(m, g); err != nil {
+		if err := l.stream(g); err != nil {
 			return nil, err
 		}
 	}
@@ -71,27 +72,13 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 	return l.program, nil
 }
 
-// quantizedSample computes the outputs of the sample with the weights that int8 stands for.
-func (l *lowerer) quantizedSample(g *graph) error {
+// quantizedOutputs computes the outputs of the sample with the weights that int8 stands for.
+func (l *lowerer) quantizedOutputs(g *graph) (map[string]*onnx.Array, error) {
 	p, err := runtime.Compile(l.ctx, g.model, runtime.Options{Overrides: l.program.Quantized})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	feeds := map[string]*onnx.Array{}
-	maps.Copy(feeds, l.options.Fixed)
-	for _, v := range g.inputs {
-		feeds[v.Name] = g.values[v.Name]
-	}
-	out, err := p.Run(l.ctx, feeds)
-	if err != nil {
-		return err
-	}
-	s := &l.program.Run.Samples[0]
-	s.Outputs = nil
-	for _, v := range g.outputs {
-		s.Outputs = append(s.Outputs, out[v.Name])
-	}
-	return nil
+	return p.Run(l.ctx, g.feeds)
 }
 
 // tolerance goes by the coarsest type of a value, see [Program.Tolerance].
@@ -136,11 +123,11 @@ type entryLowerer struct {
 	bound       map[*Buffer]bool // outputs
 }
 
-// entry lowers the live nodes of a graph.
+// entry lowers the live nodes of a graph; samples are the caller's.
 func (l *lowerer) entry(g *graph, streaming bool) (*Entry, error) {
 	l.quants = nil
 	e := &entryLowerer{lowerer: l, graph: g, streaming: streaming, tensors: map[string]tensor{}, bound: map[*Buffer]bool{}}
-	entry := &Entry{Samples: g.samples}
+	entry := &Entry{}
 	for k, v := range g.inputs {
 		a := g.values[v.Name]
 		b, err := newBuffer(a, Input)
@@ -158,7 +145,7 @@ func (l *lowerer) entry(g *graph, streaming bool) (*Entry, error) {
 		if err := l.ctx.Err(); err != nil {
 			return nil, fmt.Errorf("export: source code: %w", err)
 		}
-		if g.constant[n.Output(firstOutput(n))] {
+		if g.folded(n) {
 			continue
 		}
 		if err := e.lower(n); err != nil {
@@ -217,26 +204,27 @@ func (l *lowerer) finish() {
 	}
 	l.dropUnread()
 	used := map[*Buffer]bool{}
+	number := func(b *Buffer) {
+		if b != nil && !used[b] {
+			used[b] = true
+			b.Index = len(p.Consts)
+			p.Consts = append(p.Consts, b)
+		}
+	}
 	for _, list := range lists {
 		*list = withoutEmptyNotes(*list)
 		p.plan(*list, Arena)
 		for _, s := range *list {
 			out, in := s.buffers()
 			for _, b := range append(out, in...) {
-				if b != nil && b.Space == Const && !used[b] {
-					used[b] = true
-					b.Index = len(p.Consts)
-					p.Consts = append(p.Consts, b)
+				if b != nil && b.Space == Const {
+					number(b)
 				}
 			}
 		}
 	}
 	for _, s := range p.States {
-		if s.Init != nil && !used[s.Init] {
-			used[s.Init] = true
-			s.Init.Index = len(p.Consts)
-			p.Consts = append(p.Consts, s.Init)
-		}
+		number(s.Init)
 	}
 	p.plan(p.Init, Merged)
 }
@@ -261,7 +249,7 @@ func withoutEmptyNotes(steps []Step) []Step {
 func (e *entryLowerer) lower(n *onnx.Node) error {
 	op := &node{Node: n, entryLowerer: e, asked: map[string]bool{}}
 	e.steps = append(e.steps, &Note{Text: n.String()})
-	err := op.guarded()
+	err := guard(func() error { return lowerings[n.OpType](op) })
 	if err == nil {
 		for _, a := range n.Attributes {
 			if !op.asked[a.Name] {
@@ -273,13 +261,12 @@ func (e *entryLowerer) lower(n *onnx.Node) error {
 	switch {
 	case errors.As(err, &lacks):
 		e.unsupported.add(opName(n)+": "+lacks.Error(), n.String())
-		for k, name := range n.Outputs { // so that the nodes after it are looked at too
+		for _, name := range n.Outputs { // so that the nodes after it are looked at too
 			if a := e.values[name]; name != "" && a != nil {
 				if b, err := newBuffer(a, Arena); err == nil {
 					e.tensors[name] = tensor{b, a.Dims}
 				}
 			}
-			_ = k
 		}
 		return nil
 	case err != nil:
@@ -289,7 +276,7 @@ func (e *entryLowerer) lower(n *onnx.Node) error {
 }
 
 func opName(n *onnx.Node) string {
-	if n.Domain != "" && n.Domain != "ai.onnx" {
+	if n.Domain != "" {
 		return n.Domain + "." + n.OpType
 	}
 	return n.OpType

@@ -1,8 +1,13 @@
 package source_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +16,7 @@ import (
 	"github.com/trconvert/trconvert/export/csource"
 	"github.com/trconvert/trconvert/export/gosource"
 	"github.com/trconvert/trconvert/export/source"
+	"github.com/trconvert/trconvert/export/source/sourcetest"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
 )
@@ -68,6 +74,33 @@ func TestNamesStayOutOfTheCode(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestImportsAreUsed gives nodes names of packages, as TensorFlow does: code that imports what only a comment names does not compile.
+func TestImportsAreUsed(t *testing.T) {
+	m := chain(t, "x", [3]string{"Relu", "tf.math.relu fmt.Print bytes.x", "y"})
+	files, err := gosource.Write(context.Background(), m, gosource.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := parser.ParseFile(token.NewFileSet(), "model.go", files["model.go"], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	ast.Inspect(code, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok {
+				used[x.Name] = true
+			}
+		}
+		return true
+	})
+	for _, i := range code.Imports {
+		if path := strings.Trim(i.Path.Value, `"`); i.Name == nil && !used[path[strings.LastIndex(path, "/")+1:]] {
+			t.Errorf("%s is imported and not used", path)
+		}
 	}
 }
 
@@ -141,6 +174,86 @@ func TestSameBytes(t *testing.T) {
 				t.Errorf("%s differs from one call to the next", name)
 			}
 		}
+	}
+}
+
+// stream lowers a model of ours with changes, which must be one that can be a stream.
+func stream(t *testing.T, name string, o source.Options, change func(g *onnxpb.GraphProto)) *source.Program {
+	t.Helper()
+	var encoded bytes.Buffer
+	if _, err := sourcetest.Open(t, "../../testdata/models/"+name+".onnx").Encode(&encoded); err != nil {
+		t.Fatal(err)
+	}
+	model := &onnxpb.ModelProto{}
+	if err := proto.Unmarshal(encoded.Bytes(), model); err != nil {
+		t.Fatal(err)
+	}
+	change(model.Graph)
+	m, err := onnx.FromProto("test", model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Stream = true
+	p, err := source.Lower(context.Background(), m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Stream == nil {
+		t.Fatalf("no stream: %s", p.NoStream)
+	}
+	return p
+}
+
+func initializer(name string, data any, dims ...int64) *onnxpb.TensorProto {
+	p := &onnxpb.TensorProto{Name: proto.String(name), Dims: dims}
+	switch data := data.(type) {
+	case []float32:
+		p.DataType, p.FloatData = proto.Int32(int32(onnx.Float)), data
+	case []int64:
+		p.DataType, p.Int64Data = proto.Int32(int32(onnx.Int64)), data
+	}
+	return p
+}
+
+// TestConstantOutputsOfStreams gives a recurrent model outputs that no input reaches: they are the same after every step.
+func TestConstantOutputsOfStreams(t *testing.T) {
+	program := stream(t, "gru_lbr0", source.Options{}, func(g *onnxpb.GraphProto) {
+		g.Initializer = append(g.Initializer, initializer("two", []float32{1, 2}, 2))
+		g.Node = append(g.Node, &onnxpb.NodeProto{OpType: proto.String("Neg"), Input: []string{"two"}, Output: []string{"negated"}})
+		for _, name := range []string{"two", "negated"} {
+			g.Output = append(g.Output, &onnxpb.ValueInfoProto{Name: proto.String(name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
+				TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnx.Float))}}}})
+		}
+	})
+	for step, sample := range program.Stream.Samples {
+		for k, want := range [][]float32{{1, 2}, {-1, -2}} {
+			if got := sample.Outputs[len(sample.Outputs)-2+k]; !slices.Equal(got.Data.([]float32), want) {
+				t.Errorf("step %d: constant %d is %v, want %v", step, k, got.Data, want)
+			}
+		}
+	}
+}
+
+// TestStatesOfStreamsThatCouldBeMerged gives a GRU of 24 units an initial state of halves that is larger than what it is made of: a reset must find its numbers among the constants.
+func TestStatesOfStreamsThatCouldBeMerged(t *testing.T) {
+	program := stream(t, "gru_lbr0", source.Options{MergeAtStart: true}, func(g *onnxpb.GraphProto) {
+		g.Initializer = append(g.Initializer, initializer("half", []float32{0.5}, 1), initializer("dims", []int64{1, 1, 24}, 3))
+		gru := g.Node[0]
+		gru.Input = append(gru.Input, "", "h0")
+		g.Node = []*onnxpb.NodeProto{{OpType: proto.String("Expand"), Input: []string{"half", "dims"}, Output: []string{"h0"}}, gru}
+	})
+	if len(program.States) != 1 || program.States[0].Init == nil {
+		t.Fatalf("states %v, want one that begins with numbers", program.States)
+	}
+	halves := slices.Repeat([]float32{0.5}, 24)
+	if b := program.States[0].Init; b.Space != source.Const || !slices.Equal(b.Data.([]float32), halves) || !slices.Contains(program.Consts, b) {
+		t.Errorf("the stream begins with %v in space %d, want the constant %v", b.Data, b.Space, halves)
+	}
+	if _, err := csource.Print(context.Background(), program, csource.Options{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := gosource.Print(program, gosource.Options{}); err != nil {
+		t.Error(err)
 	}
 }
 

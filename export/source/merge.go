@@ -21,7 +21,7 @@ func (e *entryLowerer) merge() error {
 	}
 	wanted, cone := map[string]bool{}, map[*onnx.Node]bool{}
 	for _, n := range e.nodes {
-		if e.constant[n.Output(firstOutput(n))] {
+		if e.folded(n) {
 			continue
 		}
 		for _, name := range n.Inputs {
@@ -112,7 +112,7 @@ func (e *entryLowerer) grows(name string, from map[string]*onnx.Node) []*onnx.No
 			sources += a.Elements()
 			return
 		}
-		if lowerings[n.OpType] == nil || n.Domain != "" && n.Domain != "ai.onnx" || len(n.Subgraphs()) > 0 {
+		if !lowered(n) || len(n.Subgraphs()) > 0 {
 			ok = false
 			return
 		}

@@ -19,14 +19,14 @@ type node struct {
 // lowering rewrites a node as steps.
 type lowering func(n *node) error
 
-// guarded lowers the node, with a panic, which no check foresaw, as an error.
-func (n *node) guarded() (err error) {
+// guard calls f, and gives a panic, which no check foresaw, as an error.
+func guard(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("internal error: %v", p)
 		}
 	}()
-	return lowerings[n.OpType](n)
+	return f()
 }
 
 func (n *node) opset() int64 { return n.model.Opset("") }

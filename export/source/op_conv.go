@@ -49,10 +49,11 @@ func (n *node) window(in, out, kernel []int) (window, error) {
 	if w.pads == nil || auto != "NOTSET" && auto != "" {
 		w.pads = make([]int64, 2*rank)
 	}
+	if len(w.pads) != 2*rank {
+		return w, fmt.Errorf("pads %v for %d axes", w.pads, rank)
+	}
+	w.pads = slices.Clone(w.pads)
 	for k := range rank {
-		if len(w.pads) != 2*rank {
-			return w, fmt.Errorf("pads %v for %d axes", w.pads, rank)
-		}
 		span := (out[k]-1)*w.strides[k] + (kernel[k]-1)*w.dilations[k] + 1
 		if auto == "SAME_UPPER" || auto == "SAME_LOWER" {
 			total := max(0, span-in[k])
@@ -63,7 +64,6 @@ func (n *node) window(in, out, kernel []int) (window, error) {
 			w.pads[k], w.pads[rank+k] = int64(before), int64(total-before)
 		}
 		// Padding that no window reaches is left out, and what rounding up adds is put in.
-		w.pads = slices.Clone(w.pads)
 		w.pads[rank+k] = int64(max(0, span-in[k]-int(w.pads[k])))
 	}
 	return w, nil
@@ -137,14 +137,7 @@ func lowerConv(n *node) error {
 	}
 	g := int(groups)
 	filters, channels := wd[0]/max(1, g), wd[1]
-	weight := Weight{}
-	if n.constant[n.Input(1)] {
-		weight, err = n.rows(1, wd[0], size(wd[1:]), false, 1)
-	} else {
-		var v tensor
-		v, err = n.floatIn(1)
-		weight.Buf = v.buf
-	}
+	weight, err := n.rows(1, wd[0], size(wd[1:]), false, 1)
 	if err != nil {
 		return err
 	}

@@ -122,10 +122,8 @@ func lowerPow(n *node) error {
 	if n.isFixed(1) {
 		a := n.values[n.Input(1)]
 		if f, err := a.Float32s(); err == nil && len(f) == 1 && len(a.Dims) <= len(n.values[n.Output(0)].Dims) {
-			for exponent, op := range map[float32]string{2: "square", 0.5: "sqrt", 1: "copy"} {
-				if f[0] == exponent {
-					return n.unary(Expr{Op: op}, floating)
-				}
+			if op, common := map[float32]string{2: "square", 0.5: "sqrt", 1: "copy"}[f[0]]; common {
+				return n.unary(Expr{Op: op}, floating)
 			}
 		}
 	}

@@ -96,14 +96,13 @@ func lowerGemm(n *node) error {
 		k = a.dims[0]
 		ra.Strides = []int{1, 0, m}
 	}
-	scaled := false
 	if n.constant[n.Input(1)] && transA == 0 && alpha != 0 {
 		w, err := n.rows(1, columns, k, transB == 0, alpha)
 		if err != nil {
 			return err
 		}
 		step := &Rows{M: m, K: k, N: columns, Out: out.buf, X: a.buf, W: w}
-		if n.has(2) && n.isFixed(2) {
+		if n.isFixed(2) {
 			if step.Bias, err = n.bias(2, columns, beta); err != nil {
 				return err
 			}
@@ -122,10 +121,9 @@ func lowerGemm(n *node) error {
 			rb.Strides = []int{0, k, 1}
 		}
 		n.products(out.buf, []int{m, columns, k}, 2, ra, rb)
-		scaled = alpha != 1
-	}
-	if scaled {
-		n.nest(out.dims, whole(out), Expr{Op: "linear", Params: []float32{alpha, 0}}, whole(out))
+		if alpha != 1 {
+			n.nest(out.dims, whole(out), Expr{Op: "linear", Params: []float32{alpha, 0}}, whole(out))
+		}
 	}
 	if n.has(2) {
 		c, err := n.floatIn(2)

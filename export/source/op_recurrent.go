@@ -60,11 +60,12 @@ func lowerRecurrent(n *node) error {
 	}
 	for _, o := range []struct {
 		has  bool
+		read func(k int) (tensor, error)
 		slot int
 		to   **Buffer
-	}{{cfg.HasInitialH, recurrent.SlotInitialH, &s.H0}, {cfg.HasInitialC, recurrent.SlotInitialC, &s.C0}, {cfg.HasPeepholes, recurrent.SlotP, &s.P}} {
+	}{{cfg.HasInitialH, n.initial, recurrent.SlotInitialH, &s.H0}, {cfg.HasInitialC, n.initial, recurrent.SlotInitialC, &s.C0}, {cfg.HasPeepholes, n.floatIn, recurrent.SlotP, &s.P}} {
 		if o.has {
-			t, err := n.floatIn(o.slot)
+			t, err := o.read(o.slot)
 			if err != nil {
 				return err
 			}
@@ -96,6 +97,18 @@ func lowerRecurrent(n *node) error {
 		n.saveStates(s)
 	}
 	return nil
+}
+
+// initial is the state that operand k begins with: of a stream a constant even where it could be merged at the start, because a reset reads it from the constants.
+func (n *node) initial(k int) (tensor, error) {
+	if !n.streaming {
+		return n.floatIn(k)
+	}
+	a, err := n.fixed(k)
+	if err != nil {
+		return tensor{}, err
+	}
+	return n.constTensor(a)
 }
 
 // dropZeroStates leaves constant zero states out, which are what absent ones are.

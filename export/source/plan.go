@@ -38,11 +38,10 @@ func (p *Program) plan(steps []Step, space Space) {
 			b.last = math.MaxInt
 		}
 	}
-	order := slices.Clone(list)
-	sort.SliceStable(order, func(i, j int) bool { return order[i].Len > order[j].Len })
-	for k, b := range order {
+	sort.SliceStable(list, func(i, j int) bool { return list[i].Len > list[j].Len })
+	for k, b := range list {
 		var taken []*Buffer
-		for _, o := range order[:k] {
+		for _, o := range list[:k] {
 			if o.Elem == b.Elem && o.first <= b.last && b.first <= o.last {
 				taken = append(taken, o)
 			}
@@ -62,11 +61,8 @@ func (p *Program) plan(steps []Step, space Space) {
 // newNest makes a nest with as few loops as its walks allow: loops of one turn are left out, neighbours that all walks run through without a jump become
 // one.
 func newNest(dims []int, out Ref, in []Ref, e Expr) *Nest {
-	n := &Nest{Dims: slices.Clone(dims), Out: out, In: in, Expr: e}
-	walks := append([]Ref{out}, in...)
-	n.Dims, walks, _ = compact(n.Dims, len(dims), walks)
-	n.Out, n.In = walks[0], walks[1:]
-	return n
+	dims, walks, _ := compact(dims, len(dims), append([]Ref{out}, in...))
+	return &Nest{Dims: dims, Out: walks[0], In: walks[1:], Expr: e}
 }
 
 // newReduce is newNest for reductions; loops merge on either side of outer only.
@@ -78,6 +74,7 @@ func newReduce(dims []int, outer int, out Ref, in []Ref, e Expr, combine string,
 	return &Reduce{Dims: dims, Outer: outer, Out: walks[0], In: walks[1:], Expr: e, Combine: combine, Finish: finish}
 }
 
+// compact drops and merges loops, and gives outer, the number of loops outside, among those that are left.
 func compact(dims []int, outer int, walks []Ref) ([]int, []Ref, int) {
 	var d []int
 	w := make([]Ref, len(walks))

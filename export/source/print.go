@@ -3,13 +3,15 @@ package source
 import (
 	"strconv"
 	"strings"
+
+	"github.com/trconvert/trconvert/onnx/recurrent"
 )
 
-// At is the index that a walk reaches, in terms of loop variables i0, i1, …; it reads alike in C and Go. Loops are numbered from first on.
-func (r Ref) At(first int) string {
+// At is the index that a walk reaches, in terms of loop variables i0, i1, …; it reads alike in C and Go.
+func (r Ref) At() string {
 	var terms []string
 	for k, s := range r.Strides {
-		v := "i" + strconv.Itoa(first+k)
+		v := "i" + strconv.Itoa(k)
 		switch s {
 		case 0:
 		case 1:
@@ -24,25 +26,74 @@ func (r Ref) At(first int) string {
 	return strings.ReplaceAll(strings.Join(terms, " + "), "+ -", "- ")
 }
 
-// Dims returns the walk through some of its loops only.
-func (r Ref) Dims(from, to int) Ref {
-	return Ref{Buf: r.Buf, Offset: r.Offset, Strides: r.Strides[from:to]}
+// Outer is the walk through its first n loops only.
+func (r Ref) Outer(n int) Ref {
+	return Ref{Buf: r.Buf, Offset: r.Offset, Strides: r.Strides[:n]}
 }
 
-// Fill puts operands $0, $1, … and parameters %0, %1, … into a template.
-func Fill(template string, args, params []string) string {
+// ReadElem is the type of the operands of the expression: of the last one, for the first of "where" is a condition.
+func (s *Nest) ReadElem() Elem {
+	if len(s.In) == 0 {
+		return s.Out.Buf.Elem
+	}
+	return s.In[len(s.In)-1].Buf.Elem
+}
+
+// dotLength is the length of a loop from which it is worth a call of the dot product.
+const dotLength = 8
+
+// Dot says whether the innermost loop is the dot product of two runs that is worth a call.
+func (s *Reduce) Dot() bool {
+	last := len(s.Dims) - 1
+	return s.Expr.Op == "mul" && s.Combine == "sum" && len(s.In) == 2 && last >= s.Outer && s.Dims[last] >= dotLength &&
+		s.In[0].Strides[last] == 1 && s.In[1].Strides[last] == 1
+}
+
+var combines = map[string]string{"sum": "add", "prod": "mul", "max": "max", "min": "min"}
+
+// Combination is the expression that adds an element to the result so far.
+func (s *Reduce) Combination() Expr { return Expr{Op: combines[s.Combine]} }
+
+// Int8Weights says whether operand k is int8 weights that floats are multiplied with.
+func Int8Weights(in []Ref, k int) bool {
+	return in[k].Buf.Elem == Int8 && len(in) == 2 && in[0].Buf.Elem == Float32
+}
+
+// Backwards says whether direction d goes from the last step to the first.
+func (s *Recurrent) Backwards(d int) bool { return s.Config.Direction == recurrent.Reverse || d == 1 }
+
+// Activations are those of direction d.
+func (s *Recurrent) Activations(d int) []recurrent.Activation {
+	return s.Config.Activations[d*len(s.Config.Activations)/s.Config.Direction.Count():]
+}
+
+// Fill puts operands $0, $1, … and the parameters of an expression, %0, %1, …, as number prints them, into a template. The template may begin with the names of
+// the kernels that it calls and "|": they are noted in used.
+func (e Expr) Fill(template string, number func(float32) string, used map[string]bool, args ...string) string {
+	if kernels, call, ok := strings.Cut(template, "|"); ok && !strings.Contains(kernels, "$") {
+		for _, k := range strings.Fields(kernels) {
+			used[k] = true
+		}
+		template = call
+	}
 	var b strings.Builder
 	for k := 0; k < len(template); k++ {
-		if c := template[k]; (c == '$' || c == '%') && k+1 < len(template) && template[k+1] >= '0' && template[k+1] <= '9' {
-			list := args
-			if c == '%' {
-				list = params
-			}
-			k++
-			b.WriteString(list[template[k]-'0'])
+		c := template[k]
+		if c != '$' && c != '%' || k+1 == len(template) || template[k+1] < '0' || template[k+1] > '9' {
+			b.WriteByte(c)
 			continue
 		}
-		b.WriteByte(template[k])
+		k++
+		at := template[k] - '0'
+		if c == '$' {
+			b.WriteString(args[at])
+			continue
+		}
+		s := number(e.Params[at])
+		if s[0] == '-' {
+			s = "(" + s + ")"
+		}
+		b.WriteString(s)
 	}
 	return b.String()
 }

@@ -264,21 +264,31 @@ func (e *UnsupportedError) add(key, node string) {
 	}
 }
 
-// SampleBytes joins the sample calls of an entry, one after the other: the elements of all inputs in order, and of all outputs, little-endian.
-func (e *Entry) SampleBytes() (in, out []byte, err error) {
+// SampleFiles adds the sample calls to files: sample_input.bin and sample_output.bin, stream_input.bin and stream_output.bin. They hold one call after the other: the
+// elements of all inputs in order, and of all outputs, little-endian.
+func (p *Program) SampleFiles(files map[string][]byte) error {
+	if err := p.Run.sampleFiles("sample", files); err != nil || p.Stream == nil {
+		return err
+	}
+	return p.Stream.sampleFiles("stream", files)
+}
+
+func (e *Entry) sampleFiles(name string, files map[string][]byte) (err error) {
+	var in, out []byte
 	for _, s := range e.Samples {
 		for k, a := range s.Inputs {
 			if in, err = appendRaw(in, a, e.Inputs[k].Buf.Elem); err != nil {
-				return nil, nil, err
+				return err
 			}
 		}
 		for k, a := range s.Outputs {
 			if out, err = appendRaw(out, a, e.Outputs[k].Buf.Elem); err != nil {
-				return nil, nil, err
+				return err
 			}
 		}
 	}
-	return in, out, nil
+	files[name+"_input.bin"], files[name+"_output.bin"] = in, out
+	return nil
 }
 
 func appendRaw(to []byte, a *onnx.Array, e Elem) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
+	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
 )
 
@@ -17,10 +18,12 @@ const sampleSteps = 5
 
 // stream makes Program.Stream: a model with states in its interface is called as it is; in others the time axis is followed from the inputs to the outputs,
 // and the states of recurrent nodes are kept. Why that cannot be done goes to Program.NoStream.
-func (l *lowerer) stream(m *onnx.Model, g *graph) error {
-	err := l.explicitStream(g)
-	if len(l.options.States) == 0 {
-		err = l.implicitStream(m)
+func (l *lowerer) stream(g *graph) error {
+	var err error
+	if len(l.options.States) > 0 {
+		err = l.explicitStream(g)
+	} else {
+		err = l.implicitStream(g)
 	}
 	var lacks *lack
 	var unsupported *UnsupportedError
@@ -37,9 +40,6 @@ func (l *lowerer) stream(m *onnx.Model, g *graph) error {
 
 // explicitStream turns the inputs and outputs that options pair into states.
 func (l *lowerer) explicitStream(g *graph) error {
-	if len(l.options.States) == 0 {
-		return nil
-	}
 	e, err := l.entry(g, false)
 	if err != nil {
 		return err
@@ -99,20 +99,12 @@ func (l *lowerer) explicitSamples(g *graph) ([]Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	feeds := maps.Clone(l.options.Fixed)
-	if feeds == nil {
-		feeds = map[string]*onnx.Array{}
-	}
+	feeds := maps.Clone(g.feeds)
 	isState := map[string]bool{}
 	for _, in := range l.options.States {
 		isState[in] = true
-	}
-	for _, v := range g.inputs {
-		feeds[v.Name] = g.values[v.Name]
-		if isState[v.Name] {
-			if feeds[v.Name], err = onnx.ZeroArray(feeds[v.Name].Type, feeds[v.Name].Dims); err != nil {
-				return nil, err
-			}
+		if feeds[in], err = onnx.ZeroArray(feeds[in].Type, feeds[in].Dims); err != nil {
+			return nil, err
 		}
 	}
 	var samples []Sample
@@ -140,64 +132,38 @@ func (l *lowerer) explicitSamples(g *graph) ([]Sample, error) {
 }
 
 // implicitStream lowers the model for one time step.
-func (l *lowerer) implicitStream(m *onnx.Model) error {
-	free, steps, axes, err := l.timed(m)
+func (l *lowerer) implicitStream(whole *graph) error {
+	g, axes, labels, err := l.timed(whole)
 	if err != nil {
 		return err
 	}
-	whole := l.options
-	whole.Feeds = nil
-	g, err := newGraph(l.ctx, free, l.withSteps(whole, steps))
-	if err != nil {
-		return err
-	}
-	length := 0
-	for name, axis := range axes {
-		length = g.values[name].Dims[axis]
-	}
-	labels, err := g.follow(axes)
-	if err != nil {
-		return err
-	}
-	slice := func(t int) map[string]*onnx.Array {
-		feeds := map[string]*onnx.Array{}
-		for _, v := range g.inputs {
-			feeds[v.Name] = g.values[v.Name]
-			if axis, ok := axes[v.Name]; ok {
-				feeds[v.Name] = part(g.values[v.Name], axis, t, 1)
-			}
+	steps := func(first, count int) map[string]*onnx.Array {
+		feeds := maps.Clone(g.feeds)
+		for name, axis := range axes {
+			feeds[name] = part(feeds[name], axis, first, count)
 		}
 		return feeds
 	}
-	one := whole
-	one.Feeds = slice(0)
-	gs, err := newGraph(l.ctx, free, one)
+	one := l.options
+	one.Feeds = steps(0, 1)
+	gs, err := newGraph(l.ctx, g.model, one)
 	if err != nil {
 		return lacksf("the model does not run with one step: %v", err)
 	}
-	if err := sameButTime(g, gs, labels, length); err != nil {
+	if err := sameButTime(g, gs, labels); err != nil {
 		return err
 	}
 	e, err := l.entry(gs, true)
 	if err != nil {
 		return err
 	}
-	e.Samples = nil
-	p, err := runtime.Compile(l.ctx, free, runtime.Options{Overrides: l.quants})
+	p, err := runtime.Compile(l.ctx, g.model, runtime.Options{Overrides: l.quants})
 	if err != nil {
 		return err
 	}
-	for t := range length {
-		feeds := slice(t)
-		prefix := map[string]*onnx.Array{}
-		maps.Copy(prefix, l.options.Fixed)
-		for name, a := range feeds {
-			prefix[name] = a
-			if axis, ok := axes[name]; ok {
-				prefix[name] = part(g.values[name], axis, 0, t+1)
-			}
-		}
-		out, err := p.Run(l.ctx, prefix)
+	for t := range sampleSteps {
+		feeds := steps(t, 1)
+		out, err := p.Run(l.ctx, steps(0, t+1))
 		if err != nil {
 			return lacksf("the model does not run with %d steps: %v", t+1, err)
 		}
@@ -236,22 +202,12 @@ func part(a *onnx.Array, axis, first, count int) *onnx.Array {
 // freeDim is the name of time axes in the model that timed gives.
 const freeDim = "trconvert time"
 
-// timed finds the time axes of the inputs and gives a model in which they are symbolic, with the number of steps to try it with.
-func (l *lowerer) timed(m *onnx.Model) (free *onnx.Model, steps int, axes map[string]int, err error) {
-	inits := map[string]bool{}
-	for _, t := range m.Graph.Initializers {
-		inits[t.Name] = true
-	}
-	var inputs []*onnx.ValueInfo
-	for _, v := range m.Graph.Inputs {
-		if !inits[v.Name] && l.options.Fixed[v.Name] == nil {
-			inputs = append(inputs, v)
-		}
-	}
+// timed finds the time axes of the inputs. It gives the graph of a model in which they are symbolic, for sampleSteps steps, and what its values are in a stream.
+func (l *lowerer) timed(whole *graph) (g *graph, axes, labels map[string]int, err error) {
 	choices := [][]int{{}} // an axis of each input, −1 for none
-	for _, v := range inputs {
+	for _, v := range whole.inputs {
 		if v.Type == nil || !v.Type.HasShape {
-			return nil, 0, nil, lacksf("input %q has no declared rank", v.Name)
+			return nil, nil, nil, lacksf("input %q has no declared rank", v.Name)
 		}
 		var more [][]int
 		for axis := len(v.Type.Shape) - 1; axis >= -1; axis-- {
@@ -260,53 +216,49 @@ func (l *lowerer) timed(m *onnx.Model) (free *onnx.Model, steps int, axes map[st
 			}
 		}
 		if choices = more; len(choices) > 256 {
-			return nil, 0, nil, lacksf("too many inputs to look for time axes in")
+			return nil, nil, nil, lacksf("too many inputs to look for time axes in")
 		}
 	}
+	o := l.options
+	o.Feeds = nil
+	o.Dims = maps.Clone(o.Dims)
+	if o.Dims == nil {
+		o.Dims = map[string]int{}
+	}
+	o.Dims[freeDim] = sampleSteps
 	reason := lacksf("no axis of the inputs is the time of the recurrent nodes")
 	for _, c := range choices {
 		axes := map[string]int{}
 		for k, axis := range c {
 			if axis >= 0 {
-				axes[inputs[k].Name] = axis
+				axes[whole.inputs[k].Name] = axis
 			}
 		}
 		if len(axes) == 0 {
 			continue
 		}
-		free, err := freeTime(m, axes)
+		free, err := freeTime(whole.model, axes)
 		if err != nil {
-			return nil, 0, nil, err
+			return nil, nil, nil, err
 		}
-		o := l.options
-		o.Feeds = nil
-		g, err := newGraph(l.ctx, free, l.withSteps(o, sampleSteps))
+		g, err := newGraph(l.ctx, free, o)
 		if err != nil {
 			if errors.Is(err, l.ctx.Err()) && l.ctx.Err() != nil {
-				return nil, 0, nil, err
+				return nil, nil, nil, err
 			}
 			continue // constants of the model contradict another number of steps
 		}
-		if _, err := g.follow(axes); err != nil {
+		labels, err := g.follow(axes)
+		if err != nil {
 			var f *followError
 			if errors.As(err, &f) && f.reached {
 				reason = lacksf("%s", f.reason)
 			}
 			continue
 		}
-		return free, sampleSteps, axes, nil
+		return g, axes, labels, nil
 	}
-	return nil, 0, nil, reason
-}
-
-func (l *lowerer) withSteps(o Options, steps int) Options {
-	dims := map[string]int{}
-	for k, v := range o.Dims {
-		dims[k] = v
-	}
-	dims[freeDim] = steps
-	o.Dims = dims
-	return o
+	return nil, nil, nil, reason
 }
 
 // freeTime gives the model with other declared dims of its inputs and none of its inner values.
@@ -338,7 +290,7 @@ func (n *node) streamStates(s *Recurrent, size int) {
 	}
 	name := fmt.Sprintf("s%d", len(n.program.States))
 	state(name+"_h", &s.H0)
-	if s.Cell != nil || s.Config.Op == "LSTM" {
+	if s.Config.Op == recurrent.LSTM {
 		state(name+"_c", &s.C0)
 	}
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -34,12 +35,15 @@ func (g *graph) follow(inputs map[string]int) (map[string]int, error) {
 		}
 	}
 	for _, n := range g.nodes {
-		if err := f.node(n); err != nil {
+		if err := guard(func() error { return f.node(n) }); err != nil {
 			return nil, &followError{fmt.Sprintf("%v: %v", n, err), f.reached}
 		}
 	}
 	if !f.reached {
 		return nil, &followError{"no recurrent node reads the inputs along time", false}
+	}
+	for _, v := range g.outputs { // constants too
+		f.labels[v.Name] = f.label(v.Name)
 	}
 	return f.labels, nil
 }
@@ -64,28 +68,8 @@ func (f *follower) dims(name string) []int {
 	return nil
 }
 
-// elementwise lists operators whose operands and results line up at their last axes.
-var elementwise = map[string]bool{}
-
-func init() {
-	for name := range lowerings {
-		elementwise[name] = true
-	}
-	for _, name := range []string{"LSTM", "GRU", "RNN", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Tile", "Slice", "Concat", "Split", "Pad", "Gather", "ScatterND", "Trilu",
-		"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "GlobalAveragePool", "GlobalMaxPool",
-		"ArgMax", "ArgMin", "CumSum", "Softmax", "LogSoftmax", "BatchNormalization", "InstanceNormalization", "LayerNormalization", "MatMul", "Gemm", "Conv", "ConvTranspose",
-		"AveragePool", "MaxPool", "Einsum"} {
-		delete(elementwise, name)
-	}
-}
-
-func (f *follower) node(n *onnx.Node) (err error) {
-	defer func() {
-		if p := recover(); p != nil { // no check foresaw it
-			err = fmt.Errorf("internal error: %v", p)
-		}
-	}()
-	if f.constant[n.Output(firstOutput(n))] {
+func (f *follower) node(n *onnx.Node) error {
+	if f.folded(n) {
 		return nil
 	}
 	kind, sequence := timeless, -1 // the operand that is a sequence
@@ -142,16 +126,13 @@ func (f *follower) recurrent(n *onnx.Node) error {
 	for k, name := range n.Outputs {
 		f.labels[name] = current
 		if k == 0 {
-			f.labels[name] = 0
-			if cfg.Layout == 1 {
-				f.labels[name] = 1
-			}
+			f.labels[name] = axis // Y has its steps where X has them
 		}
 	}
 	return nil
 }
 
-var errAlong = fmt.Errorf("it works along time")
+var errAlong = errors.New("it works along time")
 
 // sequence gives the time axis of the result of a node one of whose operands is a sequence along axis.
 func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
@@ -236,15 +217,17 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 		}
 		return axis, others(false)
 	case "Split", "Softmax", "LogSoftmax", "LayerNormalization", "ArgMax", "ArgMin":
-		otherwise := map[string]int64{"Split": 0, "ArgMax": 0, "ArgMin": 0, "LayerNormalization": -1}[n.OpType]
-		if v := f.model.Opset(""); n.OpType == "Softmax" || n.OpType == "LogSoftmax" {
-			if otherwise = -1; v < 13 {
-				otherwise = 1
+		otherwise, onwards := int64(0), false // onwards: over the axes behind it too
+		switch n.OpType {
+		case "LayerNormalization":
+			otherwise, onwards = -1, true
+		case "Softmax", "LogSoftmax":
+			if otherwise = -1; f.model.Opset("") < 13 {
+				otherwise, onwards = 1, true
 			}
 		}
 		k := attr("axis", otherwise, len(in))
-		older := (n.OpType == "Softmax" || n.OpType == "LogSoftmax") && f.model.Opset("") < 13
-		if k == axis || axis > k && (older || n.OpType == "LayerNormalization") {
+		if k == axis || axis > k && onwards {
 			return 0, errAlong
 		}
 		if len(out) < len(in) && k < axis {
@@ -277,10 +260,10 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 			}
 			return axis, nil
 		}
-		if out[axis] == steps && !negativeSteps(f, n) {
+		if out[axis] == steps && !f.negativeSteps(n) {
 			return axis, nil
 		}
-		if out[axis] == 1 && lastOnly(f, n, axis) {
+		if out[axis] == 1 && f.lastOnly(n, axis) {
 			return current, nil
 		}
 		return 0, errAlong
@@ -298,8 +281,7 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 		return first()
 	case "CumSum", "Tile", "Einsum", "ScatterND", "Trilu":
 		return 0, errAlong
-	}
-	if !elementwise[n.OpType] { // reductions
+	case "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum":
 		if len(out) == len(in) {
 			if out[axis] != steps {
 				return 0, errAlong
@@ -307,25 +289,15 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 			return axis, nil
 		}
 		return f.reduced(n, in, axis)
-	}
-	if n.OpType == "Expand" {
+	case "Expand":
 		return len(out) - len(in) + axis, nil
 	}
-	return len(out) - len(in) + axis, others(true)
+	return len(out) - len(in) + axis, others(true) // element by element: operands and results line up at their last axes
 }
 
 // reduced places the time axis after a reduction that drops axes.
 func (f *follower) reduced(n *onnx.Node, in []int, axis int) (int, error) {
-	axes, err := n.AttrInts("axes")
-	if err != nil {
-		return 0, err
-	}
-	if a := f.values[n.Input(1)]; axes == nil && n.Input(1) != "" && a != nil {
-		if axes, err = a.Int64s(); err != nil {
-			return 0, err
-		}
-	}
-	list, err := resolveAxes(axes, len(in))
+	list, err := resolveAxes(f.ints(n, "axes", 1), len(in))
 	if err != nil || len(list) == 0 || slices.Contains(list, axis) {
 		return 0, errAlong
 	}
@@ -338,8 +310,8 @@ func (f *follower) reduced(n *onnx.Node, in []int, axis int) (int, error) {
 	return axis - before, nil
 }
 
-// sliceList is an attribute or an operand of Slice.
-func sliceList(f *follower, n *onnx.Node, name string, k int) []int64 {
+// ints is an attribute that became operand k in later opsets, nil where there is none.
+func (f *follower) ints(n *onnx.Node, name string, k int) []int64 {
 	if v, err := n.AttrInts(name); err == nil && v != nil {
 		return v
 	}
@@ -351,13 +323,13 @@ func sliceList(f *follower, n *onnx.Node, name string, k int) []int64 {
 	return nil
 }
 
-func negativeSteps(f *follower, n *onnx.Node) bool {
-	return slices.ContainsFunc(sliceList(f, n, "steps", 4), func(s int64) bool { return s < 0 })
+func (f *follower) negativeSteps(n *onnx.Node) bool {
+	return slices.ContainsFunc(f.ints(n, "steps", 4), func(s int64) bool { return s < 0 })
 }
 
 // lastOnly says whether a Slice takes the last entry of an axis, counted from the end so that it does for every length.
-func lastOnly(f *follower, n *onnx.Node, axis int) bool {
-	axes, starts := sliceList(f, n, "axes", 3), sliceList(f, n, "starts", 1)
+func (f *follower) lastOnly(n *onnx.Node, axis int) bool {
+	axes, starts := f.ints(n, "axes", 3), f.ints(n, "starts", 1)
 	for k, s := range starts {
 		at := k
 		if axes != nil {
@@ -376,10 +348,10 @@ func lastOnly(f *follower, n *onnx.Node, axis int) bool {
 	return false
 }
 
-// sameButTime checks that the graph for one step differs from the whole one in the length of time axes alone, and that no number depends on that length.
-func sameButTime(whole, step *graph, labels map[string]int, length int) error {
+// sameButTime checks that the graph for one step differs from that for sampleSteps in the length of time axes alone, and that no number depends on that length.
+func sameButTime(whole, step *graph, labels map[string]int) error {
 	for _, n := range whole.nodes {
-		if whole.constant[n.Output(firstOutput(n))] {
+		if whole.folded(n) {
 			continue
 		}
 		for _, name := range n.Outputs {
@@ -389,7 +361,7 @@ func sameButTime(whole, step *graph, labels map[string]int, length int) error {
 			}
 			want := slices.Clone(a.Dims)
 			if k := labels[name]; k >= 0 {
-				if k >= len(want) || want[k] != length {
+				if k >= len(want) || want[k] != sampleSteps {
 					return lacksf("%v: its time axis was lost", n)
 				}
 				want[k] = 1

@@ -17,13 +17,18 @@ func F64(ta, tb bool, m, n, k int, alpha float64, a []float64, lda int, b []floa
 	mul(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 }
 
+// Mul is [F32] or [F64].
+func Mul[T float](ta, tb bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
+	mul(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+}
+
 // Mixed is [F32] on float32 operands with a float64 result: every product and sum is float64.
 func Mixed(ta, tb bool, m, n, k int, alpha float64, a []float32, lda int, b []float32, ldb int, beta float64, c []float64, ldc int) {
 	mul(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 }
 
-// Wide is [F32] with a float32 matrix on the left and float64 for the rest: every product and sum is float64.
-func Wide(ta, tb bool, m, n, k int, alpha float64, a []float32, lda int, b []float64, ldb int, beta float64, c []float64, ldc int) {
+// Wide is [Mul] with a float32 matrix on the left: every product and sum has the type of the rest.
+func Wide[T float](ta, tb bool, m, n, k int, alpha T, a []float32, lda int, b []T, ldb int, beta T, c []T, ldc int) {
 	mul(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 }
 

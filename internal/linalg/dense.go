@@ -89,10 +89,6 @@ func fixSigns(m, n int, v []float64) {
 // Transpose returns aᵀ [n, m] of a [m, n].
 func Transpose(m, n int, a []float64) []float64 {
 	t := make([]float64, m*n)
-	for i := range m {
-		for j := range n {
-			t[j*m+i] = a[i*n+j]
-		}
-	}
+	gemm.Transpose(m, n, a, n, t, m)
 	return t
 }

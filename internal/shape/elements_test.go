@@ -208,7 +208,7 @@ func TestTransposeParts(t *testing.T) {
 	for k := range src {
 		src[k] = float32(k)
 	}
-	for _, perm := range [][]int64{{0, 1, 2, 3}, {1, 0, 2, 3}, {3, 2, 1, 0}, {2, 0, 3, 1}, {0, 2, 1, 3}, {1, 2, 0, 3}} {
+	for _, perm := range [][]int{{0, 1, 2, 3}, {1, 0, 2, 3}, {3, 2, 1, 0}, {2, 0, 3, 1}, {0, 2, 1, 3}, {1, 2, 0, 3}} {
 		var out []int
 		for _, p := range perm {
 			out = append(out, dims[p])

@@ -56,7 +56,7 @@ const short = 16
 func copyShort[T any](dst []T, d, ds []int, src []T, off int, s []int) {
 	last := len(d) - 1
 	run := d[last]
-	Runs(append(append([]int{}, d[:last-1]...), 1), [][]int{append(append([]int{}, ds[:last-1]...), 0), append(append([]int{}, s[:last-1]...), 0)}, func(n int, o, step []int) {
+	Runs(d[:last-1], [][]int{ds[:last-1], s[:last-1]}, func(n int, o, step []int) {
 		for r := range n {
 			to, from := o[0]+r*step[0], off+o[1]+r*step[1]
 			for range d[last-1] {
@@ -77,7 +77,7 @@ func swapTiled[T any](dst []T, d, ds []int, src []T, off int, s []int, j int) {
 			od, os, odst = append(od, d[k]), append(os, s[k]), append(odst, ds[k])
 		}
 	}
-	Runs(append(od, 1), [][]int{append(odst, 0), append(os, 0)}, func(n int, o, step []int) {
+	Runs(od, [][]int{odst, os}, func(n int, o, step []int) {
 		for r := range n {
 			to, from := o[0]+r*step[0], off+o[1]+r*step[1]
 			for a0 := 0; a0 < d[j]; a0 += tile {
@@ -107,24 +107,26 @@ func Transpose[T any](src []T, dims []int, perm []int64) ([]T, []int, error) {
 	if err := checkLen(len(src), dims); err != nil {
 		return nil, nil, err
 	}
-	in := Strides(dims)
-	out, stride := make([]int, len(dims)), make([]int, len(dims))
-	for k, from := range p {
-		out[k], stride[k] = dims[from], in[from]
-	}
+	out, stride := permuted(dims, p)
 	dst := make([]T, len(src))
 	copyStrided(dst, out, src, 0, stride)
 	return dst, out, nil
 }
 
-// TransposePart writes indices first up to last of the first axis of Transpose's result to dst, so that several goroutines can share the work. The arguments
-// must be sound and the rank at least 1.
-func TransposePart[T any](dst, src []T, dims []int, perm []int64, first, last int) {
+// permuted are dims in the order of a [Permutation], and the strides that the axes have in a tensor of these dims.
+func permuted(dims, perm []int) (out, stride []int) {
 	in := Strides(dims)
-	out, stride := make([]int, len(dims)), make([]int, len(dims))
+	out, stride = make([]int, len(dims)), make([]int, len(dims))
 	for k, from := range perm {
 		out[k], stride[k] = dims[from], in[from]
 	}
+	return out, stride
+}
+
+// TransposePart writes indices first up to last of the first axis of Transpose's result to dst, so that several goroutines can share the work. The arguments
+// must be sound, perm as [Permutation] gives it, and the rank at least 1.
+func TransposePart[T any](dst, src []T, dims, perm []int, first, last int) {
+	out, stride := permuted(dims, perm)
 	out[0] = last - first
 	copyStrided(dst, out, src, first*stride[0], stride)
 }

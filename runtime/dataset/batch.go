@@ -64,7 +64,7 @@ func (b *Batch) At(step int) map[string]*onnx.Array {
 	feeds := make(map[string]*onnx.Array, len(b.Feeds))
 	for name, a := range b.Feeds {
 		if b.stepped[name] {
-			n, _, _ := extent(a.Dims[1:], 1)
+			n := size(a.Dims[1:])
 			a = &onnx.Array{Type: a.Type, Dims: a.Dims[1:], Data: gather(a.Data, []span{{step * n, (step + 1) * n}})}
 		}
 		feeds[name] = a

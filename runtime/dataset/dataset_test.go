@@ -39,7 +39,7 @@ func model(inputs ...*onnx.ValueInfo) *onnx.Model {
 
 // ramp is an array of float32 0, 1, 2, …
 func ramp(dims ...int) *onnx.Array {
-	n, _, _ := extent(dims, 1)
+	n := size(dims)
 	d := make([]float32, n)
 	for i := range d {
 		d[i] = float32(i)

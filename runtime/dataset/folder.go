@@ -89,7 +89,7 @@ func (b *binder) storedTensor(file string) (name string, s *stored, err error) {
 	}
 	s = inMemory(a, file)
 	if !b.fits(size) {
-		s.data = nil
+		s.data = gather(a.Data, nil)
 		s.reload = func() (*onnx.Array, error) {
 			_, a, _, err := readTensor(file)
 			return a, err

@@ -36,19 +36,19 @@ func (l *labels) take(samples []int, w window) (*onnx.Array, error) {
 			break
 		}
 		dims[0] = w.steps
-		inner, _, _ := extent(dims[1:], 1)
+		inner := size(dims[1:])
 		spans.add(w.step*inner, (w.step+w.steps)*inner)
 		dims = slices.Concat([]int{1}, dims)
 	case l.stepped:
 		dims[0], dims[1] = len(samples), w.steps
-		inner, _, _ := extent(dims[2:], 1)
+		inner := size(dims[2:])
 		for _, k := range samples {
 			at := (k*a.dims[1] + w.step) * inner
 			spans.add(at, at+w.steps*inner)
 		}
 	default:
 		dims[0] = len(samples) * l.per
-		inner, _, _ := extent(dims[1:], 1)
+		inner := size(dims[1:])
 		for _, k := range samples {
 			spans.add(k*l.per*inner, (k+1)*l.per*inner)
 		}
@@ -328,7 +328,7 @@ func (b *Batch) maskClasses(classes []int) error {
 		return nil
 	}
 	steps := b.Labels.Dims[1]
-	inner, _, _ := extent(b.Labels.Dims[2:], 1)
+	inner := size(b.Labels.Dims[2:])
 	for i, n := range b.Lengths {
 		if n > steps {
 			return fmt.Errorf("sample %d has the length %d, its labels have %d steps", b.Index[i], n, steps)

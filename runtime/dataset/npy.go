@@ -228,6 +228,12 @@ func extent(dims []int, size int) (count int, bytes int64, err error) {
 	return int(n), n * int64(size), nil
 }
 
+// size is the number of elements of an array that is there.
+func size(dims []int) int {
+	n, _, _ := extent(dims, 1)
+	return n
+}
+
 // read reads the elements. With sized the stream is known to hold them, so that they can be allocated at once.
 func (h *npyHeader) read(r io.Reader, sized bool) (any, error) {
 	le := binary.LittleEndian

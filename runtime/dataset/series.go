@@ -62,8 +62,8 @@ func (s *series) feed(samples []int, w window) (*onnx.Array, error) {
 	case batched:
 		dims = slices.Clone(a.dims)
 		dims[s.axis] = len(samples) * s.group
-		outer, _, _ := extent(a.dims[:s.axis], 1)
-		inner, _, _ := extent(a.dims[s.axis+1:], 1)
+		outer := size(a.dims[:s.axis])
+		inner := size(a.dims[s.axis+1:])
 		for o := range outer {
 			row := o * a.dims[s.axis]
 			for _, k := range samples {
@@ -83,7 +83,7 @@ func (s *series) feed(samples []int, w window) (*onnx.Array, error) {
 	case recorded:
 		a = s.parts[samples[0]]
 		dims = a.dims[1:]
-		n, _, _ := extent(dims, 1)
+		n := size(dims)
 		spans.add(w.step*n, (w.step+w.steps)*n)
 	}
 	if w.axis && (s.kind == streamed || s.kind == recorded) {
@@ -97,18 +97,18 @@ func (s *series) feed(samples []int, w window) (*onnx.Array, error) {
 }
 
 func (l *spanList) whole(dims []int) {
-	n, _, _ := extent(dims, 1)
+	n := size(dims)
 	l.add(0, n)
 }
 
 // join puts samples, which lie one after the other, side by side along the batch axis, and returns the dims of the result.
 func (s *series) join(spans *spanList, sample, samples []int, steps, step int) []int {
-	n, _, _ := extent(sample, 1)
+	n := size(sample)
 	dims, outer := sample, 1
 	if len(samples) > 1 {
 		dims = slices.Clone(sample)
 		dims[s.axis] *= len(samples)
-		outer, _, _ = extent(sample[:s.axis], 1)
+		outer = size(sample[:s.axis])
 	}
 	for o := range outer {
 		for _, k := range samples {
@@ -125,12 +125,12 @@ func (s *series) nonFiniteError(a *onnx.Array, i int, samples []int, step int) e
 	sample := samples[0]
 	dims := a.Dims
 	if s.kind == streamed || s.kind == recorded {
-		inner, _, _ := extent(dims[1:], 1)
+		inner := size(dims[1:])
 		where += fmt.Sprintf(", step %d", step+i/inner)
 		i, dims = i%inner, dims[1:]
 	}
 	if len(samples) > 1 {
-		inner, _, _ := extent(dims[s.axis+1:], 1)
+		inner := size(dims[s.axis+1:])
 		sample = samples[i/inner%dims[s.axis]*len(samples)/dims[s.axis]]
 	}
 	if s.kind != constant {

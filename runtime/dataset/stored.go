@@ -14,14 +14,14 @@ import (
 type stored struct {
 	typ  onnx.DataType
 	dims []int
-	data any    // nil where the elements are elsewhere
+	data any    // nil where the elements are in file
 	name string // of file and array, for errors
 
 	file   io.ReaderAt // has the elements one after the other
 	at     int64       // offset of the first element
 	header *npyHeader
 
-	reload func() (*onnx.Array, error) // of a file that is only read whole
+	reload func() (*onnx.Array, error) // of a file that is only read whole; data is an empty slice of its elements then
 }
 
 func inMemory(a *onnx.Array, name string) *stored {
@@ -30,7 +30,7 @@ func inMemory(a *onnx.Array, name string) *stored {
 
 // take reads spans one after the other. In memory a single span is shared.
 func (s *stored) take(spans []span) (any, error) {
-	if s.reload != nil {
+	if s.reload != nil && len(spans) > 0 {
 		a, err := s.reload()
 		if err == nil && (a.Type != s.typ || !slices.Equal(a.Dims, s.dims)) {
 			err = fmt.Errorf("dataset: %s: type %v and shape %s were type %v and shape %s when the data set was opened", quote(s.name), a.Type, shapeString(a.Dims), s.typ, shapeString(s.dims))
@@ -136,10 +136,7 @@ func (s *stored) all() (any, error) {
 
 // blocks visits the elements in blocks of at most a few hundred thousand, from is the number of the first one.
 func (s *stored) blocks(visit func(from int, data any) error) error {
-	n, _, err := extent(s.dims, 1)
-	if err != nil {
-		return err
-	}
+	n := size(s.dims)
 	block := 1 << 18
 	if s.reload != nil {
 		block = max(n, 1)

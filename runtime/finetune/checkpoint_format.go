@@ -65,7 +65,9 @@ func encodeCheckpoint(to io.Writer, id identity, s *state) error {
 	for _, list := range [][]*onnx.Array{s.values, s.moments, s.average, s.best.values, good} {
 		w.u32(len(list))
 		for _, a := range list {
-			w.array(a)
+			if err := w.array(a); err != nil {
+				return err
+			}
 		}
 	}
 	if err := w.to.Flush(); err != nil { // which repeats the first error of all writes
@@ -104,17 +106,12 @@ func (w *ckptWriter) evaluation(e Evaluation) {
 	w.u32(e.Samples)
 }
 
-func (w *ckptWriter) array(a *onnx.Array) {
+func (w *ckptWriter) array(a *onnx.Array) error {
+	b, err := a.Bytes()
 	w.u32(int(a.Type))
 	w.u64(uint64(a.Elements()))
-	switch d := a.Data.(type) {
-	case []float32:
-		for _, v := range d {
-			w.raw(binary.LittleEndian.AppendUint32(w.scratch[:0], math.Float32bits(v)))
-		}
-	case []float64:
-		w.reals(d...)
-	}
+	w.raw(b)
+	return err
 }
 
 // decodeCheckpoint reads the bytes of a checkpoint. Memory is bounded by their number.
@@ -238,25 +235,22 @@ func (r *ckptReader) array() *onnx.Array {
 	a := &onnx.Array{Type: typ, Dims: []int{int(n)}}
 	switch typ {
 	case onnx.Float:
-		b := r.bytes(4 * n)
-		d := make([]float32, len(b)/4)
-		for i := range d {
-			d[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
-		}
-		a.Data = d
+		a.Data = decoded[float32](r.bytes(4*n), 4)
 	case onnx.Double:
-		b := r.bytes(8 * n)
-		d := make([]float64, len(b)/8)
-		for i := range d {
-			d[i] = math.Float64frombits(binary.LittleEndian.Uint64(b[8*i:]))
-		}
-		a.Data = d
+		a.Data = decoded[float64](r.bytes(8*n), 8)
 	default:
 		if r.err == nil {
 			r.err = fmt.Errorf("is broken: an array of the type %v", typ)
 		}
 	}
 	return a
+}
+
+// decoded reads numbers of size bytes each.
+func decoded[T float32 | float64](b []byte, size int) []T {
+	d := make([]T, len(b)/size)
+	_, _ = binary.Decode(b, binary.LittleEndian, d) // fails where b is shorter than d alone
+	return d
 }
 
 // notFinite finds the first element that is NaN or infinite.

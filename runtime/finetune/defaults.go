@@ -10,16 +10,11 @@ type Setting struct {
 	Steps   int  // of the longest stream; 0: those of one window
 }
 
-// Recipe is what [Defaults] gives: options without data and tensors, and the weights of the objectives.
+// Recipe is what [Defaults] gives: options without data and tensors, and what objectives are made of.
 type Recipe struct {
 	Options Options
 	// Alpha is the share of the teacher in a mix with labels (1 without labels, 0 without a teacher), Temperature that of [Distill].
 	Alpha, Temperature float64
-	// Smoothing is that of [CrossEntropy].
-	Smoothing float64
-	// Cores, Recurrent and Head are factors of the rate for the groups of these roles; CoreDecay, RecurrentDecay and HeadDecay of the weight decay. Biases have no decay.
-	Cores, Recurrent, Head               float64
-	CoreDecay, RecurrentDecay, HeadDecay float64
 	// ValFraction is held back from the training data where no validation data are given.
 	ValFraction float64
 }
@@ -40,8 +35,6 @@ func Defaults(s Setting) Recipe {
 			Schedule:  Schedule{Shape: Cosine},
 		},
 		Alpha: 0.7, Temperature: 2,
-		Cores: 1, Recurrent: 1, Head: 1,
-		CoreDecay: 1, RecurrentDecay: 1, HeadDecay: 1,
 	}
 	steps, windows := sampleSteps, 1
 	if s.Streams || s.Numbers {

@@ -21,7 +21,7 @@ func (t *trainer) epoch(ctx context.Context) (reason string, err error) {
 		if err != nil {
 			return "", err
 		}
-		t.training.Hold() // parameters stay as they are until the step
+		t.hold() // parameters stay as they are until the step
 		m, err := t.run(ctx, b)
 		if err != nil {
 			return "", err
@@ -30,7 +30,7 @@ func (t *trainer) epoch(ctx context.Context) (reason string, err error) {
 		if !b.Last {
 			continue
 		}
-		if err := t.training.Release(ctx); err != nil {
+		if err := t.release(ctx); err != nil {
 			return "", err
 		}
 		if reason, err := t.step(sum); reason != "" || err != nil {
@@ -94,13 +94,8 @@ func (t *trainer) step(m Measure) (reason string, err error) {
 // run sends one run of a batch forward and its gradients back: all steps of a window forward, then back from the last to the first with the gradients of the states.
 func (t *trainer) run(ctx context.Context, b *dataset.Batch) (Measure, error) {
 	var sum Measure
-	if err := t.engine.begin(b); err != nil {
+	if err := t.train.begin(t.engine, b); err != nil {
 		return sum, err
-	}
-	if t.train.teacher != nil {
-		if err := t.train.teacher.engine.begin(b); err != nil {
-			return sum, err
-		}
 	}
 	name := []string{"finetune", strconv.Itoa(t.state.epoch), strconv.Itoa(b.Number), strconv.Itoa(b.Run)}
 	options := runtime.PassOptions{Dropout: t.options.Noise.Dropout}
@@ -135,17 +130,13 @@ func (t *trainer) run(ctx context.Context, b *dataset.Batch) (Measure, error) {
 		kept += pass.Kept()
 	}
 	t.kept = max(t.kept, kept)
-	return sum, t.back(ctx, passes, grads)
+	return sum, t.back(ctx, passes, grads, kept)
 }
 
-// back sends the gradients of the steps of a window back, the last first.
-func (t *trainer) back(ctx context.Context, passes []*runtime.Pass, grads []map[string]*runtime.Tensor) error {
+// back sends the gradients of the steps of a window back, the last first. kept is what their passes keep together.
+func (t *trainer) back(ctx context.Context, passes []*runtime.Pass, grads []map[string]*runtime.Tensor, kept int64) error {
 	states := t.options.Streams.States
 	outputs := t.options.Streams.outputs()
-	var kept int64
-	for _, p := range passes {
-		kept += p.Kept()
-	}
 	for k := len(passes) - 1; k >= 0; k-- {
 		if len(grads[k]) > 0 {
 			if err := passes[k].Backward(ctx, grads[k]); err != nil {
@@ -154,7 +145,7 @@ func (t *trainer) back(ctx context.Context, passes []*runtime.Pass, grads []map[
 			if k > 0 {
 				for _, out := range outputs {
 					if g := passes[k].InputGradient(states[out]); g != nil {
-						if err := addGradient(grads[k-1], out, g); err != nil {
+						if err := addGradient(grads[k-1], out, g, 1); err != nil {
 							return err
 						}
 					}
@@ -168,8 +159,8 @@ func (t *trainer) back(ctx context.Context, passes []*runtime.Pass, grads []map[
 	return nil
 }
 
-// addGradient adds g to the gradient of a value.
-func addGradient(grads map[string]*runtime.Tensor, name string, g *runtime.Tensor) error {
+// addGradient adds factor times g to the gradient of a value. Of all values only a state has gradients from two places, whose dims might differ.
+func addGradient(grads map[string]*runtime.Tensor, name string, g *runtime.Tensor, factor float64) error {
 	to, err := AddGradient(grads, name, g)
 	if err != nil {
 		return err
@@ -180,7 +171,7 @@ func addGradient(grads map[string]*runtime.Tensor, name string, g *runtime.Tenso
 		return fmt.Errorf("finetune: state %q: gradients %v%v and %v%v", name, to.Type, to.Dims, g.Type, g.Dims)
 	}
 	for i := range g.Elements() {
-		dst.add(i, src.at(i))
+		dst.add(i, factor*src.at(i))
 	}
 	return nil
 }
@@ -208,6 +199,14 @@ func noisy(feeds map[string]*runtime.Tensor, sigma float64, normal func() float6
 		}
 	}
 	return out
+}
+
+// begin makes the states of student and teacher ready for a run.
+func (s *source) begin(e *engine, b *dataset.Batch) error {
+	if err := e.begin(b); err != nil || s.teacher == nil {
+		return err
+	}
+	return s.teacher.engine.begin(b)
 }
 
 // look puts together what an objective sees of step k of a batch.

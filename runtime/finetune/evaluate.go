@@ -61,13 +61,8 @@ func measure(ctx context.Context, e *engine, s *source, objective Objective, bat
 		if err != nil {
 			return sum, err
 		}
-		if err := e.begin(b); err != nil {
+		if err := s.begin(e, b); err != nil {
 			return sum, err
-		}
-		if s.teacher != nil {
-			if err := s.teacher.engine.begin(b); err != nil {
-				return sum, err
-			}
 		}
 		for k := range b.Steps() {
 			feeds := b.At(k)

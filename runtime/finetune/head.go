@@ -96,5 +96,3 @@ func (h Head) Elements() Head {
 func (h Head) Itself() Head {
 	return Head{Output: h.Output, Value: h.Output, axis: -1, elements: true}
 }
-
-func (h Head) elementwise() bool { return h.elements }

@@ -62,6 +62,9 @@ func newIdentity(m *onnx.Model, train, val *dataset.Dataset, objective Objective
 		r.hash(h)
 	}
 	add("groups of tensors", "%s", digest(h))
+	if text := o.storedText(); text != "" {
+		add("roundings", "%s", text)
+	}
 	add("objective", "%T%+v", objective, objective)
 	add("epochs", "%d", o.Epochs)
 	add("batch", "%d", o.Batch)

@@ -41,7 +41,7 @@ func (d Distill) Loss(r *Run, grads map[string]*runtime.Tensor) (Measure, error)
 		return m, fmt.Errorf("finetune: value %q has dims %v, the teacher's %q %v", z.name, z.tensor.Dims, t.name, t.tensor.Dims)
 	}
 	T := d.temperature()
-	if !d.Own.elementwise() {
+	if !d.Own.elements {
 		return m, distillClasses(&m, r, z, t, T, grads)
 	}
 	other := func(i int) float64 { return t.data.at(t.offsets[i]) }
@@ -134,14 +134,8 @@ func (x Mix) Teacher() []string { return x.join(Objective.Teacher) }
 
 func (x Mix) join(names func(Objective) []string) []string {
 	var all []string
-	known := map[string]bool{}
 	for _, t := range x {
-		for _, n := range names(t.Objective) {
-			if !known[n] {
-				known[n] = true
-				all = append(all, n)
-			}
-		}
+		all = union(all, names(t.Objective))
 	}
 	return all
 }
@@ -164,18 +158,10 @@ func (x Mix) Loss(r *Run, grads map[string]*runtime.Tensor) (Measure, error) {
 			m.Hits, m.Seen, m.Square, m.Target = part.Hits, part.Seen, part.Square, part.Target
 		}
 		for _, name := range t.Objective.Student() {
-			from := own[name]
-			if from == nil {
-				continue
-			}
-			to, err := AddGradient(grads, name, from)
-			if err != nil {
-				return m, err
-			}
-			src, _ := floatsOf(from)
-			dst, _ := floatsOf(to)
-			for i := range from.Elements() {
-				dst.add(i, t.Factor*src.at(i))
+			if g := own[name]; g != nil {
+				if err := addGradient(grads, name, g, t.Factor); err != nil {
+					return m, err
+				}
 			}
 		}
 	}

@@ -18,8 +18,10 @@ type Group struct {
 
 // Options of [Train]. Groups, Epochs and Optimizer.Rate must be given; see [Defaults].
 type Options struct {
-	Groups    []Group
-	Rings     []Ring // factored layers among the groups' tensors
+	Groups []Group
+	Rings  []Ring // factored layers among the groups' tensors
+	// Stored are the tensors of the groups that are stored in fewer bits than they are trained in.
+	Stored    map[*onnx.Tensor]Rounding
 	Epochs    int
 	Batch     int // samples of an optimizer step; 0: dataset.DefaultBatch, or all where there are fewer
 	Seed      uint64
@@ -135,7 +137,7 @@ func (m Measure) evaluation(samples int) Evaluation {
 	return Evaluation{Loss: m.Loss(), Metric: v, Kind: kind, Samples: samples}
 }
 
-// Trained is a tensor with its new value.
+// Trained is a tensor with its new value, in full where it is to be stored in fewer bits.
 type Trained struct {
 	Tensor *onnx.Tensor
 	Value  *onnx.Array
@@ -201,6 +203,9 @@ func (o *Options) check() error {
 	}
 	if len(seen) == 0 {
 		return fmt.Errorf("finetune: no tensors to train")
+	}
+	if err := o.checkStored(seen); err != nil {
+		return err
 	}
 	for _, s := range o.Trial.Starts {
 		for t := range s.Values {

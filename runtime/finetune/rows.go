@@ -44,7 +44,7 @@ func rowsOf(name string, t *runtime.Tensor, samples, batchAxis int, h Head) (*ro
 		return fail("is %v, want float or double", t.Type)
 	}
 	class := -1
-	if !h.elementwise() {
+	if !h.elements {
 		class = h.axis
 		if class < 0 {
 			class += len(dims)

@@ -47,14 +47,15 @@ func (t *teacher) again() *teacher {
 	return &teacher{engine: &e, samples: t.samples, window: t.window}
 }
 
-// remember runs the teacher on all samples once, in the order of the data so that batches of training do not matter, where the values fit cachedTeacher.
-func (t *teacher) remember(ctx context.Context, d *dataset.Dataset, batch int) error {
+// remember runs the teacher on all samples once, in the order of the data so that batches of training do not matter, where the values fit cachedTeacher. What it
+// remembered of other data is forgotten.
+func (t *teacher) remember(ctx context.Context, d *dataset.Dataset) error {
 	if t == nil {
 		return nil
 	}
-	t.engine.current, t.dims = nil, map[string][]int{}
+	t.engine.current, t.samples, t.dims = nil, nil, map[string][]int{}
 	known := map[int][]*runtime.Tensor{}
-	for b, err := range d.Batches(ctx, dataset.BatchOptions{Size: min(batch, d.Len()), Window: t.window}) {
+	for b, err := range d.Batches(ctx, dataset.BatchOptions{Size: evaluationBatch(0, d), Window: t.window}) {
 		if err != nil {
 			return err
 		}
@@ -111,9 +112,6 @@ func (t *teacher) runs(d *dataset.Dataset) int {
 
 // step gives the teacher's values at step k of a batch.
 func (t *teacher) step(ctx context.Context, b *dataset.Batch, k int, feeds map[string]*runtime.Tensor) (map[string]*runtime.Tensor, error) {
-	if t == nil {
-		return nil, nil
-	}
 	if t.samples == nil {
 		return t.engine.step(ctx, b, feeds)
 	}

@@ -61,6 +61,7 @@ type trainer struct {
 	kept      int64 // most bytes that the passes of a run kept for their gradients
 	peak      int64 // and with the gradients on their way back
 	identity  identity
+	full      [][]float32 // while parameters are rounded, by weight, what they are in full
 }
 
 // source is a data set with what the teacher says to it.
@@ -145,17 +146,14 @@ func (t *trainer) sources(ctx context.Context, train, val *dataset.Dataset) erro
 	if t.train.teacher, err = newTeacher(ctx, o.Teacher, t.objective.Teacher(), o.Streams, train); err != nil {
 		return fmt.Errorf("finetune: teacher: %w", err)
 	}
-	if err := t.train.teacher.remember(ctx, train, dataset.DefaultBatch); err != nil {
+	if err := t.train.teacher.remember(ctx, train); err != nil {
 		return fmt.Errorf("finetune: teacher: %w", err)
 	}
 	if val == nil {
 		return nil
 	}
 	t.val = &source{data: val, stepped: labelsStepped(val), teacher: t.train.teacher.again()}
-	if t.val.teacher != nil {
-		t.val.teacher.samples = nil
-	}
-	if err := t.val.teacher.remember(ctx, val, dataset.DefaultBatch); err != nil {
+	if err := t.val.teacher.remember(ctx, val); err != nil {
 		return fmt.Errorf("finetune: teacher: %w", err)
 	}
 	return nil
@@ -255,10 +253,10 @@ func (t *trainer) evaluate(ctx context.Context) (Evaluation, error) {
 	if t.val != nil {
 		s = t.val
 	}
-	t.training.Hold()
+	t.hold()
 	m, err := measure(ctx, t.engine, s, t.objective, evaluationBatch(t.options.Batch, s.data), t.options.Streams.window())
 	if err == nil {
-		err = t.training.Release(ctx)
+		err = t.release(ctx)
 	}
 	return m.evaluation(s.data.Len()), err
 }
