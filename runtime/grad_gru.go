@@ -1,5 +1,7 @@
 package runtime
 
+import "github.com/trconvert/trconvert/internal/vec"
+
 // gruBack is the gradient of gruCell. With Δ for the gradient of what follows it and σ for the arguments of the activations:
 //
 //	Δσh = Δh⊙(1 − z)⊙g'(σh)
@@ -11,12 +13,25 @@ package runtime
 type gruBack[T floating] struct {
 	*gruCell[T]
 	gates, candidate backWeight[T]
+	first, second    func(s *stepState[T], b int)
+	// What computes a row at once, as vec.GRUBack, vec.GRUResetBack and vec.GRUGateBack do.
+	endBack   func(update, cand, old, dh []T)
+	resetBack func(reset, projected, d []T)
+	gateBack  func(reset, q, old, dh []T)
 }
 
 func (c *gruCell[T]) activated() bool { return c.fused != nil && c.sigmoid }
 
 func (c *gruCell[T]) backward() backCell[T] {
-	return &gruBack[T]{gruCell: c, gates: newBackWeight(c.gates), candidate: newBackWeight(c.candidate)}
+	b := &gruBack[T]{gruCell: c, gates: newBackWeight(c.gates), candidate: newBackWeight(c.candidate)}
+	b.first, b.second = b.generalFirst, b.generalSecond
+	if c.activated() {
+		b.first, b.second = b.plainFirst, b.plainSecond
+		b.endBack, _ = any(vec.GRUBack).(func(update, cand, old, dh []T))
+		b.resetBack, _ = any(vec.GRUResetBack).(func(reset, projected, d []T))
+		b.gateBack, _ = any(vec.GRUGateBack).(func(reset, q, old, dh []T))
+	}
+	return b
 }
 
 func (c *gruBack[T]) step(s *stepState[T]) {
@@ -36,22 +51,37 @@ func (c *gruBack[T]) step(s *stepState[T]) {
 	c.gates.multiply(s.batch, s.gates, 3*h, 1, s.dh)
 }
 
-// values are those of a gate whose arguments, or values if the cell is activated, are x.
-func (c *gruBack[T]) values(f activation[T], x, space []T) []T {
-	if c.activated() {
-		return x
+// plainFirst is generalFirst of values instead of arguments.
+func (c *gruBack[T]) plainFirst(s *stepState[T], b int) {
+	h := s.hidden
+	g := s.gates[b*3*h : (b+1)*3*h]
+	c.endBack(g[:h], g[2*h:], s.h[b*h:(b+1)*h], s.dh[b*h:(b+1)*h])
+}
+
+// plainSecond is generalSecond of values instead of arguments.
+func (c *gruBack[T]) plainSecond(s *stepState[T], b int) {
+	h := s.hidden
+	g := s.gates[b*3*h : (b+1)*3*h]
+	if c.linearBeforeReset {
+		c.resetBack(g[h:2*h], s.scratch[b*h:(b+1)*h], g[2*h:])
+		return
 	}
+	c.gateBack(g[h:2*h], s.work[s.batch*7*h+b*h:][:h], s.h[b*h:(b+1)*h], s.dh[b*h:(b+1)*h])
+}
+
+// values are those of an activation whose arguments are x.
+func values[T floating](f activation[T], x, space []T) []T {
 	copy(space, x)
 	f(space)
 	return space
 }
 
-// first finds Δσz, Δσh and Δh⊙z.
-func (c *gruBack[T]) first(s *stepState[T], b int) {
+// generalFirst finds Δσz, Δσh and Δh⊙z.
+func (c *gruBack[T]) generalFirst(s *stepState[T], b int) {
 	h := s.hidden
 	g := s.gates[b*3*h : (b+1)*3*h]
 	work := s.work[b*4*h : (b+1)*4*h]
-	update, cand := c.values(c.f, g[:h], work[:h]), c.values(c.g, g[2*h:], work[h:2*h])
+	update, cand := values(c.f, g[:h], work[:h]), values(c.g, g[2*h:], work[h:2*h])
 	dUpdate, dCand := work[2*h:3*h], work[3*h:]
 	old, dh := s.h[b*h:(b+1)*h], s.dh[b*h:(b+1)*h]
 	for k, z := range update {
@@ -65,12 +95,12 @@ func (c *gruBack[T]) first(s *stepState[T], b int) {
 	copy(g[2*h:], dCand)
 }
 
-// second finds Δσr and q.
-func (c *gruBack[T]) second(s *stepState[T], b int) {
+// generalSecond finds Δσr and q.
+func (c *gruBack[T]) generalSecond(s *stepState[T], b int) {
 	h := s.hidden
 	g := s.gates[b*3*h : (b+1)*3*h]
 	work := s.work[b*4*h : (b+1)*4*h]
-	reset, dReset := c.values(c.f, g[h:2*h], work[:h]), work[h:2*h]
+	reset, dReset := values(c.f, g[h:2*h], work[:h]), work[h:2*h]
 	if c.linearBeforeReset {
 		projected := s.scratch[b*h : (b+1)*h]
 		for k, d := range g[2*h:] {

@@ -19,10 +19,13 @@ type gruCell[T floating] struct {
 	sigmoid           bool // f is the standard one
 	linearBeforeReset bool
 	rbh               []T // Rbh where it stays inside the reset
+	bias              []T // [4H] for biased, nil without
 	reset, finish     func(s *stepState[T], b int)
 	// fused and fusedReset compute the end of a row at once, as vec.GRU and vec.GRUReset do; nil for what those do not offer.
 	fused      func(update, cand, old, hidden []T)
 	fusedReset func(update, reset, projected, cand, old, hidden []T)
+	// biased computes a row at once with linear_before_reset and the bias, as vec.GRUStep does; nil for what that does not offer.
+	biased func(gates, bias, projected, old, hidden []T)
 }
 
 func newGRUCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack bool) *gruCell[T] {
@@ -34,17 +37,25 @@ func newGRUCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, 
 	if standard(cfg, acts[1:], "Tanh") {
 		c.fused, _ = any(vec.GRU).(func(update, cand, old, hidden []T))
 		c.fusedReset, _ = any(vec.GRUReset).(func(update, reset, projected, cand, old, hidden []T))
+		if c.linearBeforeReset && c.sigmoid {
+			c.biased, _ = any(vec.GRUStep).(func(gates, bias, projected, old, hidden []T))
+		}
 	}
 	return c
 }
 
 func (c *gruCell[T]) inputBias(wb, rb []T) []T {
 	s := sum(wb, rb)
-	if c.linearBeforeReset {
-		h := len(wb) / 3
-		copy(s[2*h:], wb[2*h:])
-		c.rbh = rb[2*h:]
+	if !c.linearBeforeReset {
+		return s
 	}
+	h := len(wb) / 3
+	copy(s[2*h:], wb[2*h:])
+	if c.biased != nil {
+		c.bias = append(s, rb[2*h:]...)
+		return nil
+	}
+	c.rbh = rb[2*h:]
 	return s
 }
 
@@ -85,6 +96,10 @@ func (c *gruCell[T]) finishRow(s *stepState[T], b int) {
 	g := s.gates[b*3*h : (b+1)*3*h]
 	update, reset, cand := g[:h], g[h:2*h], g[2*h:]
 	old, next := s.h[b*h:(b+1)*h], s.nextH[b*h:(b+1)*h]
+	if c.bias != nil {
+		c.biased(g, c.bias, s.scratch[b*h:(b+1)*h], old, next)
+		return
+	}
 	if c.linearBeforeReset {
 		s.note(b, 0, g[:2*h])
 		c.f(g[:2*h])

@@ -22,8 +22,10 @@ type lstmCell[T floating] struct {
 	df, dg, dh derivative[T]
 	coupled    bool // input_forget
 	row        func(s *stepState[T], b int)
-	// fused computes a row at once, as vec.LSTM does; nil for what that does not offer.
-	fused func(in, out, forget, cand, old, next, hidden []T)
+	// fused computes a row at once, as vec.LSTM does, and biased with the bias, as vec.LSTMStep does; nil for what those do not offer.
+	fused  func(in, out, forget, cand, old, next, hidden []T)
+	biased func(gates, bias, old, next, hidden []T)
+	bias   []T // [4H] for biased, nil without
 }
 
 // newLSTMCell makes the cell of a direction; p is nil without peepholes.
@@ -38,12 +40,20 @@ func newLSTMCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation,
 	} else if standard(cfg, acts, "Sigmoid", "Tanh", "Tanh") && !c.coupled {
 		if c.fused, _ = any(vec.LSTM).(func(in, out, forget, cand, old, next, hidden []T)); c.fused != nil {
 			c.row = c.plain
+			c.biased, _ = any(vec.LSTMStep).(func(gates, bias, old, next, hidden []T))
 		}
 	}
 	return c
 }
 
-func (c *lstmCell[T]) inputBias(wb, rb []T) []T { return sum(wb, rb) }
+func (c *lstmCell[T]) inputBias(wb, rb []T) []T {
+	s := sum(wb, rb)
+	if c.biased == nil {
+		return s
+	}
+	c.bias = s
+	return nil
+}
 
 func (c *lstmCell[T]) advance(s *stepState[T]) {
 	c.r.multiply(s.batch, s.h, 1, s.gates, c.r.rows)
@@ -52,8 +62,12 @@ func (c *lstmCell[T]) advance(s *stepState[T]) {
 
 func (c *lstmCell[T]) plain(s *stepState[T], b int) {
 	h := s.hidden
-	g, state := s.gates[b*4*h:(b+1)*4*h], s.c[b*h:(b+1)*h]
-	c.fused(g[:h], g[h:2*h], g[2*h:3*h], g[3*h:], state, state, s.nextH[b*h:(b+1)*h])
+	g, state, next := s.gates[b*4*h:(b+1)*4*h], s.c[b*h:(b+1)*h], s.nextH[b*h:(b+1)*h]
+	if c.bias != nil {
+		c.biased(g, c.bias, state, state, next)
+		return
+	}
+	c.fused(g[:h], g[h:2*h], g[2*h:3*h], g[3*h:], state, state, next)
 }
 
 func (c *lstmCell[T]) general(s *stepState[T], b int) {

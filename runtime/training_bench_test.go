@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trconvert/trconvert/internal/gemm"
+	"github.com/trconvert/trconvert/internal/vec"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
 )
@@ -34,8 +35,10 @@ var trainingCases = []trainingCase{
 func (c trainingCase) graph() *onnxpb.GraphProto {
 	inputs, rows := elements(c.in), elements(c.out)
 	h, op := rows/4, "LSTM"
+	attrs := []*onnxpb.AttributeProto{}
 	if c.name == "gru" {
 		h, op = rows/3, "GRU"
+		attrs = append(attrs, intAttr("linear_before_reset", 1)) // PyTorch's
 	}
 	inits := []*onnxpb.TensorProto{
 		initFloats("R", []int64{1, int64(rows), int64(h)}, noise(rows*h, 1/math.Sqrt(float64(h)))...),
@@ -58,7 +61,7 @@ func (c trainingCase) graph() *onnxpb.GraphProto {
 	} else {
 		inits = append(inits, initFloats("W", []int64{1, int64(rows), int64(inputs)}, noise(rows*inputs, 1/math.Sqrt(float64(inputs)))...))
 	}
-	nodes = append(nodes, node(op, x+" "+w+" R B", "Y", intAttr("hidden_size", int64(h))))
+	nodes = append(nodes, node(op, x+" "+w+" R B", "Y", append(attrs, intAttr("hidden_size", int64(h)))...))
 	return graph([]*onnxpb.ValueInfoProto{declared("X", onnx.Float, -1, -1, int64(inputs))}, untyped("Y"), inits, nodes...)
 }
 
@@ -70,7 +73,7 @@ type adam struct {
 }
 
 func (a *adam) update() {
-	const rate, beta1, beta2, eps, block = 1e-4, 0.9, 0.999, 1e-8, 1 << 14
+	const rate, beta1, beta2, eps = 1e-4, 0.9, 0.999, 1e-8
 	if a.m == nil {
 		for _, p := range a.params {
 			n := elements(p.Value.Dims)
@@ -78,19 +81,22 @@ func (a *adam) update() {
 		}
 	}
 	a.step++
-	scale := float32(rate / (1 - math.Pow(beta1, float64(a.step))))
-	root := float32(1 / math.Sqrt(1-math.Pow(beta2, float64(a.step))))
+	f := vec.Adam{Rate: float32(rate / (1 - math.Pow(beta1, float64(a.step)))), Shrink: 1, Scale: 1, Beta1: beta1, Rest1: 1 - beta1, Beta2: beta2, Rest2: 1 - beta2,
+		C2: float32(1 / (1 - math.Pow(beta2, float64(a.step)))), Epsilon: eps}
 	for k, p := range a.params {
 		w, g, m, v := p.Value.Data.([]float32), p.Grad.Data.([]float32), a.m[k], a.v[k]
-		gemm.Parallel((len(w)+block-1)/block, func(j int) {
-			for i := j * block; i < min((j+1)*block, len(w)); i++ {
-				d := g[i]
-				m[i] = beta1*m[i] + (1-beta1)*d
-				v[i] = beta2*v[i] + (1-beta2)*d*d
-				w[i] -= scale * m[i] / (float32(math.Sqrt(float64(v[i])))*root + eps)
-			}
-		})
+		inBlocks(len(w), func(lo, hi int) { f.Step(w[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi]) })
 	}
+}
+
+// inBlocks shares the elements of a vector among goroutines.
+func inBlocks(n int, do func(lo, hi int)) {
+	const block = 1 << 14
+	if n <= block {
+		do(0, n)
+		return
+	}
+	gemm.Parallel((n+block-1)/block, func(k int) { do(k*block, min((k+1)*block, n)) })
 }
 
 // BenchmarkTrainingStep measures one step: forward, the mean square of Y as the loss, backward, Adam. Besides the mean it reports the median and the least
@@ -122,9 +128,12 @@ func BenchmarkTrainingStep(b *testing.B) {
 				y := pass.Outputs["Y"]
 				values := y.Data.([]float32)
 				d := make([]float32, len(values))
-				for k, v := range values {
-					d[k] = 2 * v / float32(len(values))
-				}
+				scale := 2 / float32(len(values))
+				inBlocks(len(values), func(lo, hi int) {
+					for k, v := range values[lo:hi] {
+						d[lo+k] = scale * v
+					}
+				})
 				if err := pass.Backward(ctx, map[string]*Tensor{"Y": f32(y.Dims, d...)}); err != nil {
 					b.Fatal(err)
 				}

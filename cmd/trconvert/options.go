@@ -155,6 +155,23 @@ func (r *reader) axes(name string) map[string]int {
 	return m
 }
 
+// sizes reads repeated NAME=N with N of at least 1.
+func (r *reader) sizes(name string) map[string]int {
+	pairs := r.pairs(name, "NAME=N")
+	if pairs == nil {
+		return nil
+	}
+	m := make(map[string]int, len(pairs))
+	for left, right := range pairs {
+		n, err := strconv.Atoi(right)
+		if err != nil || n < 1 {
+			r.fail(name, left+"="+right, "the size must be a whole number from 1")
+		}
+		m[left] = n
+	}
+	return m
+}
+
 func (r *reader) files() convert.Files {
 	return convert.Files{Force: r.c.Bool("force"), FollowLinks: r.c.Bool("follow-links")}
 }

@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-var portable = kernels{"go", mapped(exp), mapped(sigmoid), mapped(tanh), lstm, gru, gruReset, lstmBack, add}
+var portable = kernels{"go", mapped(exp), mapped(sigmoid), mapped(tanh), lstm, gru, gruReset, lstmBack, add, portableTraining}
 
 // reduce returns n and e^r − 1 of y = n·ln2 + r, in float64, which costs a processor without vector units nothing.
 func reduce(y float64) (n, em1 float64) {

@@ -1,5 +1,5 @@
 // Package vec applies the functions of recurrent cells to whole vectors of float32: exp, sigmoid, tanh, and the pointwise part of an LSTM and
-// a GRU step, and of an LSTM step backwards.
+// a GRU step, forwards and backwards; and it makes steps of Adam.
 //
 // The kernels are those internal/gemm picked: AVX-512, AVX2 with FMA, or portable Go. All follow one scheme: y = n·ln2 + r with |r| ≤ ln2/2,
 // e^r − 1 = r + r²·q(r), q a polynomial of degree 4 with near-minimal largest relative error of e^r (8.2e-9, found by Remez exchange).
@@ -32,6 +32,7 @@ type kernels struct {
 	gruReset           func(n int, update, reset, projected, cand, old, hidden *float32)
 	lstmBack           func(n int, in, out, forget, cand, old, next, dh, dc *float32)
 	add                func(n int, dst, src *float32)
+	trainingKernels
 }
 
 // Exp sets dst to e^src, element by element. The slices have the same length and are the same or do not overlap.

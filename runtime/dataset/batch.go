@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 
 	"github.com/trconvert/trconvert/onnx"
@@ -20,6 +21,8 @@ type BatchOptions struct {
 	Epoch   int // the order of a shuffled epoch depends on Seed, Epoch and Len alone
 	Skip    int // batches at the beginning that are left out without being read, to resume in the middle of an epoch
 	Window  int // streams: the most steps of a batch; 0: all
+	// Without names inputs that are not read and are missing in Batch.Feeds.
+	Without []string
 }
 
 // Batch is what a model is run on once, and what is known about it.
@@ -98,7 +101,7 @@ func (d *Dataset) Batches(ctx context.Context, o BatchOptions) iter.Seq2[*Batch,
 					yield(nil, err)
 					return
 				}
-				b, err := d.batch(p, order, samples, number, run)
+				b, err := d.batch(p, order, samples, number, run, o.Without)
 				if !yield(b, err) || err != nil {
 					return
 				}
@@ -172,7 +175,7 @@ func (d *Dataset) order(o BatchOptions) []int {
 }
 
 // batch reads one run of the batch of the given samples.
-func (d *Dataset) batch(p *epochPlan, order, samples []int, number, run int) (*Batch, error) {
+func (d *Dataset) batch(p *epochPlan, order, samples []int, number, run int, without []string) (*Batch, error) {
 	index := samples[run*p.run : min((run+1)*p.run, len(samples))]
 	b := &Batch{
 		Number: number, Run: run, Last: run == p.runs(len(samples))-1, Samples: len(samples),
@@ -188,14 +191,17 @@ func (d *Dataset) batch(p *epochPlan, order, samples []int, number, run int) (*B
 		b.Weights = append(b.Weights, 0)
 	}
 	b.steps = min(p.window, d.steps-b.Start)
-	return b, d.fill(b)
+	return b, d.fill(b, without)
 }
 
 // fill reads feeds, labels and lengths.
-func (d *Dataset) fill(b *Batch) error {
+func (d *Dataset) fill(b *Batch, without []string) error {
 	b.Feeds = make(map[string]*onnx.Array, len(d.inputs))
 	w := window{step: b.Start, steps: b.steps, axis: d.streams}
 	for _, s := range d.inputs {
+		if slices.Contains(without, s.name) {
+			continue
+		}
 		a, err := s.feed(b.Index, w)
 		if err != nil {
 			return err

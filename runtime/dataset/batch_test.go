@@ -490,3 +490,26 @@ func TestBatchesOfSharedData(t *testing.T) {
 		})
 	}
 }
+
+// Inputs that are not wanted are not read, not even for numbers that are not finite; all else of a batch is as ever.
+func TestBatchesWithout(t *testing.T) {
+	arrays := tens(5)
+	arrays["z"] = &onnx.Array{Type: onnx.Float, Dims: []int{5, 1}, Data: []float32{1, 2, float32(math.NaN()), 4, 5}}
+	for from, d := range open(t, model(value("x", onnx.Float, -1, 2), value("z", onnx.Float, -1, 1)), writeNPZ(t, arrays), Options{Labels: "label"}) {
+		o := BatchOptions{Size: 2, Shuffle: true, Seed: 1}
+		if batchesError(d, o) == nil {
+			t.Errorf("%s: NaN was not found", from)
+		}
+		o.Without = []string{"x", "z"}
+		none := epoch(t, d, o)
+		o.Without = []string{"z"}
+		for k, b := range epoch(t, d, o) {
+			if len(b.Feeds) != 1 || b.Feeds["x"] == nil || len(none[k].Feeds) != 0 {
+				t.Errorf("%s: batch %d has %d feeds, and %d without both", from, k, len(b.Feeds), len(none[k].Feeds))
+			}
+			if d := cmp.Diff(b.Labels, none[k].Labels); d != "" || !slices.Equal(b.Index, none[k].Index) {
+				t.Errorf("%s: batch %d of samples %v and %v: %s", from, k, b.Index, none[k].Index, d)
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package finetune
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math"
 	"strconv"
 
@@ -17,7 +18,7 @@ func (t *trainer) epoch(ctx context.Context) (reason string, err error) {
 	s := t.state
 	t.training.ZeroGrad()
 	var sum Measure
-	for b, err := range t.train.data.Batches(ctx, t.batches(s.epoch, s.batch)) {
+	for b, err := range t.train.batches(ctx, t.batches(s.epoch, s.batch)) {
 		if err != nil {
 			return "", err
 		}
@@ -111,6 +112,10 @@ func (t *trainer) run(ctx context.Context, b *dataset.Batch) (Measure, error) {
 		if sigma := t.options.Noise.Input; sigma > 0 {
 			feeds = noisy(clean, sigma, noise.NormFloat64)
 		}
+		feeds, err := t.train.front.feeds(ctx, b, feeds)
+		if err != nil {
+			return sum, err
+		}
 		pass, err := t.training.Forward(ctx, t.engine.feeds(b, feeds), options)
 		if err != nil {
 			return sum, err
@@ -199,6 +204,14 @@ func noisy(feeds map[string]*runtime.Tensor, sigma float64, normal func() float6
 		}
 	}
 	return out
+}
+
+// batches gives an epoch without the inputs that nobody reads.
+func (s *source) batches(ctx context.Context, o dataset.BatchOptions) iter.Seq2[*dataset.Batch, error] {
+	if s.teacher == nil || s.teacher.samples != nil {
+		o.Without = s.front.unread()
+	}
+	return s.data.Batches(ctx, o)
 }
 
 // begin makes the states of student and teacher ready for a run.

@@ -57,7 +57,7 @@ func measure(ctx context.Context, e *engine, s *source, objective Objective, bat
 	var sum Measure
 	e.current = nil
 	done := 0
-	for b, err := range s.data.Batches(ctx, dataset.BatchOptions{Size: batch, Window: window}) {
+	for b, err := range s.batches(ctx, dataset.BatchOptions{Size: batch, Window: window}) {
 		if err != nil {
 			return sum, err
 		}
@@ -66,7 +66,11 @@ func measure(ctx context.Context, e *engine, s *source, objective Objective, bat
 		}
 		for k := range b.Steps() {
 			feeds := b.At(k)
-			out, err := e.step(ctx, b, feeds)
+			read, err := s.front.feeds(ctx, b, feeds)
+			if err != nil {
+				return sum, err
+			}
+			out, err := e.step(ctx, b, read)
 			if err != nil {
 				return sum, err
 			}

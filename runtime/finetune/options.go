@@ -30,11 +30,14 @@ type Options struct {
 	Noise     Noise
 	// Average is the decay of an exponential moving average of the parameters, which is then what is evaluated and returned; 0: none. Early in training it is less:
 	// min(Average, (1+t)/(10+t)) at step t.
-	Average     float64
-	Stop        Stop
-	Teacher     *onnx.Model // needed where the objective reads one
-	Streams     Streams
-	Trial       Trial
+	Average float64
+	Stop    Stop
+	Teacher *onnx.Model // needed where the objective reads one
+	Streams Streams
+	Trial   Trial
+	// FrontMemory is how many bytes may be taken by what no trained tensor reaches, which then runs once instead of in every epoch. 0: a quarter of GOMEMLIMIT, or 1 GiB
+	// where there is none. What does not fit runs in every epoch, to the same bits.
+	FrontMemory int64
 	Checkpoints Checkpoints
 	Observe     func(Event) // may be nil; called from the calling goroutine
 }
@@ -152,11 +155,18 @@ type Result struct {
 	BestEpoch     int // 0: the start is better than any epoch
 	Status        Status
 	Trained       int64 // elements of all parameters
+	Front         Front
 	PeakKept      int64 // most bytes that forward passes kept for their gradients
 	Peak          int64 // most bytes that these and the gradients on their way back took together
 	BackOffs      int
 	Start         string // of Trial.Starts
 	Trials        []TrialResult
+}
+
+// Front is the part of the model that no trained tensor reaches, as far as it ran apart from the rest.
+type Front struct {
+	Values []string // that it gives to the rest; none: there was no such part
+	Bytes  int64    // of them that were remembered; 0: they did not fit, and were computed in every epoch
 }
 
 // TrialResult is the lowest loss of validation of a start in its trial.
@@ -174,6 +184,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("finetune: %d epochs, want 1 to %d", o.Epochs, maxEpochs)
 	case o.Batch < 0:
 		return fmt.Errorf("finetune: batch of %d samples, want at least 1", o.Batch)
+	case o.FrontMemory < 0:
+		return fmt.Errorf("finetune: %d bytes of memory for what no trained tensor reaches, want a number from 0", o.FrontMemory)
 	case !(o.Average >= 0 && o.Average < 1):
 		return fmt.Errorf("finetune: decay of the average is %v, want 0 to below 1", o.Average)
 	case !(o.Noise.Input >= 0) || math.IsInf(o.Noise.Input, 0):
@@ -234,6 +246,9 @@ func (o *Options) fill() {
 	}
 	if o.Trial.Epochs == 0 {
 		o.Trial.Epochs = max(o.Epochs/4, 1)
+	}
+	if o.FrontMemory == 0 {
+		o.FrontMemory = frontMemory()
 	}
 }
 

@@ -68,6 +68,7 @@ type trainer struct {
 type source struct {
 	data    *dataset.Dataset
 	teacher *teacher
+	front   *front
 	stepped bool // labels of streams have a step axis
 	observe func(sample, samples int)
 }
@@ -102,6 +103,9 @@ func newTrainer(ctx context.Context, m *onnx.Model, train, val *dataset.Dataset,
 			return nil, err
 		}
 	}
+	if err := t.split(ctx, m, tensors, train); err != nil {
+		return nil, err
+	}
 	k := 0
 	for _, g := range o.Groups {
 		rate := g.Rate
@@ -131,10 +135,27 @@ func newTrainer(ctx context.Context, m *onnx.Model, train, val *dataset.Dataset,
 	return t, err
 }
 
+// split puts what no trained tensor reaches in front of the training.
+func (t *trainer) split(ctx context.Context, m *onnx.Model, tensors []*onnx.Tensor, train *dataset.Dataset) error {
+	if len(t.options.Streams.States) > 0 || t.options.Noise.Input > 0 {
+		return nil
+	}
+	f, err := newFront(ctx, m, tensors, t.engine.values, train, t.options.FrontMemory)
+	if f == nil || err != nil {
+		return err
+	}
+	if t.training, err = runtime.CompileTraining(ctx, f.cut.rest, tensors, runtime.Options{Outputs: t.engine.values}); err != nil {
+		return err
+	}
+	t.engine.program, t.engine.run = t.training.Program(), t.training.Run
+	t.train.front = f
+	return nil
+}
+
 // sources prepares data and teacher.
 func (t *trainer) sources(ctx context.Context, train, val *dataset.Dataset) error {
 	o := &t.options
-	t.train = source{data: train, stepped: labelsStepped(train)}
+	t.train = source{data: train, stepped: labelsStepped(train), front: t.train.front}
 	var err error
 	if t.steps, err = train.BatchCount(t.batches(0, 0)); err != nil {
 		return err
@@ -153,6 +174,9 @@ func (t *trainer) sources(ctx context.Context, train, val *dataset.Dataset) erro
 		return nil
 	}
 	t.val = &source{data: val, stepped: labelsStepped(val), teacher: t.train.teacher.again()}
+	if t.val.front, err = t.train.front.of(ctx, val, o.FrontMemory); err != nil {
+		return err
+	}
 	if err := t.val.teacher.remember(ctx, val); err != nil {
 		return fmt.Errorf("finetune: teacher: %w", err)
 	}
@@ -396,6 +420,7 @@ func (t *trainer) result(status Status) *Result {
 		r.Parameters = append(r.Parameters, Trained{w.Tensor, s.best.values[k]})
 		r.Trained += int64(w.Value.Elements())
 	}
+	r.Front = t.front()
 	for k, loss := range s.trials {
 		r.Trials = append(r.Trials, TrialResult{t.options.Trial.Starts[k].Name, loss})
 	}
@@ -403,4 +428,17 @@ func (t *trainer) result(status Status) *Result {
 		r.Start = t.options.Trial.Starts[s.start].Name
 	}
 	return r
+}
+
+// front describes what ran in front of the training.
+func (t *trainer) front() Front {
+	f := t.train.front
+	if f == nil {
+		return Front{}
+	}
+	out := Front{Values: f.cut.values, Bytes: f.bytes}
+	if t.val != nil {
+		out.Bytes += t.val.front.bytes
+	}
+	return out
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"math"
+	"strings"
 
 	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
@@ -176,24 +178,54 @@ func (a activations) tanh(x reg.VecVirtual) reg.VecVirtual {
 	return d
 }
 
-// loop writes a function over vectors of the named arrays: whole ones, then the rest with a mask.
-func (a activations) loop(name, doc string, arrays []string, body func(load func(string) reg.VecVirtual, store func(reg.VecVirtual, string))) {
-	list := ""
+// array is an argument of a function over vectors: parts of n elements each, one behind the other, called name0, name1 and so on where there are several.
+type array struct {
+	name  string
+	parts int
+}
+
+// loop writes a function over vectors of the named arrays.
+func (a activations) loop(name, doc string, arrays []string, body func(load load, store store)) {
+	list := make([]array, len(arrays))
 	for i, s := range arrays {
-		if i > 0 {
-			list += ", "
-		}
-		list += s
+		list[i] = array{s, 1}
+	}
+	a.loopParts(name, doc, list, "", nil, body)
+}
+
+// loopParts writes a function over vectors of arrays, then arguments more: whole vectors, then the rest with a mask. prepare, which may be nil, runs once.
+func (a activations) loopParts(name, doc string, arrays []array, more string, prepare func(), body func(load load, store store)) {
+	names := make([]string, len(arrays))
+	for i, s := range arrays {
+		names[i] = s.name
 	}
 	suffix := map[bool]string{true: "AVX512", false: "AVX2"}[a.wide]
-	TEXT(name+suffix, NOSPLIT, "func(n int, "+list+" *float32)")
+	TEXT(name+suffix, NOSPLIT, "func(n int, "+strings.Join(names, ", ")+" *float32"+more+")")
 	Pragma("noescape")
 	Doc(name + suffix + " " + doc)
 	n := loadGP("n")
 	t := a.tailOf(n)
 	p := map[string]reg.GPVirtual{}
+	var order []reg.GPVirtual
 	for _, s := range arrays {
-		p[s] = loadGP(s)
+		at := loadGP(s.name)
+		if s.parts == 1 {
+			p[s.name] = at
+		}
+		for k := range s.parts {
+			if k > 0 {
+				next, size := GP64(), loadGP("n")
+				LEAQ(operand.Mem{Base: at, Index: size, Scale: 4}, next)
+				at = next
+			}
+			if s.parts > 1 {
+				p[fmt.Sprint(s.name, k)] = at
+			}
+			order = append(order, at)
+		}
+	}
+	if prepare != nil {
+		prepare()
 	}
 	TESTQ(n, n)
 	JE(operand.LabelRef("rest"))
@@ -203,8 +235,8 @@ func (a activations) loop(name, doc string, arrays []string, body func(load func
 		a.move(operand.Mem{Base: p[s]}, v)
 		return v
 	}, func(v reg.VecVirtual, s string) { a.move(v, operand.Mem{Base: p[s]}) })
-	for _, s := range arrays {
-		ADDQ(operand.Imm(uint64(4*a.lanes())), p[s])
+	for _, at := range order {
+		ADDQ(operand.Imm(uint64(4*a.lanes())), at)
 	}
 	DECQ(n)
 	JNE(operand.LabelRef("loop"))
@@ -226,6 +258,32 @@ func (a activations) loop(name, doc string, arrays []string, body func(load func
 	a.done()
 }
 
+type (
+	load  = func(string) reg.VecVirtual
+	store = func(reg.VecVirtual, string)
+)
+
+func (a activations) product(x, y reg.VecVirtual) reg.VecVirtual {
+	z := a.vector()
+	VMULPS(x, y, z)
+	return z
+}
+
+// steep is x − x², the derivative of sigmoid where it is x.
+func (a activations) steep(x reg.VecVirtual) reg.VecVirtual {
+	z := a.vector()
+	a.move(x, z)
+	VFNMADD231PS(x, x, z)
+	return z
+}
+
+// bend is y·(1 − x²), the derivative of tanh where it is x, times y.
+func (a activations) bend(x, y reg.VecVirtual) reg.VecVirtual {
+	z := a.product(x, y)
+	VFNMADD213PS(y, x, z) // y − x·(x·y)
+	return z
+}
+
 func writeActivations() {
 	c := newConstants()
 	for _, wide := range []bool{true, false} {
@@ -235,8 +293,6 @@ func writeActivations() {
 }
 
 func (a activations) write() {
-	type load = func(string) reg.VecVirtual
-	type store = func(reg.VecVirtual, string)
 	for _, f := range []struct {
 		name string
 		of   func(reg.VecVirtual) reg.VecVirtual
@@ -274,40 +330,22 @@ func (a activations) write() {
 		blend(load, store, load("cand"))
 	})
 	a.loop("lstmBack", "computes n elements of the gradient of a cell.", []string{"in", "out", "forget", "cand", "old", "next", "dh", "dc"}, func(load load, store store) {
-		product := func(x, y reg.VecVirtual) reg.VecVirtual {
-			z := a.vector()
-			VMULPS(x, y, z)
-			return z
-		}
-		// steep is x − x², the derivative of sigmoid where it is x.
-		steep := func(x reg.VecVirtual) reg.VecVirtual {
-			z := a.vector()
-			a.move(x, z)
-			VFNMADD231PS(x, x, z)
-			return z
-		}
-		// bend is y·(1 − x²), the derivative of tanh where it is x, times y.
-		bend := func(x, y reg.VecVirtual) reg.VecVirtual {
-			z := product(x, y)
-			VFNMADD213PS(y, x, z) // y − x·(x·y)
-			return z
-		}
 		t := a.tanh(load("next"))
 		o, dh := load("out"), load("dh")
-		d := bend(t, product(dh, o))
+		d := a.bend(t, a.product(dh, o))
 		VMULPS(dh, t, t)
-		VMULPS(steep(o), t, t)
+		VMULPS(a.steep(o), t, t)
 		store(t, "out")
 		VADDPS(load("dc"), d, d)
 		f := load("forget")
-		store(product(d, f), "dc")
-		slope := steep(f)
+		store(a.product(d, f), "dc")
+		slope := a.steep(f)
 		VMULPS(load("old"), slope, slope)
 		VMULPS(d, slope, slope)
 		store(slope, "forget")
 		i, g := load("in"), load("cand")
-		store(bend(g, product(d, i)), "cand")
-		slope = steep(i)
+		store(a.bend(g, a.product(d, i)), "cand")
+		slope = a.steep(i)
 		VMULPS(g, slope, slope)
 		VMULPS(d, slope, slope)
 		store(slope, "in")

@@ -2,6 +2,7 @@
 //
 //	go run . -what products -out ../products_amd64.s -stubs ../products_amd64.go -pkg gemm -tables ../tables_amd64.go
 //	go run . -what activations -out ../../vec/vec_amd64.s -stubs ../../vec/vec_amd64.go -pkg vec
+//	go run . -what training -out ../../vec/training_amd64.s -stubs ../../vec/training_amd64.go -pkg vec
 package main
 
 import (
@@ -19,7 +20,7 @@ import (
 var laneMask operand.Mem
 
 func main() {
-	what := flag.String("what", "products", "the kernels to write: products or activations")
+	what := flag.String("what", "products", "the kernels to write: products, activations or training")
 	tables := flag.String("tables", "", "where to write the tables of the products' kernels")
 	flag.Parse()
 	ConstraintExpr("amd64")
@@ -27,9 +28,12 @@ func main() {
 	for i := range 16 {
 		DATA(4*i, operand.U32(uint32(i/8)-1))
 	}
-	if *what == "activations" {
+	switch *what {
+	case "activations":
 		writeActivations()
-	} else {
+	case "training":
+		writeTraining()
+	default:
 		writeProducts()
 	}
 	Generate()

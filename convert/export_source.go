@@ -1,0 +1,117 @@
+package convert
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/trconvert/trconvert/export"
+	"github.com/trconvert/trconvert/export/csource"
+	"github.com/trconvert/trconvert/export/gosource"
+	"github.com/trconvert/trconvert/export/source"
+)
+
+// sourceStorages are the types in which source code holds weights; the first is the default.
+var sourceStorages = []string{string(export.Float32), string(export.Int8)}
+
+// exportC writes the model as C99.
+func exportC(ctx context.Context, e *exporting) (*product, error) {
+	return e.source(ctx, func(p *source.Program, o source.Options) (map[string][]byte, error) {
+		return csource.Print(ctx, p, csource.Options{Options: o, Name: e.o.Source.Name})
+	})
+}
+
+// exportGo writes the model as a Go package.
+func exportGo(ctx context.Context, e *exporting) (*product, error) {
+	return e.source(ctx, func(p *source.Program, o source.Options) (map[string][]byte, error) {
+		return gosource.Print(p, gosource.Options{Options: o, Name: e.o.Source.Name})
+	})
+}
+
+// source lowers the model and prints it.
+func (e *exporting) source(ctx context.Context, print func(*source.Program, source.Options) (map[string][]byte, error)) (*product, error) {
+	dims, err := e.fixedDims()
+	if err != nil {
+		return nil, err
+	}
+	o := source.Options{
+		Dims: dims, Int8: e.o.Weights == export.Int8, MergeAtStart: e.o.Source.MergeAtStart, Stream: true, States: e.o.States,
+	}
+	p, err := source.Lower(ctx, e.model, o)
+	var lacks *source.UnsupportedError
+	if errors.As(err, &lacks) {
+		return nil, &UnsupportedError{File: e.o.Model, Err: lacks}
+	}
+	if err != nil {
+		return nil, err
+	}
+	files, err := print(p, o)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]content{}
+	for name, data := range files {
+		out[name] = raw(data)
+	}
+	return &product{files: out}, nil
+}
+
+// Sizes of symbolic dims where none are asked for.
+const (
+	sourceBatch = 1
+	sourceSteps = 16
+)
+
+// fixedDims gives every named symbolic dim of the inputs a size: that of --dim, else --batch for a name such as batch, N or B, and --steps for all others. A dim
+// without a name becomes 1.
+func (e *exporting) fixedDims() (map[string]int, error) {
+	var names []string
+	for _, v := range trueInputs(e.model) {
+		if v.Type == nil {
+			continue
+		}
+		for _, d := range v.Type.Shape {
+			if d.Param != "" && !slices.Contains(names, d.Param) {
+				names = append(names, d.Param)
+			}
+		}
+	}
+	for _, name := range sortedNames(e.o.Dims) {
+		if !slices.Contains(names, name) {
+			return nil, &OptionError{Option: optDim, Value: name, What: "the inputs have no symbolic dim of that name", Near: nearest(name, names, 1), Valid: names}
+		}
+	}
+	o := e.o.Source
+	dims := map[string]int{}
+	batches, steps := 0, 0
+	for _, name := range names {
+		given := e.o.Dims[name]
+		switch {
+		case given != 0:
+			dims[name] = given
+		case isBatch(name):
+			batches++
+			dims[name] = cmp.Or(o.Batch, sourceBatch)
+		default:
+			steps++
+			dims[name] = cmp.Or(o.Steps, sourceSteps)
+		}
+	}
+	for _, c := range []struct {
+		option       string
+		value, takes int
+	}{{optBatch, o.Batch, batches}, {optSteps, o.Steps, steps}} {
+		if c.value != 0 && c.takes == 0 {
+			return nil, &OptionError{Option: c.option, What: "no symbolic dim of the inputs is left for it (" + optDim + " NAME=N sets one by its name)", Valid: names}
+		}
+	}
+	return dims, nil
+}
+
+// isBatch says whether the name of a dim is one that exporters give the batch.
+func isBatch(name string) bool {
+	lower := strings.ToLower(name)
+	return strings.Contains(lower, "batch") || lower == "n" || lower == "b"
+}
