@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"os/exec"
 	"slices"
-	"time"
+	"strconv"
+	"strings"
 
 	"github.com/trconvert/trconvert/internal/engine/ort"
 	"github.com/trconvert/trconvert/onnx"
@@ -22,9 +23,13 @@ type BenchOptions struct {
 	Batch   int      // 0: 1
 	Steps   int      // 0: 32
 	Library string   // of ONNX Runtime; "": it is not measured
+	Plot    string   // an SVG file to draw the results into; "": none
 	Files   Files
 	Threads int // of each engine; 0: its own choice
 
+	// Child makes a process that calls [ServeResident], once for each measurement of memory: only in a process of its own can a model's memory be told
+	// from what others left. Where it is nil or gives nil, memory is not measured.
+	Child    func(context.Context) *exec.Cmd
 	Progress func(done, most int) // may be nil
 }
 
@@ -38,6 +43,7 @@ type Benchmark struct {
 	ONNXRuntime string        `json:"onnxruntime"`
 	Inputs      []BenchInput  `json:"inputs"`
 	Results     []BenchResult `json:"results"`
+	Plot        string        `json:"plot"` // the image, "" where none was written
 	Warnings    []Warning     `json:"warnings"`
 }
 
@@ -48,34 +54,44 @@ type BenchInput struct {
 	Dims []int  `json:"dims"`
 }
 
-// BenchResult is one model on one engine; times are in milliseconds.
+// BenchResult is one model on one engine; times are in milliseconds, sizes in bytes. Figures of a model that the engine does not run are null, as is memory that
+// was not measured.
 type BenchResult struct {
 	FileStat
-	Engine  string  `json:"engine"`
-	Load    float64 `json:"load_ms"`    // from the file to a model that is ready to run, the median of three
-	First   float64 `json:"first_ms"`   // the first run, in which our runtime folds constants and packs weights
-	Median  float64 `json:"median_ms"`  // of the runs after it
-	Fastest float64 `json:"fastest_ms"` // of these
-	Runs    int     `json:"runs"`
-	Speedup float64 `json:"speedup"` // median of the first model on the same engine / this median
+	Engine string `json:"engine"`
+	Error  string `json:"error"` // why the engine does not run the model, "" where it does
+
+	Load    Number `json:"load_ms"`  // from the file to a model that takes inputs, the median of several
+	First   Number `json:"first_ms"` // the first run, in which our runtime folds constants and packs weights; the median of several
+	Ready   Number `json:"ready_ms"` // from the file to the first outputs, the median of several
+	Median  Number `json:"median_ms"`
+	Low     Number `json:"p10_ms"`     // a tenth of the runs took less
+	High    Number `json:"p90_ms"`     // a tenth of the runs took more
+	Fastest Number `json:"fastest_ms"` // of all runs
+	Step    Number `json:"step_ms"`    // median / steps; null where the steps are not known
+	Runs    int    `json:"runs"`
+
+	Resident Resident `json:"memory"`
+
+	// What the first model takes on the same engine divided by what this one takes: above 1 this one is better.
+	Speedup     Number `json:"speedup"` // of the medians
+	LoadRatio   Number `json:"load_ratio"`
+	ReadyRatio  Number `json:"ready_ratio"`
+	BytesRatio  Number `json:"bytes_ratio"`
+	MemoryRatio Number `json:"memory_ratio"` // of the resident memory
 }
 
-const (
-	benchRounds  = 200             // most runs of a model on an engine
-	benchLeast   = 7               // fewest
-	benchTime    = 1 * time.Second // after this time for each of them no further round begins
-	benchLoads   = 3
-	defaultSteps = 32
-)
+const benchSteps = 32
 
-// Bench measures models on the same random inputs, in our runtime and in ONNX Runtime where its library is given. The models take turns run by run, so that
-// a busy machine slows all of them alike. Sizes that a model fixes win over Batch and Steps, with a warning.
+// Bench measures models on the same random inputs, in our runtime and in ONNX Runtime where its library is given. The models take turns, so that a busy machine slows all of
+// them alike. Sizes that a model fixes win over Batch and Steps, with a warning. A model that an engine does not run is told in its result and in a warning; that no engine runs
+// any model is an error, as are a file that is no model and a model with other inputs.
 func Bench(ctx context.Context, o BenchOptions) (*Benchmark, error) {
 	if o.Batch == 0 {
 		o.Batch = 1
 	}
 	if o.Steps == 0 {
-		o.Steps = defaultSteps
+		o.Steps = benchSteps
 	}
 	switch {
 	case len(o.Models) == 0:
@@ -83,9 +99,14 @@ func Bench(ctx context.Context, o BenchOptions) (*Benchmark, error) {
 	case o.Batch < 1 || o.Steps < 1:
 		return nil, &OptionError{Option: "--batch, --steps", What: fmt.Sprintf("%d and %d: both are 1 or more", o.Batch, o.Steps)}
 	}
+	if o.Plot != "" {
+		if err := guardOutput(o.Plot, o.Files.Force, o.Models...); err != nil {
+			return nil, err
+		}
+	}
 	b := &bench{o: o, report: &Benchmark{Schema: BenchSchema, Threads: o.Threads, Inputs: []BenchInput{}, Results: []BenchResult{}, Warnings: []Warning{}}}
 	defer b.close()
-	for _, step := range []func(context.Context) error{b.open, b.shape, b.load, b.measure} {
+	for _, step := range []func(context.Context) error{b.open, b.shape, b.load, b.measure, b.weigh, b.plot} {
 		if err := step(ctx); err != nil {
 			return nil, ended(ctx, b.at, err)
 		}
@@ -95,28 +116,18 @@ func Bench(ctx context.Context, o BenchOptions) (*Benchmark, error) {
 
 // bench is one call of Bench at work.
 type bench struct {
-	o       BenchOptions
-	report  *Benchmark
-	at      string // the model at work
-	models  []*onnx.Model
-	engine  *ort.Engine
-	feeds   map[string]*onnx.Array
-	targets []*target
-}
-
-// target is one model on one engine.
-type target struct {
-	result BenchResult
-	run    runner
-	stop   func()
-	times  []float64
+	o          BenchOptions
+	report     *Benchmark
+	at         string // the model at work
+	models     []*onnx.Model
+	engine     *ort.Engine
+	feeds      map[string]*onnx.Array
+	contenders []*contender // every model on every engine, in the order of the report
 }
 
 func (b *bench) close() {
-	for _, t := range b.targets {
-		if t.stop != nil {
-			t.stop()
-		}
+	for _, t := range b.contenders {
+		t.close()
 	}
 	for _, m := range b.models {
 		m.Close()
@@ -127,6 +138,13 @@ func (b *bench) warn(code, path, text string) {
 	b.report.Warnings = append(b.report.Warnings, Warning{code, path, text})
 }
 
+func (b *bench) progress(done float64) {
+	if b.o.Progress != nil {
+		b.o.Progress(int(100*min(1, done)), 100)
+	}
+}
+
+// open opens the files and the engines.
 func (b *bench) open(ctx context.Context) error {
 	for _, path := range b.o.Models {
 		b.at = path
@@ -135,32 +153,59 @@ func (b *bench) open(ctx context.Context) error {
 			return err
 		}
 		b.models = append(b.models, m)
+		if first, other := sortedInputs(b.models[0]), sortedInputs(m); !slices.Equal(first, other) {
+			return fmt.Errorf("convert: %q: the inputs of %q do not run: it takes [%s], and not [%s]", path, b.o.Models[0], quoteAll(other, ", "), quoteAll(first, ", "))
+		}
 	}
 	b.at = b.o.Models[0]
-	if b.o.Library == "" {
-		return nil
+	if b.o.Library != "" {
+		var err error
+		if b.engine, err = ort.Open(ort.Options{Library: b.o.Library, Threads: b.o.Threads}); err != nil {
+			return err
+		}
+		b.report.ONNXRuntime = b.engine.Version()
 	}
-	var err error
-	if b.engine, err = ort.Open(ort.Options{Library: b.o.Library, Threads: b.o.Threads}); err != nil {
-		return err
+	for k, m := range b.models {
+		for _, engine := range b.engines() {
+			b.contenders = append(b.contenders, &contender{bench: b, result: BenchResult{FileStat: FileStat{b.o.Models[k], m.FileBytes(), m.Parameters()}, Engine: engine}})
+		}
 	}
-	b.report.ONNXRuntime = b.engine.Version()
 	return nil
 }
 
-// shape finds inputs that the first model accepts.
+// engines are the names of those that are measured.
+func (b *bench) engines() []string {
+	if b.engine == nil {
+		return Engines[:1]
+	}
+	return Engines[:2]
+}
+
+func sortedInputs(m *onnx.Model) []string {
+	var names []string
+	for _, v := range trueInputs(m) {
+		names = append(names, v.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// shape finds inputs that the models accept.
 func (b *bench) shape(ctx context.Context) error {
-	run, inputs, err := b.prober(ctx)
+	run, k, err := b.prober(ctx)
 	if err != nil {
 		return err
 	}
-	s, err := findSizes(ctx, inputs, b.models[0], run, b.o.Batch, b.o.Steps)
+	s, err := findSizes(ctx, trueInputs(b.models[k]), b.models[k], run, b.o.Batch, b.o.Steps)
 	if err != nil {
-		return fmt.Errorf("convert: %q: %w", b.o.Models[0], err)
+		return fmt.Errorf("convert: %q: %w", b.o.Models[k], err)
 	}
 	b.feeds, b.report.Batch, b.report.Steps = s.feeds, s.batch, s.steps
-	if s.batch != b.o.Batch || s.steps != b.o.Steps {
-		b.warn("sizes", b.o.Models[0], fmt.Sprintf("its recurrent layers were run on %d sequences of %d steps, for the model does not take %d of %d", s.batch, s.steps, b.o.Batch, b.o.Steps))
+	switch {
+	case s.steps == 0:
+		b.warn("sizes", b.o.Models[k], "how many steps its recurrent layers were run for is not known")
+	case s.batch != b.o.Batch || s.steps != b.o.Steps:
+		b.warn("sizes", b.o.Models[k], fmt.Sprintf("its recurrent layers were run on %d sequences of %d steps, for the model does not take %d of %d", s.batch, s.steps, b.o.Batch, b.o.Steps))
 	}
 	for _, name := range sortedNames(b.feeds) {
 		a := b.feeds[name]
@@ -169,144 +214,75 @@ func (b *bench) shape(ctx context.Context) error {
 	return nil
 }
 
-// prober runs the first model in the engine that has its operators.
-func (b *bench) prober(ctx context.Context) (probe, []*onnx.ValueInfo, error) {
-	run, inputs, err := observedRun(ctx, b.models[0], b.o.Threads)
-	var missing *runtime.UnsupportedError
-	if b.engine == nil || !errors.As(err, &missing) {
-		return run, inputs, err
+// prober runs the first model that our runtime has the operators of, or else the first one in ONNX Runtime, which does not tell what a layer sees. It gives the model's place, too.
+func (b *bench) prober(ctx context.Context) (probe, int, error) {
+	var first error
+	for k, m := range b.models {
+		run, err := observedRun(ctx, m, b.o.Threads)
+		var missing *runtime.UnsupportedError
+		if err == nil || !errors.As(err, &missing) {
+			b.at = b.o.Models[k]
+			return run, k, err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if b.engine == nil {
+		return nil, 0, first
 	}
 	session, err := b.engine.Load(ctx, b.o.Models[0])
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
-	b.targets = append(b.targets, &target{stop: session.Close})
+	b.contenders[0].stop = session.Close
 	return func(ctx context.Context, feeds map[string]*onnx.Array) (steps, batch int, err error) {
 		_, err = session.Run(ctx, feeds)
 		return 0, 0, err
-	}, trueInputs(b.models[0]), nil
+	}, 0, nil
 }
 
-// load makes every model ready to run, and runs it once.
-func (b *bench) load(ctx context.Context) error {
-	b.close()
-	paths := b.o.Models
-	b.models, b.targets = nil, nil
-	for _, path := range paths {
-		b.at = path
-		engines := []string{"go"}
-		if b.engine != nil {
-			engines = append(engines, "onnxruntime")
-		}
-		for _, engine := range engines {
-			t, err := b.target(ctx, path, engine)
-			var missing *runtime.UnsupportedError
-			if errors.As(err, &missing) && b.engine != nil {
-				b.warn("operator-missing", path, "our runtime cannot run it: "+missing.Error())
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			b.targets = append(b.targets, t)
-		}
+// refuse enters that an engine does not run a model.
+func (b *bench) refuse(t *contender, err error) {
+	r := &t.result
+	code, text := "not-run", message(err)
+	var missing *runtime.UnsupportedError
+	if errors.As(err, &missing) {
+		code = "operator-missing"
 	}
-	return nil
+	r.Error = text
+	t.failed = err
+	b.warn(code, r.File, fmt.Sprintf("engine %s does not run it: %s", r.Engine, text))
 }
 
-func (b *bench) target(ctx context.Context, path, engine string) (*target, error) {
-	t := &target{result: BenchResult{FileStat: FileStat{File: path}, Engine: engine}}
-	var loads []float64
-	for range benchLoads {
-		if t.stop != nil {
-			t.stop()
-		}
-		start := time.Now()
-		if err := b.start(ctx, t, path, engine); err != nil {
-			return nil, err
-		}
-		loads = append(loads, since(start))
-	}
-	t.result.Load = median(loads)
-	start := time.Now()
-	if _, err := t.run(ctx, b.feeds); err != nil {
-		t.stop()
-		return nil, fmt.Errorf("convert: %q on engine %s: the inputs of %q do not run: %w", path, engine, b.o.Models[0], err)
-	}
-	t.result.First = since(start)
-	return t, nil
+// message is an error's text on one line.
+func message(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// running are the contenders that can be measured.
+func (b *bench) running() []*contender {
+	return slices.DeleteFunc(slices.Clone(b.contenders), func(t *contender) bool { return t.failed != nil })
 }
 
-// start opens a model from its file on an engine.
-func (b *bench) start(ctx context.Context, t *target, path, engine string) error {
-	if engine == "onnxruntime" {
-		session, err := b.engine.Load(ctx, path)
-		if err != nil {
-			return err
-		}
-		t.run, t.stop = session.Run, session.Close
+// compare enters the ratios to the first model on the same engine.
+func (b *bench) compare() {
+	for k, t := range b.contenders {
+		r, first := &t.result, &b.contenders[k%len(b.engines())].result
+		r.Speedup = first.Median / r.Median
+		r.LoadRatio = first.Load / r.Load
+		r.ReadyRatio = first.Ready / r.Ready
+		r.BytesRatio = Number(first.Bytes) / Number(r.Bytes)
+		r.MemoryRatio = first.Resident.Used / r.Resident.Used
 	}
-	m, err := onnx.OpenFile(ctx, path, onnx.OpenOptions{FollowLinks: b.o.Files.FollowLinks})
-	if err != nil {
-		return err
-	}
-	t.result.Bytes, t.result.Parameters = m.FileBytes(), m.Parameters()
-	if engine == "onnxruntime" {
-		return m.Close()
-	}
-	t.stop = func() { m.Close() }
-	p, err := runtime.Compile(ctx, m, runtime.Options{Threads: b.o.Threads})
-	if err != nil {
-		m.Close()
-		return err
-	}
-	t.run = p.Run
-	return nil
 }
 
-// measure runs the targets in turns.
-func (b *bench) measure(ctx context.Context) error {
-	if len(b.targets) == 0 {
-		return errors.New("convert: no engine runs any of the models")
+// rowName is a model on an engine for a chart.
+func (b *bench) rowName(r *BenchResult) string {
+	name := r.File
+	if k := strings.LastIndexAny(name, `/\`); k >= 0 {
+		name = name[k+1:]
 	}
-	start, limit := time.Now(), time.Duration(len(b.targets))*benchTime
-	rounds := 0
-	for ; rounds < benchRounds && (rounds < benchLeast || time.Since(start) < limit); rounds++ {
-		for _, t := range b.targets {
-			b.at = t.result.File
-			begin := time.Now()
-			if _, err := t.run(ctx, b.feeds); err != nil {
-				return fmt.Errorf("convert: %q on engine %s: %w", t.result.File, t.result.Engine, err)
-			}
-			t.times = append(t.times, since(begin))
-		}
-		if b.o.Progress != nil {
-			done := float64(time.Since(start)) / float64(limit)
-			b.o.Progress(int(100*max(min(1, done), float64(rounds+1)/benchRounds)), 100)
-		}
+	if len(b.engines()) > 1 {
+		name += ", " + r.Engine
 	}
-	first := make(map[string]float64)
-	for _, t := range b.targets {
-		r := &t.result
-		r.Runs, r.Median, r.Fastest = rounds, median(t.times), slices.Min(t.times)
-		if _, ok := first[r.Engine]; !ok && r.File == b.o.Models[0] {
-			first[r.Engine] = r.Median
-		}
-		r.Speedup = 0
-		if m, ok := first[r.Engine]; ok {
-			r.Speedup = m / r.Median
-		}
-		b.report.Results = append(b.report.Results, *r)
-	}
-	return nil
-}
-
-func since(t time.Time) float64 { return float64(time.Since(t)) / float64(time.Millisecond) }
-
-func median(v []float64) float64 {
-	if len(v) == 0 {
-		return math.NaN()
-	}
-	s := slices.Sorted(slices.Values(v))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+	return strings.Trim(strconv.Quote(name), `"`)
 }

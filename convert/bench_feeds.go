@@ -16,10 +16,10 @@ import (
 type probe func(ctx context.Context, feeds map[string]*onnx.Array) (steps, batch int, err error)
 
 // observedRun compiles a model so that X of its first recurrent layer is seen.
-func observedRun(ctx context.Context, m *onnx.Model, threads int) (probe, []*onnx.ValueInfo, error) {
+func observedRun(ctx context.Context, m *onnx.Model, threads int) (probe, error) {
 	sites, err := recurrent.Find(ctx, m)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	o := runtime.Options{Threads: threads}
 	for _, s := range sites {
@@ -27,7 +27,7 @@ func observedRun(ctx context.Context, m *onnx.Model, threads int) (probe, []*onn
 	}
 	p, err := runtime.Compile(ctx, m, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	batchFirst := make(map[*onnx.Node]bool)
 	for _, s := range sites {
@@ -43,7 +43,7 @@ func observedRun(ctx context.Context, m *onnx.Model, threads int) (probe, []*onn
 			}
 		})
 		return steps, batch, err
-	}, p.Inputs(), nil
+	}, nil
 }
 
 // sizes are inputs of a model and what its first recurrent layer makes of them.

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/trconvert/trconvert/decompose"
+	"github.com/trconvert/trconvert/export/opset"
+	"github.com/trconvert/trconvert/export/source"
 	"github.com/trconvert/trconvert/internal/engine/onnxgo"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
@@ -73,14 +75,16 @@ func classify(file string, err error) error {
 		return nil
 	}
 	var (
-		own    *UnsupportedError
-		gate   *GateError
-		opt    *OptionError
-		budget *decompose.BudgetError
-		format *onnx.UnsupportedError
-		site   *recurrent.UnsupportedError
-		ops    *runtime.UnsupportedError
-		engine *onnxgo.UnsupportedError
+		own     *UnsupportedError
+		gate    *GateError
+		opt     *OptionError
+		budget  *decompose.BudgetError
+		format  *onnx.UnsupportedError
+		site    *recurrent.UnsupportedError
+		ops     *runtime.UnsupportedError
+		engine  *onnxgo.UnsupportedError
+		code    *source.UnsupportedError
+		version *opset.UnsupportedError
 	)
 	switch {
 	case errors.As(err, &own), errors.As(err, &gate), errors.As(err, &opt):
@@ -95,6 +99,10 @@ func classify(file string, err error) error {
 		err = ops
 	case errors.As(err, &engine):
 		err = engine
+	case errors.As(err, &code):
+		err = code
+	case errors.As(err, &version):
+		err = version
 	default:
 		return err
 	}

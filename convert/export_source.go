@@ -3,7 +3,6 @@ package convert
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -40,10 +39,6 @@ func (e *exporting) source(ctx context.Context, print func(*source.Program, sour
 		Dims: dims, Int8: e.o.Weights == export.Int8, MergeAtStart: e.o.Source.MergeAtStart, Stream: true, States: e.o.States,
 	}
 	p, err := source.Lower(ctx, e.model, o)
-	var lacks *source.UnsupportedError
-	if errors.As(err, &lacks) {
-		return nil, &UnsupportedError{File: e.o.Model, Err: lacks}
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,8 @@ type Patch struct {
 	replaced     map[*Tensor]*Array
 	dropped      map[*Tensor]bool
 	metadata     []KeyValue
+	opsets       []opsetEdit
+	ir           int64 // 0: as it is
 }
 
 // newInitializer is an added initializer: a message, or an array under a name.

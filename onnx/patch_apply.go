@@ -69,6 +69,7 @@ type application struct {
 }
 
 func (a *application) edit(ctx context.Context) error {
+	a.setVersions()
 	for _, old := range a.p.m.Scopes() {
 		if err := ctx.Err(); err != nil {
 			return err

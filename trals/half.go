@@ -63,7 +63,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 	}
 	last := len(c) - 1
 
-	// After[k] is E_k, halved where b = b'; partial[k] is T contracted with the cores after k, [a, N before k, n_k, q_k].
+	// After[k] is E_k [q², b²]; partial[k] is T contracted with the cores after k, [a, N before k, n_k, q_k].
 	after, partial := make([][]float64, len(c)), make([][]T, len(c))
 	partial[last] = t
 	tail, states := c[last].v, c[last].n // cores k and after, [p, states, b], as long as that is the cheaper way to E
@@ -84,20 +84,24 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			}
 		}
 		if tail != nil {
-			after[k-1] = tailTransfer(tail, g.p, states, b, 0.5, small)
+			after[k-1] = tailTransfer(tail, g.p, states, b, small)
 		} else {
 			after[k-1] = transferLeft(g, after[k], b, small)
 		}
 	}
 
-	before := small.take(a * a * pairs(b)) // F_0[a,a',b,b']
-	gatherPairs(m, a, b, 1, before)
+	// Before is H_k [p², a²] if open, else F_k [p², b²]; F_0 is M.
+	aa, bb := a*a, b*b
+	open, opposite := c.headPays(), small.permuted(m, [4]int{a, b, a, b}, [4]int{0, 2, 1, 3}) // M[a,a',b,b']
+	before := opposite
+	states = 1
 	var left []T // cores before k, [a, N before k, p]
 	for k := range c {
 		if ctx.Err() != nil {
 			return
 		}
 		g := &c[k]
+		mark := small.mark()
 		// Right is Σ over a and the modes before of left·partial, [p, n, q]; for the first core a and p are the same bond.
 		right := small.take(g.p * g.n * g.q)
 		if k == 0 {
@@ -107,7 +111,20 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			gemm.Mul(true, false, g.p, g.n*g.q, len(left)/g.p, 1, left, g.p, partial[k], g.n*g.q, 0, x, g.n*g.q)
 			widenInto(right, x)
 		}
-		solveCore(g, gramOf(*g, before, after[k], b, small), right, dampingOf[T](), small)
+		f := small.lowerPairs(before, g.p, len(before)/(g.p*g.p))
+		if open && k > 0 {
+			heads := f
+			f = small.take(pairs(g.p) * bb)
+			gemm.F64(false, false, pairs(g.p), bb, aa, 1, heads, aa, opposite, bb, 0, f, bb)
+		}
+		blocks := f // the last core's bond q is b itself
+		if k < last {
+			qq := g.q * g.q
+			blocks = small.take(pairs(g.p) * qq)
+			gemm.F64(false, true, pairs(g.p), qq, bb, 1, f, bb, after[k], bb, 0, blocks, qq)
+		}
+		solveCore(g, blocks, right, dampingOf[T](), small)
+		small.release(mark)
 		if k < last {
 			c.pushRight(k, small)
 		}
@@ -115,11 +132,11 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 		if k == last && merged == nil {
 			return
 		}
+		if k == last && merged == nil {
+			return
+		}
 		x := w.narrowed(g.v)
 		if k > 0 {
-			if k == last {
-				mergedGram(left, partial[k-1], a, *g, gram, small)
-			}
 			rows := len(left) / g.p
 			y := merged
 			if k < last {
@@ -128,15 +145,30 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			gemm.Mul(false, false, rows, g.n*g.q, g.p, 1, left, g.p, x, g.n*g.q, 0, y, g.n*g.q)
 			x = y
 		}
-		if k == last {
-			if k == 0 {
-				copy(merged, x)
-				gemm.Gram64(true, a*b, g.n, small.permuted(g.v, [4]int{1, a, g.n, b}, [4]int{0, 2, 1, 3}), a*b, gram, a*b)
+		switch {
+		case k < last:
+			states *= g.n
+			switch {
+			case !open:
+				before = transferRight(*g, before, b, small)
+			case k == 0 || headCost(states, a, g.q) <= transferCost(g.q, g.n, g.p, a):
+				before = headTransfer(x, a, g.q, w, small)
+			default:
+				before = transferRight(*g, before, a, small)
 			}
-			return
+			left = x
+		case k == 0:
+			copy(merged, x)
+			gemm.Gram64(true, a*b, g.n, small.permuted(g.v, [4]int{1, a, g.n, b}, [4]int{0, 2, 1, 3}), a*b, gram, a*b)
+		default:
+			heads := before
+			if !open {
+				heads = headTransfer(left, a, g.p, w, small)
+			}
+			joined := small.take(aa * bb)
+			gemm.F64(true, false, aa, bb, g.p*g.p, 1, heads, aa, tailTransfer(g.v, g.p, g.n, b, small), bb, 0, joined, bb)
+			permuteInto(gram, joined, [4]int{a, a, b, b}, [4]int{0, 2, 1, 3})
 		}
-		left = x
-		before = transferRight(*g, before, b, small)
 	}
 }
 

@@ -102,6 +102,12 @@ func permuteInto[T float](out, x []T, dims, perm [4]int) {
 		from, at := i*s[0], i*n[1]*block
 		switch 1 { // the axis along which x is contiguous
 		case s[3]:
+			if n[1] > n[2] { // the fewer calls
+				for j := range n[2] {
+					gemm.CopyRows(n[1], row, x[from+j*s[2]:], s[1], out[at+j*row:], block)
+				}
+				continue
+			}
 			for j := range n[1] {
 				gemm.CopyRows(n[2], row, x[from+j*s[1]:], s[2], out[at+j*block:], row)
 			}

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
+	"os"
+	"os/exec"
 	"strings"
 
 	"github.com/trconvert/trconvert/convert"
@@ -18,18 +21,21 @@ func benchVerb() *verb {
 		flags: []*flag{
 			{name: "batch", value: "N", group: groupData, usage: "sequences in a run (default 1)"},
 			{name: "steps", value: "T", group: groupData, usage: "steps of a sequence (default 32)"},
+			{name: "plot", value: "FILE.svg", group: groupMore, kind: anyFile, usage: "draw times, memory and sizes as bars into this image"},
 			{name: "ort-library", value: "PATH", group: groupMore, kind: anyFile, env: ortVariable, usage: "measure in ONNX Runtime too: its shared library (default: the environment variable " + ortVariable + ")"},
-			flagJSON, flagQuiet, flagFollow, flagThreads,
+			flagJSON, flagQuiet, flagForce, flagFollow, flagThreads,
 		},
 		text: `
 Runs the models on the same random inputs, in turns, in this program's own runtime and in ONNX Runtime where its library is given, and prints
-medians. All models must take MODEL's inputs, as its compact versions do.
+medians. All models must take MODEL's inputs, as its compact versions do. A model that an engine does not run has no figures there.
+
+Memory is measured in processes of their own: what the model adds to what the engine takes.
 
 Which of MODEL's free dimensions is the batch and which the time is found by running it. A model that fixes them is measured as it is.`,
 		examples: []string{
 			"bench model.onnx model.tr.onnx",
 			"bench model.onnx --batch 16 --steps 100 --threads 1 --json",
-			"bench model.onnx small.onnx --ort-library libonnxruntime.so.1",
+			"bench model.onnx small.onnx --ort-library libonnxruntime.so.1 --plot times.svg",
 		},
 		parse: parseBench,
 	}
@@ -43,6 +49,7 @@ func parseBench(c *cli.Context) (command, error) {
 		Batch:   r.integer("batch", 1),
 		Steps:   r.integer("steps", 1),
 		Library: c.String("ort-library"),
+		Plot:    r.text("plot"),
 		Files:   r.files(),
 		Threads: b.threads,
 	}
@@ -58,12 +65,37 @@ func (v benchCommand) run(ctx context.Context, c *console) error {
 	v.apply()
 	bar := v.bar(c)
 	v.options.Progress = func(done, most int) { bar.Show(done, most, "measuring") }
+	v.options.Child = residentChild
 	r, err := convert.Bench(ctx, v.options)
 	bar.Clear()
 	if err != nil {
 		return err
 	}
 	return show(c, v.common, r, benchText)
+}
+
+// residentWord is the only argument of a process that this program starts of itself to measure memory in. It is no verb: people have no use for it.
+const residentWord = "bench-resident"
+
+// residentVariable is set in such a process, so that it never starts another.
+const residentVariable = "TRCONVERT_BENCH_RESIDENT"
+
+// residentChild is such a process, nil where the program does not know its own file.
+func residentChild(ctx context.Context) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil || os.Getenv(residentVariable) != "" {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, self, residentWord)
+	cmd.Args[0] = os.Args[0] // the name under which it was started, where that is a link to a program of many names
+	cmd.Env = append(os.Environ(), residentVariable+"=1")
+	return cmd
+}
+
+type residentCommand struct{}
+
+func (residentCommand) run(ctx context.Context, c *console) error {
+	return convert.ServeResident(ctx, c.in, c.out)
 }
 
 func benchText(r *convert.Benchmark) string {
@@ -76,22 +108,69 @@ func benchText(r *convert.Benchmark) string {
 		inputs = append(inputs, fmt.Sprintf("%s %s [%s]", term.Escape(in.Name), in.Type, numbers(in.Dims, ", ")))
 	}
 	fmt.Fprintf(&b, "inputs: %s\n\n", strings.Join(inputs, "; "))
-	var rows [][]string
-	for _, t := range r.Results {
-		engine := t.Engine
-		if engine == "onnxruntime" {
-			engine += " " + r.ONNXRuntime
-		}
-		rows = append(rows, []string{
-			t.File, engine, term.Count(t.Bytes), milliseconds(t.Load), milliseconds(t.First), milliseconds(t.Median), milliseconds(t.Fastest),
-			term.Factor(t.Speedup), fmt.Sprint(t.Runs),
-		})
+	b.WriteString(benchTimes(r))
+	if len(r.Results) > 1 {
+		b.WriteString("\nHow many times better than the first model, on the same engine:\n\n")
+		b.WriteString(benchRatios(r))
 	}
-	b.WriteString(term.Table([]term.Column{
-		{Title: "model", Wrap: 60}, {Title: "engine"}, {Title: "bytes", Figure: true}, {Title: "load, ms", Figure: true}, {Title: "first run", Figure: true},
-		{Title: "median", Figure: true}, {Title: "fastest", Figure: true}, {Title: "faster", Figure: true}, {Title: "runs", Figure: true},
-	}, rows))
+	if r.Plot != "" {
+		fmt.Fprintf(&b, "\ndrawn in %s\n", term.Escape(r.Plot))
+	}
 	return b.String() + warnings(r.Warnings)
 }
 
-func milliseconds(v float64) string { return fmt.Sprintf("%.3g", v) }
+func benchTimes(r *convert.Benchmark) string {
+	var rows [][]string
+	for _, t := range r.Results {
+		between := "–"
+		if t.Error == "" {
+			between = milliseconds(t.Low) + "–" + milliseconds(t.High)
+		}
+		rows = append(rows, []string{
+			t.File, engineName(r, t), term.Count(t.Bytes), milliseconds(t.Load), milliseconds(t.First), milliseconds(t.Median), between,
+			milliseconds(t.Step * 1000), memory(t.Resident.Used), memory(t.Resident.Peak), fmt.Sprint(t.Runs),
+		})
+	}
+	return term.Table([]term.Column{
+		{Title: "model", Wrap: 60}, {Title: "engine"}, {Title: "bytes", Figure: true}, {Title: "load, ms", Figure: true}, {Title: "first run", Figure: true},
+		{Title: "a run", Figure: true}, {Title: "most runs", Figure: true}, {Title: "a step, µs", Figure: true},
+		{Title: "memory, MB", Figure: true}, {Title: "peak", Figure: true}, {Title: "runs", Figure: true},
+	}, rows)
+}
+
+func benchRatios(r *convert.Benchmark) string {
+	var rows [][]string
+	for _, t := range r.Results {
+		row := []string{t.File, engineName(r, t)}
+		for _, ratio := range []convert.Number{t.BytesRatio, t.LoadRatio, t.ReadyRatio, t.Speedup, t.MemoryRatio} {
+			row = append(row, term.Factor(float64(ratio)))
+		}
+		rows = append(rows, row)
+	}
+	return term.Table([]term.Column{
+		{Title: "model", Wrap: 60}, {Title: "engine"}, {Title: "bytes", Figure: true}, {Title: "load", Figure: true}, {Title: "load and first run", Figure: true},
+		{Title: "a run", Figure: true}, {Title: "memory", Figure: true},
+	}, rows)
+}
+
+func engineName(r *convert.Benchmark, t convert.BenchResult) string {
+	if t.Engine == "onnxruntime" {
+		return t.Engine + " " + r.ONNXRuntime
+	}
+	return t.Engine
+}
+
+func milliseconds(v convert.Number) string {
+	if math.IsNaN(float64(v)) {
+		return "–"
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
+// memory writes bytes as megabytes.
+func memory(v convert.Number) string {
+	if math.IsNaN(float64(v)) {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f", v/1e6)
+}

@@ -87,6 +87,9 @@ func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.
 
 // parse turns argv into a command. It looks at nothing else but the environment variables that flags name.
 func parse(argv []string) (command, error) {
+	if len(argv) == 1 && argv[0] == residentWord {
+		return residentCommand{}, nil
+	}
 	all := verbs()
 	ordered, err := arrange(all, argv)
 	if err != nil {

@@ -141,12 +141,15 @@ func (t *tier[C]) blockRows(b *packed[C]) int {
 	return max(blockBytes/int(unsafe.Sizeof(C(0)))/b.depth/tall, 1) * tall
 }
 
-// bInPlace returns B if a copy of it would cost more than it saves: elements of C's type, contiguous rows, and few rows of A, or a panel that the
-// first-level cache holds as it lies there.
+// bInPlace returns B if a copy of it would cost more than it saves: elements of C's type, contiguous rows, and few rows of A, or a single panel as
+// a copy would be, or one that the first-level cache holds as it lies there.
 func (p *product[A, B, C]) bInPlace(t *tier[C]) ([]C, bool) {
 	b, ok := any(p.b.data).([]C)
 	if !ok || p.b.col != 1 {
 		return nil, false
+	}
+	if p.b.row == p.n && p.n%t.lanes == 0 && p.n <= len(t.blocks)*t.lanes {
+		return b, true
 	}
 	stride := p.b.row * int(unsafe.Sizeof(C(0)))
 	sets := cachePeriod / (stride & -stride) // that the rows of a column share

@@ -31,14 +31,18 @@ func NewCholesky(n int, a []float64) (*Cholesky, bool) {
 // Factor factors a [n, n], reading its lower triangle and overwriting all of it (right-looking, blocked; Golub and Van Loan,
 // algorithm 4.2.10's blocked form, with inverted diagonal blocks). It reports false if a is not positive definite to working precision. c keeps
 // a until it is used again, and its other memory. Cost: n³/3 FLOPs.
-func (c *Cholesky) Factor(n int, a []float64) bool {
+func (c *Cholesky) Factor(n int, a []float64) bool { return c.FactorWith(n, 0, a) }
+
+// FactorWith is [Cholesky.Factor] of the first n rows of a [n+rows, n]. The other rows B it takes along, which makes them B·L⁻ᵀ: half the way
+// to the solution, see [Cholesky.Back].
+func (c *Cholesky) FactorWith(n, rows int, a []float64) bool {
 	b := narrowPanel
 	if n > narrowSize {
 		b = widePanel
 	}
 	c.n, c.width, c.l = n, b, a
 	c.inv = resized(c.inv, ceil(n, b)*b*2*b)
-	c.work = resized(c.work, n*b)
+	c.work = resized(c.work, (n+rows)*b)
 	for j := 0; j < n; j += b {
 		w := min(b, n-j)
 		d := c.inv[j*2*b : (j+b)*2*b]
@@ -46,15 +50,15 @@ func (c *Cholesky) Factor(n int, a []float64) bool {
 			return false
 		}
 		below := j + w
-		if below == n {
+		if below == n+rows {
 			break
 		}
 		// The panel below solves X·L_jjᵀ = A_j.
-		gemm.F64(false, true, n-below, w, w, 1, a[below*n+j:], n, d[b:], 2*b, 0, c.work, w)
-		gemm.CopyRows(n-below, w, c.work, w, a[below*n+j:], n)
-		for i := below; i < n; i += rowBlock { // lower blocks of the rest
-			rows := min(rowBlock, n-i)
-			gemm.F64(false, true, rows, i+rows-below, w, -1, a[i*n+j:], n, a[below*n+j:], n, 1, a[i*n+below:], n)
+		gemm.F64(false, true, n+rows-below, w, w, 1, a[below*n+j:], n, d[b:], 2*b, 0, c.work, w)
+		gemm.CopyRows(n+rows-below, w, c.work, w, a[below*n+j:], n)
+		for i := below; i < n+rows && below < n; i += rowBlock { // lower blocks of the rest
+			m := min(rowBlock, n+rows-i)
+			gemm.F64(false, true, m, min(i+m, n)-below, w, -1, a[i*n+j:], n, a[below*n+j:], n, 1, a[i*n+below:], n)
 		}
 	}
 	low, high := math.Inf(1), 0.0
@@ -63,6 +67,21 @@ func (c *Cholesky) Factor(n int, a []float64) bool {
 	}
 	c.spread = (high / low) * (high / low)
 	return true
+}
+
+// Back overwrites x [rows, n] with x·L⁻¹: what [Cholesky.FactorWith] makes of B with B·(L·Lᵀ)⁻¹.
+func (c *Cholesky) Back(rows int, x []float64) {
+	n, l, w := c.n, c.l, c.width
+	c.work = resized(c.work, rows*w)
+	for j := (n - 1) / w * w; j >= 0; j -= w {
+		cols := min(w, n-j)
+		below := j + cols
+		gemm.CopyRows(rows, cols, x[j:], n, c.work, cols)
+		if below < n {
+			gemm.F64(false, false, rows, cols, n-below, -1, x[below:], n, l[below*n+j:], n, 1, c.work, cols)
+		}
+		gemm.F64(false, false, rows, cols, cols, 1, c.work, cols, c.inv[j*2*w+w:], 2*w, 0, x[j:], n)
+	}
 }
 
 // resized is x with n elements of no particular content.

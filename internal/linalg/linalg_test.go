@@ -118,6 +118,7 @@ func TestCholesky(t *testing.T) {
 		}
 		x := normal(r, n*2)
 		b := times(n, n, 2, g, x)
+		rows := Transpose(n, 2, b)
 		values := Eigenvalues(n, g)
 		c, ok := NewCholesky(n, append([]float64(nil), g...))
 		if !ok {
@@ -126,6 +127,14 @@ func TestCholesky(t *testing.T) {
 		c.Solve(2, b)
 		if d := maxDiff(b, x); d > 1e-10 {
 			t.Errorf("n=%d: solution is off by %v", n, d)
+		}
+		under := append(append([]float64(nil), g...), rows...)
+		if !c.FactorWith(n, 2, under) {
+			t.Fatalf("n=%d: refused a positive definite matrix with rows under it", n)
+		}
+		c.Back(2, under[n*n:])
+		if d := maxDiff(Transpose(2, n, under[n*n:]), x); d > 1e-10 {
+			t.Errorf("n=%d: solution by rows is off by %v", n, d)
 		}
 		if cond := values[0] / values[n-1]; c.Spread() > cond*(1+1e-9) || c.Spread() < 1 {
 			t.Errorf("n=%d: spread of the pivots %v, condition number %v", n, c.Spread(), cond)

@@ -27,21 +27,9 @@ func TestSVG(t *testing.T) {
 	if !bytes.Equal(first.Bytes(), again.Bytes()) {
 		t.Error("the same chart gave other bytes")
 	}
-	var text strings.Builder
-	for d := xml.NewDecoder(&first); ; {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c, ok := token.(xml.CharData); ok {
-			text.Write(c)
-		}
-	}
+	text := xmlText(t, &first)
 	for _, want := range []string{"Loss & more", "epoch", "loss", "training", "validation <held back>"} {
-		if !strings.Contains(text.String(), want) {
+		if !strings.Contains(text, want) {
 			t.Errorf("the image has no %q", want)
 		}
 	}
@@ -118,5 +106,56 @@ func TestLogTicks(t *testing.T) {
 	}
 	if n := len((logTicks{}).Ticks(0.5, 0.6)); n < 2 {
 		t.Errorf("%d ticks from 0.5 to 0.6", n)
+	}
+}
+
+// Oracle: encoding/xml says that the image is well-formed; names and figures are the bars' own, and the height is counted by hand.
+func TestBarsSVG(t *testing.T) {
+	panels := []Bars{
+		{Title: "a run, ms", Bars: []Bar{{Name: "dense <model>", Value: 12.345, Low: 12, High: 13}, {Name: "compact", Value: 0.5}}},
+		{Title: "memory", Bars: []Bar{{Name: "dense", Value: nan}, {Name: "compact", Value: inf}}},
+		{Title: "bytes", Bars: []Bar{{Name: "dense", Value: 123456}, {Name: "compact", Value: 0}, {Name: "unknown", Value: nan}, {Name: "negative", Value: -1}}},
+	}
+	var first, again bytes.Buffer
+	for _, w := range []*bytes.Buffer{&first, &again} {
+		if err := BarsSVG(w, panels); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(first.Bytes(), again.Bytes()) {
+		t.Error("the same bars gave other bytes")
+	}
+	text := xmlText(t, &first)
+	for _, want := range []string{"a run, ms", "dense <model>", "12.3", "compact", "0.5", "bytes", "123456", "unknown"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the image has no %q", want)
+		}
+	}
+	if strings.Contains(text, "memory") {
+		t.Error("a panel without a bar is drawn")
+	}
+	if want := "height=\"204pt\""; !strings.Contains(again.String(), want) { // 60 + 2 · 14 and 60 + 4 · 14
+		t.Errorf("the image has no %s", want)
+	}
+	if err := BarsSVG(io.Discard, panels[1:2]); err == nil || !strings.Contains(err.Error(), "none of 1 panels has a bar") {
+		t.Errorf("no bar at all: error %v", err)
+	}
+}
+
+// xmlText is all character data of a document.
+func xmlText(t *testing.T, r io.Reader) string {
+	t.Helper()
+	var text strings.Builder
+	for d := xml.NewDecoder(r); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return text.String()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, ok := token.(xml.CharData); ok {
+			text.Write(c)
+		}
 	}
 }

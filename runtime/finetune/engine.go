@@ -42,6 +42,8 @@ type engine struct {
 	run     func(context.Context, map[string]*runtime.Tensor) (map[string]*runtime.Tensor, error)
 	values  []string // what objectives read
 	states  map[string]string
+	halves  []string          // of the values, those of 16 bits
+	wide    map[string]string // names of their float32 copies
 	axes    map[string]int
 	shapes  map[string][]int                   // of the values, for the fewest samples that are run at once
 	current map[int]map[string]*runtime.Tensor // states by Batch.Run
@@ -59,12 +61,29 @@ func union(a, b []string) []string {
 }
 
 // compileEngine compiles a model that only runs forward.
-func compileEngine(ctx context.Context, m *onnx.Model, values []string, s Streams) (*engine, error) {
-	p, err := runtime.Compile(ctx, m, runtime.Options{Outputs: union(values, s.outputs())})
-	if err != nil {
+func compileEngine(ctx context.Context, m *onnx.Model, values []string, s Streams, d *dataset.Dataset) (*engine, error) {
+	e := &engine{values: values, states: s.States}
+	compile := func(m *onnx.Model) (err error) {
+		e.program, err = runtime.Compile(ctx, m, runtime.Options{Outputs: e.outputs()})
+		return err
+	}
+	if err := e.prepare(ctx, m, d, compile); err != nil {
 		return nil, err
 	}
-	return &engine{program: p, run: p.Run, values: values, states: s.States}, nil
+	e.run = e.program.Run
+	return e, nil
+}
+
+// prepare compiles a model with what compile does, which sets e.program, and looks at its values; where some are of 16 bits it does so again, with copies of them.
+func (e *engine) prepare(ctx context.Context, m *onnx.Model, d *dataset.Dataset, compile func(*onnx.Model) error) error {
+	if err := compile(m); err != nil {
+		return err
+	}
+	if err := e.probe(ctx, d); err != nil || len(e.halves) == 0 {
+		return err
+	}
+	m, e.wide = widened(m, e.halves)
+	return compile(m)
 }
 
 // zeroStates are the states of n streams at their beginning.
@@ -146,7 +165,7 @@ func (e *engine) step(ctx context.Context, b *dataset.Batch, feeds map[string]*r
 		return nil, err
 	}
 	e.advance(b, out)
-	return out, nil
+	return e.named(out), nil
 }
 
 // probe finds the batch axis of each value: the one that grows with the number of samples. A model with a fixed batch of K has it where the extent is K.
@@ -175,8 +194,12 @@ func (e *engine) probe(ctx context.Context, d *dataset.Dataset) error {
 			return nil, 0, err
 		}
 		all := map[string][]int{}
+		e.halves = nil
 		for _, name := range e.values {
 			all[name] = out[name].Dims
+			if t := out[name].Type; t == onnx.Float16 || t == onnx.BFloat16 {
+				e.halves = append(e.halves, name)
+			}
 		}
 		return all, rows, nil
 	}

@@ -121,7 +121,7 @@ func (t *trainer) run(ctx context.Context, b *dataset.Batch) (Measure, error) {
 			return sum, err
 		}
 		t.engine.advance(b, pass.Outputs)
-		r, err := t.train.look(ctx, t.engine, b, k, pass.Outputs, clean)
+		r, err := t.train.look(ctx, t.engine, b, k, t.engine.named(pass.Outputs), clean)
 		if err != nil {
 			return sum, err
 		}
@@ -144,7 +144,7 @@ func (t *trainer) back(ctx context.Context, passes []*runtime.Pass, grads []map[
 	outputs := t.options.Streams.outputs()
 	for k := len(passes) - 1; k >= 0; k-- {
 		if len(grads[k]) > 0 {
-			if err := passes[k].Backward(ctx, grads[k]); err != nil {
+			if err := passes[k].Backward(ctx, t.engine.computed(grads[k])); err != nil {
 				return err
 			}
 			if k > 0 {

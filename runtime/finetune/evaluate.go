@@ -25,11 +25,8 @@ func Evaluate(ctx context.Context, m *onnx.Model, data *dataset.Dataset, objecti
 	if len(objective.Teacher()) > 0 && o.Teacher == nil {
 		return Evaluation{}, fmt.Errorf("finetune: the objective reads %d values of a teacher, there is none", len(objective.Teacher()))
 	}
-	e, err := compileEngine(ctx, m, objective.Student(), o.Streams)
+	e, err := compileEngine(ctx, m, objective.Student(), o.Streams, data)
 	if err != nil {
-		return Evaluation{}, err
-	}
-	if err := e.probe(ctx, data); err != nil {
 		return Evaluation{}, err
 	}
 	if err := e.checkLabels(ctx, objective, data, false); err != nil {

@@ -51,7 +51,7 @@ func cutFront(m *onnx.Model, trained []*onnx.Tensor, outputs []string, usable fu
 	for _, v := range out.values {
 		g.Inputs = append(g.Inputs, &onnx.ValueInfo{Name: v})
 	}
-	out.rest = &onnx.Model{IRVersion: m.IRVersion, Opsets: m.Opsets, Functions: m.Functions, Graph: &g}
+	out.rest = derived(m, &g)
 	return out
 }
 

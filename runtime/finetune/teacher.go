@@ -27,11 +27,8 @@ func newTeacher(ctx context.Context, m *onnx.Model, values []string, s Streams, 
 	if m == nil || len(values) == 0 {
 		return nil, nil
 	}
-	e, err := compileEngine(ctx, m, values, s)
+	e, err := compileEngine(ctx, m, values, s, d)
 	if err != nil {
-		return nil, err
-	}
-	if err := e.probe(ctx, d); err != nil {
 		return nil, err
 	}
 	return &teacher{engine: e, window: s.window()}, nil

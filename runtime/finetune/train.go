@@ -48,6 +48,7 @@ func cancelled(ctx context.Context, t *trainer, err error) (*Result, error) {
 type trainer struct {
 	options   Options
 	objective Objective
+	model     *onnx.Model // that training runs
 	training  *runtime.Training
 	weights   []*weight
 	rings     []*ring
@@ -82,17 +83,9 @@ func newTrainer(ctx context.Context, m *onnx.Model, train, val *dataset.Dataset,
 	for _, g := range o.Groups {
 		tensors = append(tensors, g.Tensors...)
 	}
-	var variables []string
-	for _, out := range o.Streams.outputs() {
-		variables = append(variables, o.Streams.States[out])
-	}
-	var err error
-	t.training, err = runtime.CompileTraining(ctx, m, tensors, runtime.Options{Outputs: union(objective.Student(), o.Streams.outputs()), Variables: variables})
-	if err != nil {
-		return nil, err
-	}
-	t.engine = &engine{program: t.training.Program(), run: t.training.Run, values: objective.Student(), states: o.Streams.States}
-	if err := t.engine.probe(ctx, train); err != nil {
+	t.engine = &engine{values: objective.Student(), states: o.Streams.States}
+	compile := func(m *onnx.Model) error { return t.compile(ctx, m, tensors) }
+	if err := t.engine.prepare(ctx, m, train, compile); err != nil {
 		return nil, err
 	}
 	if err := t.engine.checkLabels(ctx, objective, train, true); err != nil {
@@ -103,7 +96,7 @@ func newTrainer(ctx context.Context, m *onnx.Model, train, val *dataset.Dataset,
 			return nil, err
 		}
 	}
-	if err := t.split(ctx, m, tensors, train); err != nil {
+	if err := t.split(ctx, tensors, train); err != nil {
 		return nil, err
 	}
 	k := 0
@@ -131,25 +124,36 @@ func newTrainer(ctx context.Context, m *onnx.Model, train, val *dataset.Dataset,
 	if err := t.sources(ctx, train, val); err != nil {
 		return nil, err
 	}
+	var err error
 	t.identity, err = newIdentity(m, train, val, objective, o)
 	return t, err
 }
 
+// compile compiles a model: the one that is trained, or what became of it.
+func (t *trainer) compile(ctx context.Context, m *onnx.Model, tensors []*onnx.Tensor) error {
+	var variables []string
+	for _, out := range t.options.Streams.outputs() {
+		variables = append(variables, t.options.Streams.States[out])
+	}
+	var err error
+	if t.training, err = runtime.CompileTraining(ctx, m, tensors, runtime.Options{Outputs: t.engine.outputs(), Variables: variables}); err != nil {
+		return err
+	}
+	t.model, t.engine.program, t.engine.run = m, t.training.Program(), t.training.Run
+	return nil
+}
+
 // split puts what no trained tensor reaches in front of the training.
-func (t *trainer) split(ctx context.Context, m *onnx.Model, tensors []*onnx.Tensor, train *dataset.Dataset) error {
+func (t *trainer) split(ctx context.Context, tensors []*onnx.Tensor, train *dataset.Dataset) error {
 	if len(t.options.Streams.States) > 0 || t.options.Noise.Input > 0 {
 		return nil
 	}
-	f, err := newFront(ctx, m, tensors, t.engine.values, train, t.options.FrontMemory)
+	f, err := newFront(ctx, t.model, tensors, t.engine.outputs(), train, t.options.FrontMemory)
 	if f == nil || err != nil {
 		return err
 	}
-	if t.training, err = runtime.CompileTraining(ctx, f.cut.rest, tensors, runtime.Options{Outputs: t.engine.values}); err != nil {
-		return err
-	}
-	t.engine.program, t.engine.run = t.training.Program(), t.training.Run
 	t.train.front = f
-	return nil
+	return t.compile(ctx, f.cut.rest, tensors)
 }
 
 // sources prepares data and teacher.
