@@ -10,6 +10,7 @@ import (
 	"github.com/trconvert/trconvert/decompose"
 	"github.com/trconvert/trconvert/export/opset"
 	"github.com/trconvert/trconvert/export/source"
+	"github.com/trconvert/trconvert/export/step"
 	"github.com/trconvert/trconvert/internal/engine/onnxgo"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
@@ -85,6 +86,7 @@ func classify(file string, err error) error {
 		engine  *onnxgo.UnsupportedError
 		code    *source.UnsupportedError
 		version *opset.UnsupportedError
+		steps   *step.UnsupportedError
 	)
 	switch {
 	case errors.As(err, &own), errors.As(err, &gate), errors.As(err, &opt):
@@ -103,6 +105,8 @@ func classify(file string, err error) error {
 		err = code
 	case errors.As(err, &version):
 		err = version
+	case errors.As(err, &steps):
+		err = steps
 	default:
 		return err
 	}

@@ -33,9 +33,16 @@ func matMulBack[T floating](c *backCall, a, b, dy *Tensor) ([]*Tensor, error) {
 	x, _ := a.Data.([]T) // nil where nobody wants the gradient of the other
 	y, _ := b.Data.([]T)
 	grads := make([]*Tensor, 2)
-	da, db := needed[T](c, grads, 0, a), needed[T](c, grads, 1, b)
 	if s.single() {
 		rows := s.rows()
+		da, err := lent[T](c, grads, 0, a)
+		if err != nil {
+			return nil, err
+		}
+		db, err := lent[T](c, grads, 1, b)
+		if err != nil {
+			return nil, err
+		}
 		if da != nil {
 			gemmInto(false, true, rows, k, n, 1, g, y, 0, da)
 		}
@@ -44,6 +51,7 @@ func matMulBack[T floating](c *backCall, a, b, dy *Tensor) ([]*Tensor, error) {
 		}
 		return grads, nil
 	}
+	da, db := needed[T](c, grads, 0, a), needed[T](c, grads, 1, b)
 	return grads, s.each(c.ctx, func(ia, ib int) {
 		if da != nil {
 			gemmInto(false, true, m, k, n, 1, g[:m*n], y[ib*k*n:][:k*n], 1, da[ia*m*k:][:m*k])
@@ -63,6 +71,18 @@ func needed[T floating](c *backCall, grads []*Tensor, k int, t *Tensor) []T {
 	g := make([]T, elements(t.Dims))
 	grads[k] = newTensor(t.Type, t.Dims, g)
 	return g
+}
+
+// lent is needed for a gradient that is written as a whole.
+func lent[T floating](c *backCall, grads []*Tensor, k int, t *Tensor) ([]T, error) {
+	if !c.needs(k) {
+		return nil, nil
+	}
+	g, err := lend[T](c.loan, t.Dims)
+	if err == nil {
+		grads[k] = newTensor(t.Type, t.Dims, g)
+	}
+	return g, err
 }
 
 // gemmGradient: with A' and B' the operands after their transposition, dA' = alpha·dY·B'ᵀ, dB' = alpha·A'ᵀ·dY and dC = beta·dY, summed where C was repeated.

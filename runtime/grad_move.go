@@ -30,11 +30,11 @@ func transposeGradient(n *nodeInfo) (*gradient, error) {
 			inverse[p] = int64(k)
 		}
 	}
-	return &gradient{run: func(_ *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
+	return &gradient{run: func(c *backCall, in, _, d []*Tensor) ([]*Tensor, error) {
 		if unitTranspose(d[0].Dims, inverse) != nil {
 			return []*Tensor{newTensor(d[0].Type, in[0].Dims, d[0].Data)}, nil
 		}
-		return transposed(d[0], inverse)
+		return transposed(c.loan, d[0], inverse)
 	}}, nil
 }
 

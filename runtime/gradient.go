@@ -49,6 +49,7 @@ type backCall struct {
 	ctx   context.Context
 	node  *nodeInfo
 	saved any // by a recorder
+	loan  *loan
 }
 
 // needs says whether somebody wants the gradient of input k.

@@ -56,7 +56,7 @@ func matMulWith[T numeric](c *call, a, b *Tensor, kept *packedMatrix) (*Tensor, 
 	if err != nil {
 		return nil, err
 	}
-	out, err := alloc[T](g.dims)
+	out, err := lend[T](c.loan(), g.dims)
 	if err != nil {
 		return nil, err
 	}

@@ -147,11 +147,11 @@ func buildTranspose(n *nodeInfo) (operator, error) {
 		return nil, err
 	}
 	perm := n.ints("perm", nil)
-	return opFunc(func(_ *call, in []*Tensor) ([]*Tensor, error) {
+	return opFunc(func(c *call, in []*Tensor) ([]*Tensor, error) {
 		if dims := unitTranspose(in[0].Dims, perm); dims != nil {
 			return reshaped(in[0], dims, nil)
 		}
-		return transposed(in[0], perm)
+		return transposed(c.loan(), in[0], perm)
 	}), nil
 }
 
@@ -162,7 +162,7 @@ const (
 )
 
 // transposed permutes the axes of t: result axis k is axis perm[k] of t; nil reverses them.
-func transposed(t *Tensor, perm []int64) ([]*Tensor, error) {
+func transposed(l *loan, t *Tensor, perm []int64) ([]*Tensor, error) {
 	if v, ok := t.Data.([]float32); ok && len(v) >= sharedTranspose {
 		p, err := shape.Permutation(perm, len(t.Dims))
 		if err != nil {
@@ -172,7 +172,13 @@ func transposed(t *Tensor, perm []int64) ([]*Tensor, error) {
 		for k, from := range p {
 			dims[k] = t.Dims[from]
 		}
-		out := make([]float32, len(v))
+		out := l.floats(len(v))
+		if s, ok := newSwap(t.Dims, p); ok {
+			gemm.Parallel(transposeParts, func(k int) {
+				s.part(out, v, k*s.long/transposeParts, (k+1)*s.long/transposeParts)
+			})
+			return []*Tensor{newTensor(t.Type, dims, out)}, nil
+		}
 		n, row := dims[0], len(v)/dims[0]
 		gemm.Parallel(transposeParts, func(k int) {
 			first, last := k*n/transposeParts, (k+1)*n/transposeParts

@@ -50,24 +50,26 @@ func TestUnitTranspose(t *testing.T) {
 	}
 }
 
-// TestLargeTranspose compares a transposition that several goroutines share with its definition.
+// TestLargeTranspose compares transpositions that several goroutines share with their definition.
 func TestLargeTranspose(t *testing.T) {
-	dims := []int{5, sharedTranspose / 16, 5}
-	src := make([]float32, elements(dims))
-	for k := range src {
-		src[k] = float32(k)
-	}
-	out, err := transposed(f32(dims, src...), []int64{1, 0, 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !sameDims(out[0].Dims, []int{dims[1], 5, 5}) {
-		t.Fatalf("dims %v", out[0].Dims)
-	}
-	for k, v := range out[0].Data.([]float32) {
-		j, i, c := k/25, k/5%5, k%5
-		if want := src[(i*dims[1]+j)*5+c]; v != want {
-			t.Fatalf("element %d,%d,%d is %v, want %v", j, i, c, v, want)
+	const long = sharedTranspose / 3
+	for _, dims := range [][]int{{5, long, 5}, {long, 5, 5}, {3, long + 1, 8}, {long + 3, 3, 1}, {4, long, 1}, {2, long, 9}, {600, 601, 1}} {
+		src := make([]float32, elements(dims))
+		for k := range src {
+			src[k] = float32(k)
+		}
+		out, err := transposed(nil, f32(dims, src...), []int64{1, 0, 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !sameDims(out[0].Dims, []int{dims[1], dims[0], dims[2]}) {
+			t.Fatalf("%v: dims %v", dims, out[0].Dims)
+		}
+		for k, v := range out[0].Data.([]float32) {
+			j, i, c := k/dims[2]/dims[0], k/dims[2]%dims[0], k%dims[2]
+			if want := src[(i*dims[1]+j)*dims[2]+c]; v != want {
+				t.Fatalf("%v: element %d,%d,%d is %v, want %v", dims, j, i, c, v, want)
+			}
 		}
 	}
 }

@@ -59,6 +59,14 @@ type call struct {
 	results []*value
 }
 
+// loan is that of the pass, nil in other runs.
+func (c *call) loan() *loan {
+	if c.runner == nil || c.runner.tape == nil {
+		return nil
+	}
+	return c.runner.tape.loan
+}
+
 // wants says whether somebody reads output k.
 func (c *call) wants(k int) bool { return c.node.wants(k) }
 

@@ -18,6 +18,7 @@ import (
 type tape struct {
 	entries []entry
 	ledger  ledger
+	loan    *loan // of a pass; nil where gradients gather for several
 }
 
 // entry is one thing that happened: a node ran, a value went from one scope to another, or a parameter was read.
@@ -398,7 +399,7 @@ func (t *tape) back(ctx context.Context, e *entry) error {
 		return nil
 	}
 	in, out := widenKept(e.in), widenKept(e.out)
-	grads, err := guardGradient(&backCall{ctx: ctx, node: st.info, saved: e.saved}, st.grad, in, out, d)
+	grads, err := guardGradient(&backCall{ctx: ctx, node: st.info, saved: e.saved, loan: t.loan}, st.grad, in, out, d)
 	if err != nil {
 		return nodeErrorf(st.info.node, fmt.Errorf("gradient: %w", err))
 	}
@@ -460,6 +461,7 @@ func (t *tape) carry(e *entry) error {
 	case wasMoved:
 		return t.add(e.from[0], g)
 	case wasShared:
+		t.loan.keep(g)
 		return e.owner.add(e.from[0], g)
 	case wasTaken:
 		return t.addRange(e.from[0], g, e.dims, e.axis, e.start, e.count)

@@ -39,6 +39,7 @@ func (p *Parameter) accumulate(g *Tensor) error {
 type Training struct {
 	program    *Program
 	parameters []*Parameter
+	arena      arena
 	holding    bool
 	held       *held // computed by the first pass while holding
 }
@@ -130,13 +131,13 @@ type Pass struct {
 
 // Forward runs the model on feeds, which are checked as in [Program.Run], and keeps what Backward needs: of each node that a parameter reaches, those operands and results
 // whose elements its gradient reads, and what recurrent nodes save of their steps. Every other value is dropped after its last reader, as in a run without gradients. The
-// memory is given back by Backward, node by node, or with the Pass.
+// memory is given back by Backward, node by node, or with the Pass; up to 64 MiB of large arrays stay with the Training for the next pass.
 func (t *Training) Forward(ctx context.Context, feeds map[string]*Tensor, o PassOptions) (*Pass, error) {
 	in, err := t.program.arguments(feeds)
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{ctx: ctx, program: t.program, tape: &tape{}, pass: &o}
+	r := &runner{ctx: ctx, program: t.program, tape: &tape{loan: &loan{arena: &t.arena}}, pass: &o}
 	for _, v := range in {
 		r.tape.ledger.exempt(v.tensor)
 	}
@@ -153,6 +154,9 @@ func (t *Training) Forward(ctx context.Context, feeds map[string]*Tensor, o Pass
 	p := &Pass{training: t, frame: f, tape: r.tape, kept: r.tape.ledger.now, peak: r.tape.ledger.most}
 	if p.Outputs, err = t.program.tensors(results); err != nil {
 		return nil, err
+	}
+	for _, out := range p.Outputs {
+		r.tape.loan.keep(out)
 	}
 	return p, nil
 }
@@ -199,7 +203,14 @@ func (p *Pass) Backward(ctx context.Context, d map[string]*Tensor) error {
 	}
 	p.tape = nil
 	defer func() { p.peak = max(p.peak, t.ledger.most) }()
-	return t.backward(ctx)
+	if err := t.backward(ctx); err != nil {
+		return err
+	}
+	for k := range p.frame.grads {
+		t.loan.keep(p.frame.grads[k].sum)
+	}
+	t.loan.settle()
+	return nil
 }
 
 // InputGradient is the gradient of the same sum with respect to an input named in [Options.Variables], once Backward has run; nil where it is zero everywhere. That of a 16-bit
