@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -55,8 +56,9 @@ type conversion struct {
 	results  []decompose.Result  // of groups
 	fronts   [][]decompose.Point // of groups, where planned
 
+	places [][]place      // of groups, once they were wanted
 	recipe *recipe.Recipe // that is followed, nil without
-	shares []int          // of groups under a budget of the whole file: at most so many numbers
+	mix    mix            // how everything is stored
 	ridge  *float64       // of the fit on calibration data, where one was chosen for all
 }
 
@@ -81,7 +83,7 @@ func (o *Options) complete() error {
 			o.Matrices = matricesAll
 		}
 	}
-	if o.Weights == "" {
+	if o.Weights == "" && !o.Whole.set() && o.Recipe == "" {
 		o.Weights = export.Float32
 	}
 	return nil
@@ -170,7 +172,11 @@ func (c *conversion) choose(ctx context.Context) error {
 	if err := c.chooseMatrices(ctx); err != nil {
 		return err
 	}
-	return c.chooseFromRecipe()
+	if err := c.chooseFromRecipe(); err != nil {
+		return err
+	}
+	c.mix = uniformMix(len(c.groups), cmp.Or(c.o.Weights, export.Float32))
+	return nil
 }
 
 // fit decomposes every group's W under the budget.
@@ -229,11 +235,12 @@ func (c *conversion) fit(ctx context.Context) error {
 // conclude takes the results of n matrices.
 func (c *conversion) conclude(f outcome, n int) error {
 	c.results, c.fronts = f.results, f.fronts
+	c.report.Weights = c.mix.narrowest()
 	if len(c.results) != n {
 		return fmt.Errorf("convert: %d matrices gave %d results", n, len(c.results))
 	}
 	c.record()
-	if byStorage := c.o.narrow() && (c.o.Whole.set() || c.recipe != nil); !byStorage && !slices.ContainsFunc(c.results, func(r decompose.Result) bool { return !r.KeptDense }) {
+	if byStorage := c.mix.narrow() && (c.o.Whole.set() || c.recipe != nil); !byStorage && !slices.ContainsFunc(c.results, func(r decompose.Result) bool { return !r.KeptDense }) {
 		e := &GateError{Gate: "nothing gets smaller", Got: "every site would stay dense"}
 		for i, r := range c.results {
 			e.Got += fmt.Sprintf("; %q: %s", c.groups[i].name(), r.Reason)
@@ -312,7 +319,7 @@ func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, fs factors
 	for _, note := range fs.notes(c.o.Export) {
 		c.warn("form", "", "%s", note)
 	}
-	if compact, err = c.lowered(ctx, fs); err != nil {
+	if compact, err = c.lowered(ctx, fs, c.mix); err != nil {
 		return nil, fs, err
 	}
 	if fs, err = c.takeStored(ctx, compact, fs); err != nil {
@@ -329,8 +336,8 @@ func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, fs factors
 	return compact, fs, nil
 }
 
-// lowered is the model with factors in place of matrices, in the storage that was asked for. The caller closes it.
-func (c *conversion) lowered(ctx context.Context, fs factors) (*onnx.Model, error) {
+// lowered is the model with factors in place of matrices, stored as a mix says. The caller closes it.
+func (c *conversion) lowered(ctx context.Context, fs factors, x mix) (*onnx.Model, error) {
 	patch, err := fs.patch(ctx, c.dense, c.o.Export)
 	if err != nil {
 		return nil, err
@@ -339,7 +346,11 @@ func (c *conversion) lowered(ctx context.Context, fs factors) (*onnx.Model, erro
 	if err != nil {
 		return nil, err
 	}
-	return c.stored(ctx, compact)
+	stored, err := c.stored(ctx, compact, x)
+	if stored != compact {
+		compact.Close()
+	}
+	return stored, err
 }
 
 // write writes the file and has it checked before it gets its name.

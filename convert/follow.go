@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -39,6 +40,8 @@ func (o *Options) checkRecipe(budget bool) error {
 		return refuse("--seed")
 	case o.Export.Form != "" || o.Export.MergeOutput:
 		return refuse("a form")
+	case o.Weights != "":
+		return refuse("--weights")
 	}
 	return nil
 }
@@ -82,6 +85,11 @@ func (c *conversion) readRecipe() error {
 	}
 	if r.Merge && c.o.Export.Form == export.Dense {
 		return refuse("merge_output and form dense contradict each other")
+	}
+	if r.Weights != "" {
+		if err := oneOf("--recipe: weights", r.Weights, Storages); err != nil {
+			return err
+		}
 	}
 	c.o.Export.MergeOutput, c.o.Fit.Seed = r.Merge, r.Seed
 	c.report.Form = c.o.Export.Form
@@ -138,10 +146,27 @@ func (c *conversion) chooseFromRecipe() error {
 				return err
 			}
 		}
+		if m.Weights != "" {
+			if err := oneOf("--recipe: weights", m.Weights, Storages); err != nil {
+				return err
+			}
+		}
 		chosen = append(chosen, g)
 	}
 	c.groups = chosen
 	return nil
+}
+
+// mixOf is how a recipe stores its matrices and everything else.
+func mixOf(r *recipe.Recipe) mix {
+	x := uniformMix(len(r.Matrices), Storage(cmp.Or(r.Weights, string(export.Float32))))
+	for i, m := range r.Matrices {
+		x.shares[i].numbers = m.Numbers
+		if m.Weights != "" {
+			x.shares[i].storage = Storage(m.Weights)
+		}
+	}
+	return x
 }
 
 // fitRecipe fits every matrix as the recipe says.
@@ -168,7 +193,7 @@ func (c *conversion) fitRecipe(ctx context.Context, ms []decompose.Matrix, o dec
 		}
 	}
 	f := outcome{}
-	c.shares = make([]int, len(ms))
+	c.mix = mixOf(c.recipe)
 	for i, m := range c.recipe.Matrices {
 		if m.Format == recipe.Dense {
 			f.results = append(f.results, decompose.Result{Matrix: m.Site, KeptDense: true, Reason: "the recipe says so"})
@@ -183,7 +208,6 @@ func (c *conversion) fitRecipe(ctx context.Context, ms []decompose.Matrix, o dec
 				return err
 			}
 			f.results = append(f.results, results...)
-			c.shares[i] = m.Numbers
 		}
 		if c.planned {
 			front, err := decompose.Front(ctx, ms[i], decompose.Options{Seed: o.Seed})
@@ -209,7 +233,7 @@ func (c *conversion) keepBudget(ctx context.Context) error {
 	if most == 0 {
 		return nil
 	}
-	compact, err := c.lowered(ctx, factorsOf(c.groups, c.results))
+	compact, err := c.lowered(ctx, factorsOf(c.groups, c.results), c.mix)
 	if err != nil {
 		return err
 	}
@@ -233,17 +257,21 @@ func (c *conversion) writeRecipe(ctx context.Context) error {
 		Model:  recipe.Model{File: filepath.Base(c.o.Model), Bytes: c.report.Input.Bytes, SHA256: sum},
 		Budget: recipe.Budget{ModelBytes: c.o.Whole.Bytes, ModelRatio: c.o.Whole.Ratio},
 		Form:   string(c.o.Export.Form), Merge: c.o.Export.MergeOutput, Seed: c.o.Fit.Seed,
-		Calibrated: c.o.Calibration.Data != "", Ridge: c.ridge,
+		Calibrated: c.o.Calibration.Data != "", Ridge: c.ridge, Weights: string(c.mix.rest),
 	}
 	if c.recipe != nil {
 		r.Budget = c.recipe.Budget
 	}
 	for i, g := range c.groups {
+		share := c.mix.shares[i]
 		m := recipe.Matrix{Site: g.name(), Role: g.role(), Format: recipe.Dense}
+		if share.storage != c.mix.rest {
+			m.Weights = string(share.storage)
+		}
 		switch f := c.results[i].Factor; {
 		case f == nil:
-		case len(c.shares) > i && c.shares[i] > 0:
-			m.Format, m.Numbers = c.o.Fit.Format, c.shares[i]
+		case share.numbers > 0:
+			m.Format, m.Numbers = c.o.Fit.Format, share.numbers
 			if c.recipe != nil {
 				m.Format = c.recipe.Matrices[i].Format
 			}

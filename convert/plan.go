@@ -80,10 +80,11 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	c := newConversion(o)
 	c.planned = true
 	defer c.close()
-	p := &Plan{Schema: PlanSchema, Form: o.Export.Form, Weights: o.Weights}
+	p := &Plan{Schema: PlanSchema, Form: o.Export.Form}
 	if err := c.run(ctx, p.lower(c)); err != nil {
 		return nil, err
 	}
+	p.Form, p.Weights = c.o.Export.Form, c.report.Weights
 	p.Input, p.WBefore, p.WAfter, p.Warnings = c.report.Input, c.report.WBefore, c.report.WAfter, c.report.Warnings
 	p.Sites = c.sitePlans()
 	p.Seconds = time.Since(start).Seconds()
@@ -138,7 +139,7 @@ func (c *conversion) sitePlans() []SitePlan {
 			p.FLOPsAfter, p.PredictedAfter = c.formCost(f)
 		}
 		if sr.SharedWith == "" {
-			p.Front = planPoints(front, g.elem(), c.o.Weights)
+			p.Front = planPoints(front, g.elem(), c.mix.shares[i].storage)
 		}
 	}
 	return plans

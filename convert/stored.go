@@ -35,23 +35,10 @@ func (o *Options) fitBudget() Budget {
 	return b
 }
 
-// stored makes the weights of a compact model narrow. The new model replaces compact, which is closed.
-func (c *conversion) stored(ctx context.Context, compact *onnx.Model) (*onnx.Model, error) {
-	if !c.o.narrow() {
-		return compact, nil
-	}
-	defer compact.Close()
-	patch, err := export.Store(ctx, compact, export.StoreOptions{Storage: c.o.Weights})
-	if err != nil {
-		return nil, err
-	}
-	return patch.Apply(ctx)
-}
-
 // takeStored gives the factors that the stored cores make; what else is narrow is taken over into the reference of the verification, and the errors of
 // the matrices into the report.
 func (c *conversion) takeStored(ctx context.Context, stored *onnx.Model, fs factors) (factors, error) {
-	if !c.o.narrow() {
+	if !c.mix.narrow() {
 		return fs, nil
 	}
 	values, err := export.StoredTensors(stored)
@@ -59,7 +46,7 @@ func (c *conversion) takeStored(ctx context.Context, stored *onnx.Model, fs fact
 		return fs, err
 	}
 	if len(values) == 0 {
-		c.warn("weights", "", "no tensor takes fewer bytes as %s than as it is: all weights stay as they are", c.o.Weights)
+		c.warn("weights", "", "no tensor takes fewer bytes as %s than as it is: all weights stay as they are", c.mix.narrowest())
 	}
 	if err := c.refer(ctx, stored, values); err != nil {
 		return fs, err
@@ -69,21 +56,7 @@ func (c *conversion) takeStored(ctx context.Context, stored *onnx.Model, fs fact
 
 // refer makes the model that the written one is held to: the dense one with the stored values of all that is no core.
 func (c *conversion) refer(ctx context.Context, stored *onnx.Model, values []export.Stored) error {
-	type place struct {
-		scope int
-		name  string
-	}
-	own := make(map[place]*onnx.Tensor)
-	for k, g := range c.dense.Scopes() {
-		for _, t := range g.Initializers {
-			own[place{k, t.Name}] = t
-		}
-		for _, n := range g.Nodes {
-			if a := n.Attr("value"); n.OpType == "Constant" && a != nil && a.T != nil {
-				own[place{k, n.Output(0)}] = a.T
-			}
-		}
-	}
+	own := placesOf(c.dense)
 	patch := onnx.NewPatch(c.dense)
 	scopes := stored.Scopes()
 	for _, v := range values {
@@ -214,9 +187,7 @@ func storageOf(m *onnx.Model) (Storage, error) {
 func narrowest(all []export.Stored) Storage {
 	storage := export.Float32
 	for _, s := range all {
-		if s.Storage == export.Int8 || storage == export.Float32 {
-			storage = s.Storage
-		}
+		storage = narrower(storage, s.Storage)
 	}
 	return storage
 }

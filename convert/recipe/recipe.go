@@ -36,7 +36,9 @@ type Recipe struct {
 	// Calibrated says that the choices were made on calibration data, which have to be given again.
 	Calibrated bool `yaml:"calibrated,omitempty"`
 	// Ridge is the weight of the error of a matrix itself beside that on calibration frames; nil: it is chosen anew.
-	Ridge    *float64 `yaml:"ridge,omitempty"`
+	Ridge *float64 `yaml:"ridge,omitempty"`
+	// Weights is the storage of all weights, float32 where it is "", but of matrices that name their own.
+	Weights  string   `yaml:"weights,omitempty"`
 	Matrices []Matrix `yaml:"matrices"`
 }
 
@@ -63,6 +65,7 @@ type Matrix struct {
 	InModes  []int  `yaml:"in_modes,omitempty,flow"`
 	OutModes []int  `yaml:"out_modes,omitempty,flow"`
 	Ranks    []int  `yaml:"ranks,omitempty,flow"`
+	Weights  string `yaml:"weights,omitempty"`
 }
 
 // Error is a recipe that cannot be meant.
