@@ -262,3 +262,30 @@ func (s *Set) restoredTensors(restored *onnx.Model) (map[*onnx.Tensor]*onnx.Tens
 	}
 	return out, nil
 }
+
+// In gives the weights by the tensors that hold their values in restored, which export.Restore made of the model.
+func (s *Set) In(restored *onnx.Model) (map[*onnx.Tensor]*Weight, error) {
+	full, err := s.restoredTensors(restored)
+	if err != nil {
+		return nil, err
+	}
+	out := map[*onnx.Tensor]*Weight{}
+	for narrow, t := range full {
+		out[t] = s.byTensor[narrow]
+	}
+	scopes := restored.Scopes()
+	for k, g := range s.Model.Scopes() {
+		own := map[string]*Weight{}
+		each(g, func(value string, t *onnx.Tensor) {
+			if w := s.byTensor[t]; w != nil && w.Stored == nil {
+				own[value] = w
+			}
+		})
+		each(scopes[k], func(value string, t *onnx.Tensor) {
+			if w := own[value]; w != nil {
+				out[t] = w
+			}
+		})
+	}
+	return out, nil
+}
