@@ -83,6 +83,11 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 		l.initial(dc, dy[2], t.d)
 	}
 	cell := t.dir.cell.backward()
+	width := t.dir.w.rows + h
+	var sums []T
+	if g.wb != nil {
+		sums = make([]T, t.blocks()*width)
+	}
 	for k := t.stretches() - 1; k >= 0; k-- {
 		if k < t.stretches()-1 {
 			if err := t.replay(ctx, k, nil); err != nil {
@@ -96,6 +101,9 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 			if dc != nil {
 				s.dc = dc[row*h:][:s.batch*h]
 			}
+			if sums != nil {
+				s.bias = sums[k*width : (k+1)*width]
+			}
 			for i := last - 1; i >= first && ctx.Err() == nil; i-- {
 				t.state(s, row, i, first, last)
 				t.arrive(s, row, dy[0])
@@ -107,6 +115,13 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 			return err
 		}
 		t.weights(k, cell, g)
+	}
+	if sums != nil {
+		total := sums[:width]
+		for k := 1; k < t.blocks(); k++ {
+			addInto(total, sums[k*width:(k+1)*width])
+		}
+		cell.biases(total, g)
 	}
 	l.final(g.initialH, dh, t.d)
 	l.final(g.initialC, dc, t.d)
@@ -203,20 +218,4 @@ func (l *layer[T]) scatter(dir *direction[T], first, last int, x, to []T) {
 			}
 		}
 	}
-}
-
-// addColumns adds the sum of the rows of m [n, width], stride apart, to each of sums.
-func addColumns[T floating](m []T, n, width, stride int, sums ...[]T) {
-	const part = 256 // columns that a goroutine sums at a time
-	gemm.Parallel((width+part-1)/part, func(k int) {
-		var space [part]T
-		first, last := k*part, min((k+1)*part, width)
-		sum := space[:last-first]
-		for r := range n {
-			addInto(sum, m[r*stride+first:r*stride+last])
-		}
-		for _, s := range sums {
-			addInto(s[first:last], sum)
-		}
-	})
 }
