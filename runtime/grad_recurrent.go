@@ -62,6 +62,7 @@ type stretch[T floating] struct {
 // weightGradients are those of one direction, nil where nobody wants them.
 type weightGradients[T floating] struct {
 	w, r, wb, rb, p []T
+	betaW, betaR    T   // 0 until w and r, which hold anything at first, are written, then 1
 	x               []T // of all of X
 	initialH        []T // of all directions
 	initialC        []T

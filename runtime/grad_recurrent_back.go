@@ -26,7 +26,11 @@ func (t *layerTrace[T]) backward(c *backCall, in, d []*Tensor) ([]*Tensor, error
 		if k >= len(data) || in[k] == nil || !c.needs(k) {
 			continue
 		}
-		g, err := alloc[T](in[k].Dims)
+		l := c.loan
+		if k != recurrent.SlotW && k != recurrent.SlotR {
+			l = nil // is added to
+		}
+		g, err := lend[T](l, in[k].Dims)
 		if err != nil {
 			return nil, err
 		}
@@ -81,6 +85,10 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 	if t.c != nil {
 		dc = make([]T, rows*h)
 		l.initial(dc, dy[2], t.d)
+	}
+	if t.stretches() == 0 {
+		clear(g.w)
+		clear(g.r)
 	}
 	cell := t.dir.cell.backward()
 	width := t.dir.w.rows + h
@@ -191,7 +199,8 @@ func (t *trace[T]) weights(k int, cell backCell[T], g *weightGradients[T]) {
 			product(false, false, n, l.inputs, gh, v.gates, gh, w.data, l.inputs, 0, g.x[at:], l.inputs)
 		}
 		if g.w != nil && l.lens == nil {
-			product(true, false, gh, l.inputs, n, v.gates, gh, l.x[at:], l.inputs, 1, g.w, l.inputs)
+			product(true, false, gh, l.inputs, n, v.gates, gh, l.x[at:], l.inputs, g.betaW, g.w, l.inputs)
+			g.betaW = 1
 			return
 		}
 	}
@@ -200,7 +209,8 @@ func (t *trace[T]) weights(k int, cell backCell[T], g *weightGradients[T]) {
 		d, m := v.gates[(from-first)*rows*gh:], (to-from)*rows
 		if g.w != nil {
 			l.gather(t.dir, from, to, t.x)
-			product(true, false, gh, l.inputs, m, d, gh, t.x, l.inputs, 1, g.w, l.inputs)
+			product(true, false, gh, l.inputs, m, d, gh, t.x, l.inputs, g.betaW, g.w, l.inputs)
+			g.betaW = 1
 		}
 		if g.x != nil && !l.inOrder(t.dir) {
 			product(false, false, m, l.inputs, gh, d, gh, w.data, l.inputs, 0, t.x, l.inputs)
