@@ -146,7 +146,7 @@ func some(f *safetensors.File) string {
 // fits compares type and dims of a tensor that is given with those of the model's.
 func (w *Weight) fits(name string, t *onnx.Tensor, a *onnx.Array) error {
 	if a == nil {
-		return &ForeignError{name, fmt.Sprintf("is missing: the model stores %q as %s with scales (or give %q as F32 without scales)", w.Name, safetensors.TypeName(t.Type), w.Name)}
+		return &ForeignError{name, fmt.Sprintf("is missing: the model stores %q as %s with scales (or give %q as F32 without scales)", w.Name, safetensors.TypeName(w.Tensor.Type), w.Name)}
 	}
 	if a.Type != t.Type && !(a.Type == onnx.Float && name == w.Name && t.Type != onnx.Double) {
 		also := ""
