@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/trconvert/trconvert/decompose"
+	"github.com/trconvert/trconvert/export/gates"
 	"github.com/trconvert/trconvert/export/opset"
 	"github.com/trconvert/trconvert/export/source"
 	"github.com/trconvert/trconvert/export/step"
@@ -87,6 +88,7 @@ func classify(file string, err error) error {
 		code    *source.UnsupportedError
 		version *opset.UnsupportedError
 		steps   *step.UnsupportedError
+		small   *gates.UnsupportedError
 	)
 	switch {
 	case errors.As(err, &own), errors.As(err, &gate), errors.As(err, &opt):
@@ -107,6 +109,8 @@ func classify(file string, err error) error {
 		err = version
 	case errors.As(err, &steps):
 		err = steps
+	case errors.As(err, &small):
+		err = small
 	default:
 		return err
 	}

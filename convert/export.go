@@ -107,6 +107,9 @@ func targets() []exportTarget {
 	return []exportTarget{
 		{name: "onnx", options: []string{optForm, optMerge, optOpset, optWeights}, weights: Storages, make: exportONNX},
 		{name: "onnx-step", options: []string{optWeights, optState}, weights: Storages, make: exportStep},
+		{name: "safetensors", make: exportSafetensors},
+		{name: "npz", make: exportNPZ},
+		{name: "pytorch", folder: true, make: exportPyTorch},
 		{name: "c", folder: true, options: []string{optWeights, optName, optBatch, optSteps, optDim, optAtStart, optState}, weights: sourceStorages, make: exportC},
 		{name: "go", folder: true, options: []string{optWeights, optName, optBatch, optSteps, optDim, optAtStart, optState}, weights: sourceStorages, make: exportGo},
 	}

@@ -6,7 +6,7 @@ import (
 
 // verbs is the command table.
 func verbs() []*verb {
-	onModels := []*verb{inspectVerb(), planVerb(), decomposeVerb(), finetuneVerb(), newVerb(), evalVerb(), verifyVerb(), runVerb(), exportVerb(), benchVerb()}
+	onModels := []*verb{inspectVerb(), planVerb(), decomposeVerb(), finetuneVerb(), newVerb(), evalVerb(), verifyVerb(), runVerb(), exportVerb(), importVerb(), benchVerb()}
 	for _, v := range onModels {
 		v.takeEverywhere()
 	}

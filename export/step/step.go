@@ -54,8 +54,12 @@ func Make(ctx context.Context, m *onnx.Model, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(found.nodes) == 0 {
-		return nil, &UnsupportedError{"the model has no LSTM, GRU or RNN node"}
+	switch {
+	case len(found.nodes) > 0:
+	case len(o.States) > 0:
+		return found.asIs(ctx, m)
+	default:
+		return nil, &UnsupportedError{"the model has no LSTM, GRU or RNN node (a step of other nodes is known by its states: --state OUT=IN)"}
 	}
 	t, err := timeline(ctx, m)
 	var no *source.NoStreamError
