@@ -255,13 +255,13 @@ func (c *conversion) record() {
 	for i, r := range c.results {
 		g := c.groups[i]
 		if g.matrix != nil {
-			sr := outcomeReport(SiteReport{Name: g.name(), Op: g.matrix.Node.OpType, Role: g.role(), WBefore: g.size()}, r)
+			sr := outcomeReport(SiteReport{Name: g.name(), Op: g.matrix.Node.OpType, Role: g.role(), Weights: c.mix.shares[i].storage, WBefore: g.size()}, r)
 			c.report.Sites = append(c.report.Sites, sr)
 			c.report.WBefore += sr.WBefore
 			c.report.WAfter += sr.WAfter
 		}
 		for k, s := range g.sites {
-			sr := siteReport(s, r)
+			sr := outcomeReport(SiteReport{Name: s.Name, Op: string(s.Op), Role: roleW, Weights: c.mix.shares[i].storage, WBefore: s.WParameters()}, r)
 			if k > 0 {
 				sr.SharedWith = g.lead().Name
 			} else {
@@ -283,14 +283,10 @@ func (c *conversion) record() {
 	for _, s := range c.dropped {
 		n := s.WParameters()
 		c.report.Sites = append(c.report.Sites, SiteReport{
-			Name: s.Name, Op: string(s.Op), Role: roleW, Format: "dense", InModes: []int{}, OutModes: []int{}, Ranks: []int{},
+			Name: s.Name, Op: string(s.Op), Role: roleW, Format: "dense", Weights: c.mix.rest, InModes: []int{}, OutModes: []int{}, Ranks: []int{},
 			WBefore: n, WAfter: n, KeptDense: true, Reason: s.Reason, DataError: Number(math.NaN()),
 		})
 	}
-}
-
-func siteReport(s *recurrent.Site, r decompose.Result) SiteReport {
-	return outcomeReport(SiteReport{Name: s.Name, Op: string(s.Op), Role: roleW, WBefore: s.WParameters()}, r)
 }
 
 // outcomeReport completes the report of a matrix whose name, size and role are given.

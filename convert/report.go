@@ -73,6 +73,7 @@ type SiteReport struct {
 	Op            string   `json:"op"`
 	Role          string   `json:"role"`      // of the matrix: w, or r, matmul-right, matmul-left, gemm, conv, gather
 	Format        string   `json:"format"`    // "dense" where kept dense
+	Weights       Storage  `json:"weights"`   // that cores, or the dense matrix, may be stored in; numbers that would take no fewer bytes are wider
 	InModes       []int    `json:"in_modes"`  // empty where kept dense
 	OutModes      []int    `json:"out_modes"` // empty where kept dense
 	Ranks         []int    `json:"ranks"`     // r_0 … r_{d−1}

@@ -61,14 +61,14 @@ func sitesText(sites []convert.SiteReport, columns []term.Column, own func(k int
 	for k, s := range sites {
 		switch {
 		case s.KeptDense:
-			kept = append(kept, fmt.Sprintf("%s (%s parameters) stays dense: %s", s.Name, term.Count(s.WBefore), s.Reason))
+			kept = append(kept, fmt.Sprintf("%s (%s parameters) stays %s: %s", s.Name, term.Count(s.WBefore), formatText(s), s.Reason))
 			continue
 		case s.SharedWith != "":
 			kept = append(kept, fmt.Sprintf("%s shares the factor of %s", s.Name, s.SharedWith))
 			continue
 		}
 		rows = append(rows, append([]string{
-			s.Name, s.Format, modes(s.InModes, s.OutModes), numbers(s.Ranks, " "),
+			s.Name, formatText(s), modes(s.InModes, s.OutModes), numbers(s.Ranks, " "),
 			term.Count(s.WBefore), term.Count(s.WAfter), term.Times(s.WBefore, s.WAfter),
 			term.Error(float64(s.RelativeError)), onData(s.DataError),
 		}, own(k)...))
@@ -82,6 +82,14 @@ func sitesText(sites []convert.SiteReport, columns []term.Column, own func(k int
 		fmt.Fprintf(&b, "\n%s\n", term.Escape(k))
 	}
 	return b.String()
+}
+
+// formatText is the format of a matrix and its storage.
+func formatText(s convert.SiteReport) string {
+	if s.Weights == "" || string(s.Weights) == convert.Storages[0] {
+		return s.Format
+	}
+	return s.Format + " " + string(s.Weights)
 }
 
 // totalsText is the table of file, parameters and W, before and after.
