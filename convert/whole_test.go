@@ -127,6 +127,8 @@ func TestRecipeRepeatsThePlan(t *testing.T) {
 		"site":          {o.Model, "layer.R", "layer.Q", `did you mean "layer.R"`},
 		"role":          {o.Model, "role: r", "role: gemm", `"gemm" in the recipe and "r"`},
 		"form":          {o.Model, "form: bottleneck", "form: scan", `"scan"`},
+		"weights":       {o.Model, "weights: float32", "weights: float8", `"float8"`},
+		"of a matrix":   {o.Model, "weights: int8", "weights: int4", `"int4"`},
 		"missed":        {o.Model, "model_bytes: 40000", "model_bytes: 4000", "4000 are allowed"},
 		"calibration":   {o.Model, "matrices:", "calibrated: true\nmatrices:", "--calibration"},
 		"unknown key":   {o.Model, "matrices:", "rank: 3\nmatrices:", "rank"},
@@ -147,6 +149,44 @@ func TestRecipeRepeatsThePlan(t *testing.T) {
 	}
 }
 
+// A budget that float16 alone meets factors nothing, and the outputs are off by what its rounding allows: 2⁻¹¹ for each of a handful of tensors. One
+// storage for all, where it is asked for, does no better than the choice.
+func TestWholeBudgetsChooseStorage(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.onnx")
+	try := func(ratio float64, weights Storage) *Report {
+		t.Helper()
+		r, err := Decompose(context.Background(), Options{
+			Model: own("gestures.onnx"), Output: out, Whole: WholeBudget{Ratio: ratio}, Weights: weights, Files: Files{Force: true},
+			Calibration: Calibration{Data: own("gestures_train.npz")}, Fit: FitOptions{Format: "svd"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := try(1.9, "")
+	for _, s := range r.Sites {
+		if !s.KeptDense {
+			t.Errorf("%s is factored", s.Name)
+		}
+	}
+	if e := float64(r.Verify.Model.Relative); r.Weights != export.Float16 || e > 2e-3 {
+		t.Errorf("stored as %s, off by %g", r.Weights, e)
+	}
+	free := float64(try(6, "").Verify.Model.Relative)
+	for _, w := range []Storage{export.Float32, export.Float16} {
+		r := try(6, w)
+		if e := float64(r.Verify.Model.Relative); e < free {
+			t.Errorf("ratio 6: off by %g with %s, by %g with a choice", e, w, free)
+		}
+		for _, s := range r.Sites {
+			if s.Weights != w {
+				t.Errorf("%s is stored as %s, not %s", s.Name, s.Weights, w)
+			}
+		}
+	}
+}
+
 // The smallest file within a drop of accuracy keeps it, measured by eval.
 func TestMaxDrop(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.onnx")
@@ -160,7 +200,7 @@ func TestMaxDrop(t *testing.T) {
 	}
 	r, err := Decompose(context.Background(), Options{
 		Model: own("gestures.onnx"), Output: out, Whole: WholeBudget{Drop: true, MaxDrop: 0.02, Val: val},
-		Calibration: Calibration{Data: own("gestures_train.npz")}, Fit: FitOptions{Format: "svd"}, Weights: export.Int8,
+		Calibration: Calibration{Data: own("gestures_train.npz")}, Fit: FitOptions{Format: "svd"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -194,6 +234,7 @@ func TestWholeBudgetsRefuse(t *testing.T) {
 		"recipe, budget":   {Options{Recipe: "r", Whole: WholeBudget{Bytes: 5}}, "contradicts"},
 		"recipe, site":     {Options{Recipe: "r", Sites: []string{"x"}}, "contradicts"},
 		"recipe, format":   {Options{Recipe: "r", Fit: FitOptions{Format: "tt"}}, "contradicts"},
+		"recipe, weights":  {Options{Recipe: "r", Weights: export.Int8}, "contradicts"},
 		"recipe, form":     {Options{Recipe: "r", Export: ExportOptions{Form: export.Cores}}, "contradicts"},
 	} {
 		c.o.Model, c.o.Output = own("lstm_bidi.onnx"), filepath.Join(t.TempDir(), "out.onnx")
