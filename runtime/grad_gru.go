@@ -22,8 +22,8 @@ type gruBack[T floating] struct {
 
 func (c *gruCell[T]) activated() bool { return c.fused != nil && c.sigmoid }
 
-func (c *gruCell[T]) backward() backCell[T] {
-	b := &gruBack[T]{gruCell: c, gates: newBackWeight(c.gates), candidate: newBackWeight(c.candidate)}
+func (c *gruCell[T]) backward(l *loan) backCell[T] {
+	b := &gruBack[T]{gruCell: c, gates: newBackWeight(c.gates, l), candidate: newBackWeight(c.candidate, l)}
 	b.first, b.second = b.generalFirst, b.generalSecond
 	if c.activated() {
 		b.first, b.second = b.plainFirst, b.plainSecond

@@ -21,8 +21,8 @@ type lstmBack[T floating] struct {
 
 func (c *lstmCell[T]) activated() bool { return c.fused != nil }
 
-func (c *lstmCell[T]) backward() backCell[T] {
-	b := &lstmBack[T]{lstmCell: c, r: newBackWeight(c.r)}
+func (c *lstmCell[T]) backward(l *loan) backCell[T] {
+	b := &lstmBack[T]{lstmCell: c, r: newBackWeight(c.r, l)}
 	b.row = b.general
 	if c.activated() {
 		b.row = b.plain

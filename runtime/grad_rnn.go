@@ -10,8 +10,8 @@ type rnnBack[T floating] struct {
 // activated: advance leaves the arguments in the gates.
 func (c *rnnCell[T]) activated() bool { return true }
 
-func (c *rnnCell[T]) backward() backCell[T] {
-	b := &rnnBack[T]{rnnCell: c, r: newBackWeight(c.r)}
+func (c *rnnCell[T]) backward(l *loan) backCell[T] {
+	b := &rnnBack[T]{rnnCell: c, r: newBackWeight(c.r, l)}
 	b.row = func(s *stepState[T], b int) {
 		h := s.hidden
 		args, dh := s.gates[b*h:(b+1)*h], s.dh[b*h:(b+1)*h]

@@ -28,7 +28,7 @@ type gruCell[T floating] struct {
 	biased func(gates, bias, projected, old, hidden []T)
 }
 
-func newGRUCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack bool) *gruCell[T] {
+func newGRUCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack packing) *gruCell[T] {
 	h, clip := cfg.Hidden, T(cfg.Clip)
 	c := &gruCell[T]{gates: newWeight(2*h, h, r[:2*h*h], pack), candidate: newWeight(h, h, r[2*h*h:], pack),
 		f: newActivation(acts[0], clip), g: newActivation(acts[1], clip),

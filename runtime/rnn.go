@@ -10,7 +10,7 @@ type rnnCell[T floating] struct {
 	row func(s *stepState[T], b int)
 }
 
-func newRNNCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack bool) *rnnCell[T] {
+func newRNNCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack packing) *rnnCell[T] {
 	c := &rnnCell[T]{r: newWeight(cfg.Hidden, cfg.Hidden, r, pack), f: newActivation(acts[0], T(cfg.Clip)), df: newDerivative(acts[0], T(cfg.Clip))}
 	c.row = func(s *stepState[T], b int) {
 		next := s.nextH[b*s.hidden : (b+1)*s.hidden]
