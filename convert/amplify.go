@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
@@ -18,11 +17,11 @@ const lastPlaces = 64
 // excused says whether a model's outputs differ by no more than its own sensitivity to rounding explains: the changed layers, run alone, agree
 // within the bound, and moving every element of Ŵ by one unit in its last place changes the outputs by at least 1/lastPlaces of the
 // difference. Models whose outputs are all but zero on random inputs, or whose state feeds back on itself, are like that.
-func (c *conversion) excused(ctx context.Context, samples []sample, overrides []override, rs []export.Replacement, whole, layers, bound float64) (bool, error) {
+func (c *conversion) excused(ctx context.Context, samples []sample, overrides []override, fs factors, whole, layers, bound float64) (bool, error) {
 	if len(samples) == 0 || !(layers <= bound) {
 		return false, nil
 	}
-	moved, err := lastPlacesMoved(rs)
+	moved, err := lastPlacesMoved(fs)
 	if err != nil {
 		return false, err
 	}
@@ -62,7 +61,7 @@ func (c *conversion) excused(ctx context.Context, samples []sample, overrides []
 func (c *conversion) withOverrides(ctx context.Context, overrides []override) (*runtime.Program, error) {
 	ro := runtime.Options{Threads: c.o.Threads}
 	for _, ov := range overrides {
-		ro.Overrides = append(ro.Overrides, runtime.Override{Node: c.heldNode(ov.site), Slot: recurrent.SlotW, Value: ov.value})
+		ro.Overrides = append(ro.Overrides, runtime.Override{Node: c.heldNode(ov.node), Slot: ov.slot, Value: ov.value})
 	}
 	p, err := runtime.Compile(ctx, c.held(), ro)
 	if err != nil {
@@ -73,19 +72,30 @@ func (c *conversion) withOverrides(ctx context.Context, overrides []override) (*
 
 // lastPlacesMoved are the overrides with every element of Ŵ moved by one unit in its last place of float32, up or down as a fixed stream of
 // random bits says.
-func lastPlacesMoved(rs []export.Replacement) ([]override, error) {
+func lastPlacesMoved(fs factors) ([]override, error) {
 	bits := rand.New(rand.NewPCG(0x756c70, 1))
-	return overridesOf(rs, func(w []float32) {
+	return overridesOf(fs, func(w []float32) {
 		for i, v := range w {
 			w[i] = v * (1 + 0x1p-23*float32(2*int(bits.Uint64()&1)-1))
 		}
 	})
 }
 
-// overridesOf reconstructs every replaced W in the types of its sites, after a change.
-func overridesOf(rs []export.Replacement, change func(w []float32)) ([]override, error) {
+// overridesOf reconstructs every replaced matrix in the types of its sites, after a change.
+func overridesOf(fs factors, change func(w []float32)) ([]override, error) {
 	var out []override
-	for _, r := range rs {
+	for _, r := range fs.matrices {
+		w := r.Factor.Reconstruct()
+		if change != nil {
+			change(w.Data)
+		}
+		a, err := r.Matrix.Array(w)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, override{node: r.Matrix.Node, slot: r.Matrix.Slot, value: a})
+	}
+	for _, r := range fs.ws {
 		w := r.Factor.Reconstruct()
 		if change != nil {
 			change(w.Data)
@@ -101,7 +111,7 @@ func overridesOf(rs []export.Replacement, change func(w []float32)) ([]override,
 				}
 				byType[s.Elem] = a
 			}
-			out = append(out, override{s, a})
+			out = append(out, override{s.Node, recurrent.SlotW, a, s})
 		}
 	}
 	return out, nil

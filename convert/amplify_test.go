@@ -23,7 +23,7 @@ func TestExcused(t *testing.T) {
 	if err != nil || len(samples) == 0 {
 		t.Fatalf("%d samples, %v", len(samples), err)
 	}
-	overrides, bound, err := c.overrides(rs)
+	overrides, bound, err := c.overrides(factors{ws: rs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestExcused(t *testing.T) {
 		"the layers differ": {samples, 1e-7, 2e-5, false},
 		"nothing was run":   {nil, 1e-7, 1e-7, false},
 	} {
-		got, err := c.excused(ctx, x.samples, overrides, rs, x.whole, x.layers, bound)
+		got, err := c.excused(ctx, x.samples, overrides, factors{ws: rs}, x.whole, x.layers, bound)
 		if err != nil || got != x.want {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}

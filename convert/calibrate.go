@@ -149,13 +149,13 @@ func (c *conversion) calibrate(ctx context.Context) (*calibration, error) {
 	}
 	for i, f := range all {
 		if cal.metrics[i], err = f.metric(); err != nil {
-			return nil, fmt.Errorf("convert: calibration: site %q: %w", f.group.lead().Name, err)
+			return nil, fmt.Errorf("convert: calibration: matrix %q: %w", f.group.name(), err)
 		}
 		switch {
 		case f.count == 0:
-			c.warn("no-frames", f.group.lead().Name, "no calibration frame reached this layer: it is fitted to its weights alone")
+			c.warn("no-frames", f.group.name(), "no calibration frame reached this layer: it is fitted to its weights alone")
 		case f.count < f.width:
-			c.warn("few-frames", f.group.lead().Name, "only %d calibration frames for %d inputs: more of them would make a better fit", f.count, f.width)
+			c.warn("few-frames", f.group.name(), "only %d calibration frames for %d inputs: more of them would make a better fit", f.count, f.width)
 		}
 	}
 	return cal, nil
@@ -224,11 +224,24 @@ func (cal *calibration) each(ctx context.Context, o Calibration, s *subject, blo
 
 // collect runs blocks of a model, evenly spread, until the busiest layer has enough frames, and gives those of each group.
 func collect(ctx context.Context, m *onnx.Model, groups []*group, cal *calibration, o Calibration, threads int, progress func(Progress)) ([]*frames, error) {
-	col := &collector{of: make(map[*onnx.Node]*frames), site: make(map[*onnx.Node]*recurrent.Site), waiting: make(map[*onnx.Node]*onnx.Array)}
+	col := &collector{
+		of: make(map[*onnx.Node]*frames), site: make(map[*onnx.Node]*recurrent.Site), waiting: make(map[*onnx.Node]*onnx.Array),
+		matrices: make(map[runtime.Observed]*frames), states: make(map[string]*frames),
+	}
 	all := make([]*frames, len(groups))
 	var observe []runtime.Observed
 	for i, g := range groups {
-		all[i] = &frames{group: g, width: g.lead().Input}
+		all[i] = &frames{group: g, width: g.decomposed().In}
+		if g.matrix != nil {
+			if x := statesOf(g.matrix); x != "" {
+				col.states[x] = all[i]
+			} else if g.matrix.X >= 0 {
+				at := runtime.Observed{Node: g.matrix.Node, Slot: g.matrix.X}
+				col.matrices[at] = all[i]
+				observe = append(observe, at)
+			}
+			continue
+		}
 		for _, s := range g.sites {
 			col.of[s.Node], col.site[s.Node] = all[i], s
 			observe = append(observe, runtime.Observed{Node: s.Node, Slot: recurrent.SlotX})
@@ -237,11 +250,14 @@ func collect(ctx context.Context, m *onnx.Model, groups []*group, cal *calibrati
 			}
 		}
 	}
-	s, err := watch(ctx, m, threads, observe, col.observe)
+	s, err := watch(ctx, m, runtime.Options{Threads: threads, Observe: observe, Outputs: col.outputs(m)}, col.observe)
 	if err != nil {
 		return nil, err
 	}
-	have := func() (int, error) { return col.most(), col.err }
+	have := func(out map[string]*onnx.Array) (int, error) {
+		col.takeStates(out)
+		return col.most(), col.err
+	}
 	done := func(k, n int) { progress(Progress{Stage: StageCalibrate, Sample: k, Samples: n}) }
 	if err := cal.gather(ctx, o, s, enoughFrames, have, done); err != nil {
 		return nil, err
@@ -249,9 +265,9 @@ func collect(ctx context.Context, m *onnx.Model, groups []*group, cal *calibrati
 	return all, nil
 }
 
-// watch is a model that shows what arrives at the inputs of nodes whenever it is run.
-func watch(ctx context.Context, m *onnx.Model, threads int, inputs []runtime.Observed, see func(runtime.Observed, *onnx.Array)) (*subject, error) {
-	p, err := runtime.Compile(ctx, m, runtime.Options{Threads: threads, Observe: inputs})
+// watch is a model that shows what arrives at the observed inputs of nodes whenever it is run.
+func watch(ctx context.Context, m *onnx.Model, o runtime.Options, see func(runtime.Observed, *onnx.Array)) (*subject, error) {
+	p, err := runtime.Compile(ctx, m, o)
 	if err != nil {
 		return nil, err
 	}
@@ -261,18 +277,20 @@ func watch(ctx context.Context, m *onnx.Model, threads int, inputs []runtime.Obs
 	return &subject{model: m, inputs: p.Inputs(), run: run}, nil
 }
 
-// gather runs the blocks of cal.collect, evenly thinned, until there are enough frames. have tells how many there are, done how many of the blocks have run. The
+// gather runs the blocks of cal.collect, evenly thinned, until there are enough frames. have tells how many there are after a run with such outputs, done how many of the blocks have run. The
 // first block tells how many frames all of them hold.
-func (cal *calibration) gather(ctx context.Context, o Calibration, s *subject, enough int, have func() (int, error), done func(blocks, of int)) error {
-	visit := func(int, int, map[string]*onnx.Array) (bool, error) {
-		n, err := have()
+func (cal *calibration) gather(ctx context.Context, o Calibration, s *subject, enough int, have func(outputs map[string]*onnx.Array) (int, error), done func(blocks, of int)) error {
+	n := 0
+	visit := func(_, _ int, out map[string]*onnx.Array) (bool, error) {
+		var err error
+		n, err = have(out)
 		return n >= enough, err
 	}
 	if err := cal.each(ctx, o, s, cal.collect[:1], visit); err != nil {
 		return err
 	}
 	rest := cal.collect[1:]
-	if n, _ := have(); n > 0 {
+	if n > 0 {
 		rest = thin(rest, float64(enough)/(float64(n)*float64(len(cal.collect))))
 	}
 	for k := range rest {
@@ -308,20 +326,33 @@ type collector struct {
 	of      map[*onnx.Node]*frames
 	site    map[*onnx.Node]*recurrent.Site
 	waiting map[*onnx.Node]*onnx.Array // X whose sequence_lens come next
-	err     error                      // the first
+
+	matrices map[runtime.Observed]*frames // of matrices that are no W, by where their frames arrive
+	states   map[string]*frames           // of recurrent matrices, by the output Y that holds their frames
+
+	err error // the first
 }
 
-// most is the number of frames of the busiest layer.
+// most is the number of frames of the busiest layer, or matrix where there are no layers.
 func (c *collector) most() int {
 	n := 0
 	for _, f := range c.of {
 		n = max(n, f.count)
+	}
+	if len(c.of) == 0 {
+		for _, f := range c.matrices {
+			n = max(n, f.count)
+		}
 	}
 	return n
 }
 
 func (c *collector) observe(o runtime.Observed, t *onnx.Array) {
 	if c.err != nil {
+		return
+	}
+	if f := c.matrices[o]; f != nil {
+		c.err = f.takeOperand(t)
 		return
 	}
 	s := c.site[o.Node]

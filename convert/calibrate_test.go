@@ -17,7 +17,7 @@ import (
 	"github.com/trconvert/trconvert/runtime/dataset"
 )
 
-func writeNPZ(t *testing.T, arrays map[string]*onnx.Array) string {
+func npzOf(t *testing.T, arrays map[string]*onnx.Array) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := dataset.WriteNPZ(&b, arrays); err != nil {
@@ -83,7 +83,7 @@ func TestWideLayersKeepAnEvenSample(t *testing.T) {
 // TestCalibrationHelpsOnOtherClips fits the classifier's W with and without clips that are none of those that it is measured on.
 func TestCalibrationHelpsOnOtherClips(t *testing.T) {
 	model, dir := own("gestures.onnx"), t.TempDir()
-	cal := Calibration{Data: writeNPZ(t, testmodels.Clips("train", 128))}
+	cal := Calibration{Data: npzOf(t, testmodels.Clips("train", 128))}
 	// At ratio 10 the classifier's W is a ring already, but for 6 %, and data have nothing to choose.
 	for format, ratio := range map[string]float64{"svd": 10, "tr": 40} {
 		var e [2]float64
@@ -106,7 +106,7 @@ func TestCalibrationHelpsOnOtherClips(t *testing.T) {
 }
 
 func TestCalibrationIsDeterministic(t *testing.T) {
-	cal := Calibration{Data: writeNPZ(t, testmodels.Clips("train", 40))}
+	cal := Calibration{Data: npzOf(t, testmodels.Clips("train", 40))}
 	var files [][]byte
 	for _, procs := range []int{1, 2} {
 		before := goruntime.GOMAXPROCS(procs)
@@ -139,7 +139,7 @@ func TestCalibrationErrors(t *testing.T) {
 		if n > 0 {
 			x[n-1] = v
 		}
-		return writeNPZ(t, map[string]*onnx.Array{"frames": {Type: onnx.Float, Dims: dims, Data: x}})
+		return npzOf(t, map[string]*onnx.Array{"frames": {Type: onnx.Float, Dims: dims, Data: x}})
 	}
 	for name, c := range map[string]struct{ data, want string }{
 		"NaN":         {floats(dims, float32(math.NaN())), "NaN"},

@@ -75,6 +75,21 @@ func (t *tuning) centred(ctx context.Context) ([]finetune.Ring, error) {
 		}
 		rings = append(rings, ring)
 	}
+	for _, r := range t.matrices {
+		f, err := r.Factor(ctx, t.model)
+		if err != nil {
+			return nil, inFile(t.o.Model, err)
+		}
+		ring := finetune.Ring{Factor: f}
+		for _, name := range r.Cores {
+			if w := t.weight(name, roleCore); w != nil {
+				ring.Cores = append(ring.Cores, w)
+			}
+		}
+		if len(ring.Cores) == len(r.Cores) {
+			rings = append(rings, ring)
+		}
+	}
 	if len(observe) == 0 {
 		return rings, nil
 	}
@@ -132,11 +147,11 @@ func (t *tuning) biasOf(r export.Record) (*onnx.Tensor, runtime.Observed) {
 
 // means runs the model over the training data, evenly thinned, until every layer has seen enough frames.
 func (t *tuning) means(ctx context.Context, observe []runtime.Observed, means map[runtime.Observed]*mean) error {
-	s, err := watch(ctx, t.model, t.o.Threads, observe, func(o runtime.Observed, x *onnx.Array) { means[o].add(x) })
+	s, err := watch(ctx, t.model, runtime.Options{Threads: t.o.Threads, Observe: observe}, func(o runtime.Observed, x *onnx.Array) { means[o].add(x) })
 	if err != nil {
 		return inFile(t.o.Model, err)
 	}
-	fewest := func() (int, error) {
+	fewest := func(map[string]*onnx.Array) (int, error) {
 		n := meanFrames
 		for _, m := range means {
 			if m.err != nil {

@@ -84,7 +84,7 @@ func near(a, b []float64) bool {
 func TestMeansOfFrames(t *testing.T) {
 	const samples, steps, in, hidden = 12, 5, 40, 6
 	x, want := drawn(samples*steps, in)
-	data := writeNPZ(t, map[string]*onnx.Array{"x": {Type: onnx.Float, Dims: []int{samples, steps, in}, Data: x}})
+	data := npzOf(t, map[string]*onnx.Array{"x": {Type: onnx.Float, Dims: []int{samples, steps, in}, Data: x}})
 	for _, c := range []struct {
 		name string
 		o    NewOptions
@@ -147,7 +147,7 @@ func TestMeansInBranches(t *testing.T) {
 	small := filepath.Join(t.TempDir(), "small.onnx")
 	decomposes(t, Options{Model: model, Output: small, Budget: Budget{Ratio: 8}, Fit: FitOptions{Format: "tr", Sweeps: 2}})
 	x, want := drawn(steps*samples, in) // [steps, samples, in]: the mean is over both
-	data := writeNPZ(t, map[string]*onnx.Array{"x": {Type: onnx.Float, Dims: []int{steps, samples, in}, Data: x}, "forward": {Type: onnx.Bool, Data: []bool{true}}})
+	data := npzOf(t, map[string]*onnx.Array{"x": {Type: onnx.Float, Dims: []int{steps, samples, in}, Data: x}, "forward": {Type: onnx.Bool, Data: []bool{true}}})
 	rings := centredRings(t, small, TrainingData{Path: data, HeldPart: -1, Reading: DataOptions{BatchAxis: map[string]int{"x": 1}}})
 	if len(rings) != 2 {
 		t.Fatalf("%d rings", len(rings))
@@ -171,7 +171,7 @@ func TestSharedMatrixIsNotCentred(t *testing.T) {
 	decomposes(t, Options{Model: own("tied.onnx"), Output: small, Budget: Budget{Ratio: 4}, Fit: FitOptions{Format: "tr", Sweeps: 2}})
 	x, _ := drawn(steps*samples, in)
 	a := &onnx.Array{Type: onnx.Float, Dims: []int{steps, samples, in}, Data: x}
-	data := writeNPZ(t, map[string]*onnx.Array{"left": a, "right": a})
+	data := npzOf(t, map[string]*onnx.Array{"left": a, "right": a})
 	rings := centredRings(t, small, TrainingData{Path: data, HeldPart: -1, Reading: DataOptions{BatchAxis: map[string]int{"left": 1, "right": 1}}})
 	if len(rings) != 1 || rings[0].Bias != nil || rings[0].Mean != nil {
 		t.Errorf("%+v", rings)

@@ -8,7 +8,6 @@ import (
 	goruntime "runtime"
 	"strings"
 
-	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
@@ -28,7 +27,7 @@ func formBound(t onnx.DataType) float64 {
 
 // check verifies the file at path, which is complete but has not got its name yet. Every changed layer is run alone, and the model as a
 // whole where the runtime has all of its operators.
-func (c *conversion) check(ctx context.Context, path string, rs []export.Replacement) error {
+func (c *conversion) check(ctx context.Context, path string, fs factors) error {
 	c.progress(Progress{Stage: StageVerify})
 	written, err := onnx.OpenFile(ctx, path, onnx.OpenOptions{})
 	if err != nil {
@@ -46,7 +45,7 @@ func (c *conversion) check(ctx context.Context, path string, rs []export.Replace
 		return err
 	}
 	c.makeRoom()
-	overrides, bound, err := c.overrides(rs)
+	overrides, bound, err := c.overrides(fs)
 	if err != nil {
 		return err
 	}
@@ -59,9 +58,15 @@ func (c *conversion) check(ctx context.Context, path string, rs []export.Replace
 	}
 	regions := newComparer()
 	for _, ov := range overrides {
-		if err := c.checkRegion(ctx, written, ov, regions); err != nil {
+		if ov.site == nil {
+			continue
+		}
+		if err := c.checkRegion(ctx, written, ov, overrides, regions); err != nil {
 			return fmt.Errorf("convert: verification: site %q: %w", ov.site.Name, err)
 		}
+	}
+	if len(samples) == 0 && len(fs.matrices) > 0 {
+		c.warn("matrix-not-run", "", "the factors of matrices other than W and R were not run, for the model as a whole was not")
 	}
 	if form.inputs == 0 {
 		form.inputs = min(regions.inputs, len(regionShapes))
@@ -72,7 +77,7 @@ func (c *conversion) check(ctx context.Context, path string, rs []export.Replace
 	}
 	c.report.Verify.Form = form.result("go")
 	if r := float64(c.report.Verify.Form.Relative); !(r <= bound) {
-		if ok, err := c.excused(ctx, samples, overrides, rs, r, float64(regions.result("go").Relative), bound); ok || err != nil {
+		if ok, err := c.excused(ctx, samples, overrides, fs, r, float64(regions.result("go").Relative), bound); ok || err != nil {
 			return err
 		}
 		return fmt.Errorf("convert: verification: the written file differs from the factored model by %.3g (relative, at output %q), the bound is %.0e; nothing was written",
@@ -92,21 +97,26 @@ func (c *conversion) makeRoom() {
 	}
 }
 
-// override is one site with Ŵ in the place and type of its W.
+// override is an operand of a node in whose place Ŵ is.
 type override struct {
-	site  *recurrent.Site
+	node  *onnx.Node
+	slot  int
 	value *onnx.Array
+	site  *recurrent.Site // of a W, else nil
 }
 
 // overrides reconstructs every replaced W and tells the bound that the widest rounding among them asks for.
-func (c *conversion) overrides(rs []export.Replacement) ([]override, float64, error) {
+func (c *conversion) overrides(fs factors) ([]override, float64, error) {
 	bound := formBound(onnx.Float)
-	for _, r := range rs {
+	for _, r := range fs.matrices {
+		bound = max(bound, formBound(r.Matrix.Elem))
+	}
+	for _, r := range fs.ws {
 		for _, s := range r.Sites {
 			bound = max(bound, formBound(s.Elem))
 		}
 	}
-	out, err := overridesOf(rs, nil)
+	out, err := overridesOf(fs, nil)
 	return out, bound, err
 }
 

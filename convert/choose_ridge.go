@@ -8,7 +8,6 @@ import (
 
 	"github.com/trconvert/trconvert/decompose"
 	"github.com/trconvert/trconvert/onnx"
-	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
 )
 
@@ -57,11 +56,11 @@ func (c *conversion) fitOnData(ctx context.Context, ms []decompose.Matrix, fit f
 	if err != nil {
 		return outcome{}, err
 	}
-	with, err := c.heldBackError(ctx, cal, best.results)
+	with, err := c.heldBackErrorOf(ctx, cal, best.results)
 	if err != nil {
 		return outcome{}, err
 	}
-	without, err := c.heldBackError(ctx, cal, plain.results)
+	without, err := c.heldBackErrorOf(ctx, cal, plain.results)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -90,7 +89,7 @@ func (c *conversion) chooseRidge(ctx context.Context, cal *calibration, ms []dec
 		if err != nil {
 			return 0, err
 		}
-		e, err := c.heldBackError(ctx, cal, results)
+		e, err := c.heldBackErrorOf(ctx, cal, results)
 		if err != nil {
 			return 0, err
 		}
@@ -131,20 +130,21 @@ func (c *conversion) reference(ctx context.Context, cal *calibration) error {
 	})
 }
 
-// heldBackError is the worst relative error of an output with the results in place of W.
-func (c *conversion) heldBackError(ctx context.Context, cal *calibration, results []decompose.Result) (float64, error) {
-	overrides, _, err := c.overrides(c.replacements(results))
+// heldBackErrorOf is the worst relative error of an output with the results in place of their matrices.
+func (c *conversion) heldBackErrorOf(ctx context.Context, cal *calibration, results []decompose.Result) (float64, error) {
+	overrides, _, err := c.overrides(factorsOf(c.groups, results))
 	if err != nil {
 		return 0, err
 	}
-	ro := runtime.Options{Threads: c.o.Threads}
-	for _, ov := range overrides {
-		ro.Overrides = append(ro.Overrides, runtime.Override{Node: ov.site.Node, Slot: recurrent.SlotW, Value: ov.value})
-	}
-	p, err := runtime.Compile(ctx, c.dense, ro)
+	p, err := c.withOverrides(ctx, overrides)
 	if err != nil {
 		return 0, err
 	}
+	return c.heldBackError(ctx, cal, p)
+}
+
+// heldBackError is the worst relative error of an output of a changed model.
+func (c *conversion) heldBackError(ctx context.Context, cal *calibration, p *runtime.Program) (float64, error) {
 	skip := make(map[string]bool)
 	for out := range c.o.Calibration.Reading.States {
 		skip[out] = true
@@ -153,7 +153,7 @@ func (c *conversion) heldBackError(ctx context.Context, cal *calibration, result
 	cmp.floatOnly = true
 	at := 0
 	s := &subject{model: c.dense, inputs: p.Inputs(), run: p.Run}
-	err = cal.each(ctx, c.o.Calibration, s, cal.choose, func(_, _ int, out map[string]*onnx.Array) (bool, error) {
+	err := cal.each(ctx, c.o.Calibration, s, cal.choose, func(_, _ int, out map[string]*onnx.Array) (bool, error) {
 		at++
 		return false, cmp.add(out, cal.want[at-1], skip)
 	})

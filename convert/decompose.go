@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/trconvert/trconvert/convert/recipe"
 	"github.com/trconvert/trconvert/decompose"
 	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/onnx"
@@ -53,6 +55,11 @@ type conversion struct {
 	groups   []*group
 	results  []decompose.Result  // of groups
 	fronts   [][]decompose.Point // of groups, where planned
+
+	places [][]place      // of groups, once they were wanted
+	recipe *recipe.Recipe // that is followed, nil without
+	mix    mix            // how everything is stored
+	ridge  *float64       // of the fit on calibration data, where one was chosen for all
 }
 
 func newConversion(o Options) *conversion {
@@ -70,7 +77,13 @@ func (o *Options) complete() error {
 	if o.Export.Form == "" {
 		o.Export.Form = export.Bottleneck
 	}
-	if o.Weights == "" {
+	if o.Matrices == "" {
+		o.Matrices = matricesW
+		if o.Whole.set() || o.Recipe != "" {
+			o.Matrices = matricesAll
+		}
+	}
+	if o.Weights == "" && !o.Whole.set() && o.Recipe == "" {
 		o.Weights = export.Float32
 	}
 	return nil
@@ -121,6 +134,9 @@ func (c *conversion) open(ctx context.Context) error {
 		}
 	}
 	c.report.Input = FileStat{File: c.o.Model, Bytes: c.original.FileBytes(), Parameters: c.original.Parameters()}
+	if err := c.readRecipe(); err != nil {
+		return err
+	}
 	c.dense, err = export.Expand(ctx, c.original)
 	return inFile(c.o.Model, err)
 }
@@ -131,7 +147,7 @@ func (c *conversion) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(all) == 0 {
+	if len(all) == 0 && c.o.Matrices != matricesAll {
 		reason := "it has no LSTM, GRU or RNN node"
 		if d := recurrent.Diagnose(c.dense); d != "" {
 			reason = d
@@ -143,7 +159,7 @@ func (c *conversion) choose(ctx context.Context) error {
 		return err
 	}
 	c.groups, c.dropped = groupSites(sites)
-	if len(c.groups) == 0 {
+	if len(c.groups) == 0 && c.o.Matrices == matricesW {
 		e := &UnsupportedError{File: c.o.Model}
 		for _, s := range c.dropped {
 			e.Reasons = append(e.Reasons, fmt.Sprintf("site %q cannot be decomposed: %s", s.Name, s.Reason))
@@ -153,6 +169,13 @@ func (c *conversion) choose(ctx context.Context) error {
 	for _, text := range sharers(c.groups) {
 		c.warn("shared-weight", "", "%s", text)
 	}
+	if err := c.chooseMatrices(ctx); err != nil {
+		return err
+	}
+	if err := c.chooseFromRecipe(); err != nil {
+		return err
+	}
+	c.mix = uniformMix(len(c.groups), cmp.Or(c.o.Weights, export.Float32))
 	return nil
 }
 
@@ -165,12 +188,8 @@ func (c *conversion) fit(ctx context.Context) error {
 	place := make(map[string]int)
 	var ms []decompose.Matrix
 	for i, g := range c.groups {
-		s := g.lead()
-		place[s.Name] = i
-		ms = append(ms, decompose.Matrix{
-			Name: s.Name, Directions: s.Direction.Count(), Gates: s.Op.Gates(), Hidden: s.Hidden, In: s.Input,
-			Load: s.Weight,
-		})
+		place[g.name()] = i
+		ms = append(ms, g.decomposed())
 	}
 	observer := o.OnSweep
 	o.OnSweep = func(matrix string, s trals.Sweep) {
@@ -183,6 +202,12 @@ func (c *conversion) fit(ctx context.Context) error {
 		c.progress(Progress{Stage: StageSearch, Site: t.Matrix, Format: t.Format, Matrix: place[t.Matrix], Matrices: len(ms), Sweep: t.Done, Sweeps: t.Most, RelativeError: t.Error})
 	}
 	c.progress(Progress{Stage: StageDecompose, Site: ms[0].Name, Matrices: len(ms), Sweeps: o.Sweeps})
+	if c.recipe != nil {
+		return c.fitRecipe(ctx, ms, o)
+	}
+	if c.o.Whole.set() {
+		return c.fitWhole(ctx, ms, o)
+	}
 	budget := c.o.fitBudget()
 	fit := func(ms []decompose.Matrix) (f outcome, err error) {
 		if c.planned {
@@ -204,15 +229,21 @@ func (c *conversion) fit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return c.conclude(f, len(ms))
+}
+
+// conclude takes the results of n matrices.
+func (c *conversion) conclude(f outcome, n int) error {
 	c.results, c.fronts = f.results, f.fronts
-	if len(c.results) != len(ms) {
-		return fmt.Errorf("convert: %d matrices gave %d results", len(ms), len(c.results))
+	c.report.Weights = c.mix.narrowest()
+	if len(c.results) != n {
+		return fmt.Errorf("convert: %d matrices gave %d results", n, len(c.results))
 	}
 	c.record()
-	if !slices.ContainsFunc(c.results, func(r decompose.Result) bool { return !r.KeptDense }) {
+	if byStorage := c.mix.narrow() && (c.o.Whole.set() || c.recipe != nil); !byStorage && !slices.ContainsFunc(c.results, func(r decompose.Result) bool { return !r.KeptDense }) {
 		e := &GateError{Gate: "nothing gets smaller", Got: "every site would stay dense"}
 		for i, r := range c.results {
-			e.Got += fmt.Sprintf("; %q: %s", c.groups[i].lead().Name, r.Reason)
+			e.Got += fmt.Sprintf("; %q: %s", c.groups[i].name(), r.Reason)
 		}
 		return e
 	}
@@ -223,6 +254,12 @@ func (c *conversion) fit(ctx context.Context) error {
 func (c *conversion) record() {
 	for i, r := range c.results {
 		g := c.groups[i]
+		if g.matrix != nil {
+			sr := outcomeReport(SiteReport{Name: g.name(), Op: g.matrix.Node.OpType, Role: g.role(), WBefore: g.size()}, r)
+			c.report.Sites = append(c.report.Sites, sr)
+			c.report.WBefore += sr.WBefore
+			c.report.WAfter += sr.WAfter
+		}
 		for k, s := range g.sites {
 			sr := siteReport(s, r)
 			if k > 0 {
@@ -240,24 +277,26 @@ func (c *conversion) record() {
 			}
 		}
 		for _, w := range r.Warnings {
-			c.warn("fit", g.lead().Name, "%s", w)
+			c.warn("fit", g.name(), "%s", w)
 		}
 	}
 	for _, s := range c.dropped {
 		n := s.WParameters()
 		c.report.Sites = append(c.report.Sites, SiteReport{
-			Name: s.Name, Op: string(s.Op), Format: "dense", InModes: []int{}, OutModes: []int{}, Ranks: []int{},
+			Name: s.Name, Op: string(s.Op), Role: roleW, Format: "dense", InModes: []int{}, OutModes: []int{}, Ranks: []int{},
 			WBefore: n, WAfter: n, KeptDense: true, Reason: s.Reason, DataError: Number(math.NaN()),
 		})
 	}
 }
 
 func siteReport(s *recurrent.Site, r decompose.Result) SiteReport {
-	n := s.WParameters()
-	sr := SiteReport{
-		Name: s.Name, Op: string(s.Op), Format: "dense", InModes: []int{}, OutModes: []int{}, Ranks: []int{},
-		WBefore: n, WAfter: n, KeptDense: r.KeptDense, Reason: r.Reason, DataError: Number(math.NaN()),
-	}
+	return outcomeReport(SiteReport{Name: s.Name, Op: string(s.Op), Role: roleW, WBefore: s.WParameters()}, r)
+}
+
+// outcomeReport completes the report of a matrix whose name, size and role are given.
+func outcomeReport(sr SiteReport, r decompose.Result) SiteReport {
+	sr.Format, sr.InModes, sr.OutModes, sr.Ranks = "dense", []int{}, []int{}, []int{}
+	sr.WAfter, sr.KeptDense, sr.Reason, sr.DataError = sr.WBefore, r.KeptDense, r.Reason, Number(math.NaN())
 	if r.KeptDense {
 		return sr
 	}
@@ -274,58 +313,57 @@ func siteReport(s *recurrent.Site, r decompose.Result) SiteReport {
 	return sr
 }
 
-// replacements are the factors of results with the sites whose W they replace.
-func (c *conversion) replacements(results []decompose.Result) (rs []export.Replacement) {
-	for i, r := range results {
-		if !r.KeptDense {
-			rs = append(rs, export.Replacement{Sites: c.groups[i].sites, Factor: r.Factor})
-		}
-	}
-	return rs
-}
-
 // lower puts the factors into the model in memory. The caller closes the compact model.
-func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, rs []export.Replacement, err error) {
-	rs = c.replacements(c.results)
-	for _, note := range export.Notes(rs, c.o.Export) {
+func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, fs factors, err error) {
+	fs = factorsOf(c.groups, c.results)
+	for _, note := range fs.notes(c.o.Export) {
 		c.warn("form", "", "%s", note)
 	}
-	patch, err := export.Lower(ctx, c.dense, rs, c.o.Export)
-	if err != nil {
-		return nil, nil, err
+	if compact, err = c.lowered(ctx, fs, c.mix); err != nil {
+		return nil, fs, err
 	}
-	if compact, err = patch.Apply(ctx); err != nil {
-		return nil, nil, err
-	}
-	if c.o.narrow() {
-		full := compact
-		compact, rs, err = c.store(ctx, full, rs)
-		full.Close()
-		if err != nil {
-			return nil, nil, err
-		}
+	if fs, err = c.takeStored(ctx, compact, fs); err != nil {
+		compact.Close()
+		return nil, fs, err
 	}
 	if before, after := c.report.Input.Bytes, compact.Size(); after >= before && c.o.Export.Form != export.Dense {
 		compact.Close()
-		return nil, nil, &GateError{Gate: "nothing gets smaller", Got: fmt.Sprintf("the file would have %d bytes, the input has %d (%s)", after, before, c.whyNotSmaller())}
+		return nil, fs, &GateError{Gate: "nothing gets smaller", Got: fmt.Sprintf("the file would have %d bytes, the input has %d (%s)", after, before, c.whyNotSmaller())}
 	}
 	if c.o.Export.MergeOutput {
 		c.countMerged()
 	}
-	return compact, rs, nil
+	return compact, fs, nil
+}
+
+// lowered is the model with factors in place of matrices, stored as a mix says. The caller closes it.
+func (c *conversion) lowered(ctx context.Context, fs factors, x mix) (*onnx.Model, error) {
+	patch, err := fs.patch(ctx, c.dense, c.o.Export)
+	if err != nil {
+		return nil, err
+	}
+	compact, err := patch.Apply(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := c.stored(ctx, compact, x)
+	if stored != compact {
+		compact.Close()
+	}
+	return stored, err
 }
 
 // write writes the file and has it checked before it gets its name.
 func (c *conversion) write(ctx context.Context) error {
 	c.progress(Progress{Stage: StageWrite})
-	compact, rs, err := c.lower(ctx)
+	compact, fs, err := c.lower(ctx)
 	if err != nil {
 		return err
 	}
 	defer compact.Close()
 	return compact.WriteFile(ctx, c.o.Output, onnx.WriteOptions{
 		Force: c.o.Files.Force,
-		Check: func(path string) error { return c.check(ctx, path, rs) },
+		Check: func(path string) error { return c.check(ctx, path, fs) },
 	})
 }
 
@@ -334,12 +372,16 @@ func (c *conversion) countMerged() {
 	stored := make(map[string]int64)
 	c.report.WAfter = 0
 	for i, r := range c.results {
-		s := c.groups[i].lead()
-		n := s.WParameters()
-		if !r.KeptDense {
+		g := c.groups[i]
+		n := g.size()
+		switch {
+		case r.KeptDense:
+		case g.matrix != nil:
+			n = int64(r.Factor.Params())
+		default:
 			n = mergedParams(r.Factor)
 		}
-		stored[s.Name] = n
+		stored[g.name()] = n
 		c.report.WAfter += n
 	}
 	for i := range c.report.Sites {
@@ -364,7 +406,7 @@ func mergedParams(f *tensor.Factor) int64 {
 
 func (c *conversion) whyNotSmaller() string {
 	for i, r := range c.results {
-		if s := c.groups[i].lead(); s.UsedElsewhere && !r.KeptDense {
+		if s := c.groups[i].lead(); s != nil && s.UsedElsewhere && !r.KeptDense {
 			return fmt.Sprintf("W of site %s has other readers and stays beside its cores", strconv.Quote(s.Name))
 		}
 	}

@@ -155,7 +155,7 @@ func TestCheckRefusesOtherCores(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = c.check(t.Context(), out, []export.Replacement{{Sites: c.groups[0].sites, Factor: other[0].Factor}})
+			err = c.check(t.Context(), out, factors{ws: []export.Replacement{{Sites: c.groups[0].sites, Factor: other[0].Factor}}})
 			if err == nil || !strings.Contains(err.Error(), "differs from the factored model") {
 				t.Errorf("got %v, want the verification to fail", err)
 			}

@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"github.com/trconvert/trconvert/decompose"
+	"github.com/trconvert/trconvert/export/gates"
 	"github.com/trconvert/trconvert/export/opset"
 	"github.com/trconvert/trconvert/export/source"
+	"github.com/trconvert/trconvert/export/step"
 	"github.com/trconvert/trconvert/internal/engine/onnxgo"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
@@ -85,6 +87,8 @@ func classify(file string, err error) error {
 		engine  *onnxgo.UnsupportedError
 		code    *source.UnsupportedError
 		version *opset.UnsupportedError
+		steps   *step.UnsupportedError
+		small   *gates.UnsupportedError
 	)
 	switch {
 	case errors.As(err, &own), errors.As(err, &gate), errors.As(err, &opt):
@@ -103,6 +107,10 @@ func classify(file string, err error) error {
 		err = code
 	case errors.As(err, &version):
 		err = version
+	case errors.As(err, &steps):
+		err = steps
+	case errors.As(err, &small):
+		err = small
 	default:
 		return err
 	}

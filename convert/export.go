@@ -77,7 +77,6 @@ type ExportedFile struct {
 type StateInfo struct {
 	Input  string `json:"input"`
 	Output string `json:"output"`
-	Dims   []int  `json:"dims"`
 }
 
 // Options of targets, as the command line spells them.
@@ -107,6 +106,10 @@ type exportTarget struct {
 func targets() []exportTarget {
 	return []exportTarget{
 		{name: "onnx", options: []string{optForm, optMerge, optOpset, optWeights}, weights: Storages, make: exportONNX},
+		{name: "onnx-step", options: []string{optWeights, optState}, weights: Storages, make: exportStep},
+		{name: "safetensors", make: exportSafetensors},
+		{name: "npz", make: exportNPZ},
+		{name: "pytorch", folder: true, make: exportPyTorch},
 		{name: "c", folder: true, options: []string{optWeights, optName, optBatch, optSteps, optDim, optAtStart, optState}, weights: sourceStorages, make: exportC},
 		{name: "go", folder: true, options: []string{optWeights, optName, optBatch, optSteps, optDim, optAtStart, optState}, weights: sourceStorages, make: exportGo},
 	}

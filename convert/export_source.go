@@ -10,6 +10,7 @@ import (
 	"github.com/trconvert/trconvert/export/csource"
 	"github.com/trconvert/trconvert/export/gosource"
 	"github.com/trconvert/trconvert/export/source"
+	"github.com/trconvert/trconvert/onnx"
 )
 
 // sourceStorages are the types in which source code holds weights; the first is the default.
@@ -31,7 +32,7 @@ func exportGo(ctx context.Context, e *exporting) (*product, error) {
 
 // source lowers the model and prints it.
 func (e *exporting) source(ctx context.Context, print func(*source.Program, source.Options) (map[string][]byte, error)) (*product, error) {
-	dims, err := e.fixedDims()
+	dims, err := e.fixedDims(e.model)
 	if err != nil {
 		return nil, err
 	}
@@ -61,9 +62,9 @@ const (
 
 // fixedDims gives every named symbolic dim of the inputs a size: that of --dim, else --batch for a name such as batch, N or B, and --steps for all others. A dim
 // without a name becomes 1.
-func (e *exporting) fixedDims() (map[string]int, error) {
+func (e *exporting) fixedDims(m *onnx.Model) (map[string]int, error) {
 	var names []string
-	for _, v := range trueInputs(e.model) {
+	for _, v := range trueInputs(m) {
 		if v.Type == nil {
 			continue
 		}

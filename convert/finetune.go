@@ -155,6 +155,7 @@ type tuning struct {
 	model, teacher *onnx.Model // model in float32
 	written        *onnx.Model // what model's values are written into: model in the storage of the result
 	rings          []export.Record
+	matrices       []export.MatrixRecord
 	weights        []weight
 	all            *dataset.Dataset
 	train, held    *dataset.Dataset // of all, or held is a set of its own; it may be nil
@@ -208,7 +209,10 @@ func (t *tuning) open(ctx context.Context) error {
 	if t.rings, err = export.Records(t.model); err != nil {
 		return inFile(t.o.Model, err)
 	}
-	t.weights, err = chooseWeights(t.o.Model, weightsOf(t.model, t.rings), t.o.Train)
+	if t.matrices, err = export.Matrices(t.model); err != nil {
+		return inFile(t.o.Model, err)
+	}
+	t.weights, err = chooseWeights(t.o.Model, weightsOf(t.model, t.rings, t.matrices...), t.o.Train)
 	return err
 }
 

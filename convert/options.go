@@ -25,6 +25,15 @@ var (
 	Inits   = []string{"svd", "random"}
 	Forms   = []string{string(export.Bottleneck), string(export.Cores), string(export.Dense)}
 	Engines = []string{"go", "onnxruntime", "onnx-go"}
+
+	// MatrixChoices: the input matrices W alone, with the recurrent matrices R, with all constant matrices of the model.
+	MatrixChoices = []string{matricesW, matricesR, matricesAll}
+)
+
+const (
+	matricesW   = "w"
+	matricesR   = "r"
+	matricesAll = "all"
 )
 
 // Files says how files are opened and written by every verb.
@@ -39,7 +48,14 @@ type Options struct {
 	Output string   // "": DefaultOutput(Model)
 	Sites  []string // names or globs (*, ?, […]) of the sites to decompose; none: all
 	Budget Budget   // the zero value asks for Ratio 10
-	Fit    FitOptions
+	// Matrices is one of MatrixChoices: which matrices join the W of the chosen sites; "" is the first, and the last where Whole is set.
+	Matrices string
+	Whole    WholeBudget // in place of Budget
+	// Recipe is a recipe file to follow, in place of Budget, Whole, Sites, Matrices and the choices of Fit and Export that it makes.
+	Recipe string
+	// RecipeOutput is where MakePlan writes its choices as a recipe; "": nowhere.
+	RecipeOutput string
+	Fit          FitOptions
 	// Calibration, where it names data, makes the fit minimise the error on the frames that reach each layer.
 	Calibration Calibration
 	Export      ExportOptions
@@ -104,6 +120,7 @@ func (o *Options) validate() error {
 		{"--method", o.Fit.Method, Methods},
 		{"--init", o.Fit.Init, Inits},
 		{"--form", string(o.Export.Form), Forms},
+		{"--matrices", o.Matrices, MatrixChoices},
 		{"--weights", string(o.Weights), Storages},
 	} {
 		if c.value == "" {
@@ -133,6 +150,12 @@ func (o *Options) validate() error {
 		if on {
 			set++
 		}
+	}
+	if err := o.Whole.check(*o, set > 0); err != nil {
+		return err
+	}
+	if err := o.checkRecipe(set > 0); err != nil {
+		return err
 	}
 	if set > 1 {
 		return &OptionError{Option: "budget", What: "more than one is given; choose one of --rank, --ranks, --ratio, --max-error, --max-params"}

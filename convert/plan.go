@@ -8,7 +8,6 @@ import (
 	"github.com/trconvert/trconvert/decompose"
 	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/onnx"
-	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/tensor"
 )
 
@@ -67,17 +66,34 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	if o.RecipeOutput != "" {
+		inputs := []string{o.Model}
+		for _, path := range []string{o.Calibration.Data, o.Whole.Val.Data, o.Recipe} {
+			if path != "" {
+				inputs = append(inputs, path)
+			}
+		}
+		if err := guardOutput(o.RecipeOutput, o.Files.Force, inputs...); err != nil {
+			return nil, err
+		}
+	}
 	c := newConversion(o)
 	c.planned = true
 	defer c.close()
-	p := &Plan{Schema: PlanSchema, Form: o.Export.Form, Weights: o.Weights}
+	p := &Plan{Schema: PlanSchema, Form: o.Export.Form}
 	if err := c.run(ctx, p.lower(c)); err != nil {
 		return nil, err
 	}
+	p.Form, p.Weights = c.o.Export.Form, c.report.Weights
 	p.Input, p.WBefore, p.WAfter, p.Warnings = c.report.Input, c.report.WBefore, c.report.WAfter, c.report.Warnings
 	p.Sites = c.sitePlans()
 	p.Seconds = time.Since(start).Seconds()
 	p.PeakBytes = peakBytes()
+	if o.RecipeOutput != "" {
+		if err := c.writeRecipe(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return p, nil
 }
 
@@ -103,6 +119,9 @@ func (c *conversion) sitePlans() []SitePlan {
 		for _, s := range g.sites {
 			of[s.Name] = i
 		}
+		if g.matrix != nil {
+			of[g.name()] = i
+		}
 	}
 	for k, sr := range c.report.Sites {
 		plans[k] = SitePlan{SiteReport: sr, Front: []PlanPoint{}}
@@ -110,16 +129,17 @@ func (c *conversion) sitePlans() []SitePlan {
 		if !ok {
 			continue
 		}
-		p, s := &plans[k], c.groups[i].lead()
+		p := &plans[k]
 		front := c.fronts[i]
 		dense := front[slices.IndexFunc(front, func(p decompose.Point) bool { return p.Format == "dense" })].Cost
 		p.FLOPsBefore, p.PredictedBefore = dense.Bottleneck, dense.BottleneckMicros
 		p.FLOPsAfter, p.PredictedAfter = dense.Bottleneck, dense.BottleneckMicros
-		if f := c.results[i].Factor; f != nil && c.o.Export.Form != export.Dense {
+		g := c.groups[i]
+		if f := c.results[i].Factor; f != nil && c.o.Export.Form != export.Dense && (g.matrix == nil || export.Thin(g.matrix, f)) {
 			p.FLOPsAfter, p.PredictedAfter = c.formCost(f)
 		}
 		if sr.SharedWith == "" {
-			p.Front = planPoints(front, s, c.o.Weights)
+			p.Front = planPoints(front, g.elem(), c.mix.shares[i].storage)
 		}
 	}
 	return plans
@@ -133,12 +153,12 @@ func (c *conversion) formCost(f *tensor.Factor) (flops, micros float64) {
 	return cost.Bottleneck, cost.BottleneckMicros
 }
 
-func planPoints(front []decompose.Point, s *recurrent.Site, stored Storage) []PlanPoint {
+func planPoints(front []decompose.Point, elem onnx.DataType, stored Storage) []PlanPoint {
 	points := make([]PlanPoint, len(front))
 	for i, p := range front {
 		points[i] = PlanPoint{
 			Format: p.Format, InModes: notNil(p.InModes), OutModes: notNil(p.OutModes), Ranks: notNil(p.Ranks),
-			Parameters: p.Params, Bytes: int64(p.Params) * elementBytes(s.Elem, stored),
+			Parameters: p.Params, Bytes: int64(p.Params) * elementBytes(elem, stored),
 			RelativeError: Number(p.RelativeError), DataError: Number(p.DataError),
 			Bottleneck: p.Cost.Bottleneck, Cores: p.Cost.Cores, PredictedMicros: p.Cost.BottleneckMicros, Chosen: p.Chosen,
 		}

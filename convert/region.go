@@ -24,10 +24,10 @@ var regionShapes = [][2]int{{5, 3}, {1, 1}}
 // checkRegion runs one changed layer alone, without the rest of its model: the original node with Ŵ for W, and what the written file made of
 // it, on random X, without initial states and sequence lengths (which no conversion touches). It reaches layers in branches that the
 // inputs of the whole model did not enter. A layer whose R, B or P is not constant cannot be cut out and is left to the whole model.
-func (c *conversion) checkRegion(ctx context.Context, written *onnx.Model, ov override, cmp *comparer) error {
+func (c *conversion) checkRegion(ctx context.Context, written *onnx.Model, ov override, all []override, cmp *comparer) error {
 	s := ov.site
 	x := s.Node.Input(recurrent.SlotX)
-	before, err := cutRegion(ctx, c.held(), c.heldNode(s), x, ov.value.Type, true)
+	before, err := cutRegion(ctx, c.held(), c.heldNode(s.Node), x, ov.value.Type, true)
 	if err != nil {
 		c.warn("layer-not-run", s.Name, "the layer was not run alone: %v", err)
 		return nil
@@ -40,11 +40,17 @@ func (c *conversion) checkRegion(ctx context.Context, written *onnx.Model, ov ov
 	if err != nil {
 		return fmt.Errorf("the written layer cannot be cut out: %w", err)
 	}
-	want, err := compileRegion(ctx, before, c.o.Threads, ov.value)
+	var own []override // of this node
+	for _, o := range all {
+		if o.node == s.Node {
+			own = append(own, o)
+		}
+	}
+	want, err := compileRegion(ctx, before, c.o.Threads, own...)
 	if err != nil {
 		return err
 	}
-	got, err := compileRegion(ctx, after, c.o.Threads, nil)
+	got, err := compileRegion(ctx, after, c.o.Threads)
 	if err != nil {
 		return err
 	}
@@ -85,11 +91,11 @@ func regionFeed(s *recurrent.Site, x string, t onnx.DataType, shape [2]int, rng 
 	return map[string]*onnx.Array{x: a}, err
 }
 
-// compileRegion compiles a cut region, with w as W of its recurrent node (the last one) where w is given.
-func compileRegion(ctx context.Context, m *onnx.Model, threads int, w *onnx.Array) (*runtime.Program, error) {
+// compileRegion compiles a cut region, with other operands of its recurrent node (the last one) where there are some.
+func compileRegion(ctx context.Context, m *onnx.Model, threads int, overrides ...override) (*runtime.Program, error) {
 	o := runtime.Options{Threads: threads}
-	if w != nil {
-		o.Overrides = []runtime.Override{{Node: m.Graph.Nodes[len(m.Graph.Nodes)-1], Slot: recurrent.SlotW, Value: w}}
+	for _, ov := range overrides {
+		o.Overrides = append(o.Overrides, runtime.Override{Node: m.Graph.Nodes[len(m.Graph.Nodes)-1], Slot: ov.slot, Value: ov.value})
 	}
 	return runtime.Compile(ctx, m, o)
 }

@@ -58,6 +58,8 @@ type Report struct {
 	WBefore int64        `json:"w_parameters_before"`
 	WAfter  int64        `json:"w_parameters_after"`
 	Sites   []SiteReport `json:"sites"`
+	// Drop is what a budget of a largest drop came to, nil without one.
+	Drop    *DropReport  `json:"drop"`
 	Verify  VerifyReport `json:"verify"`
 	Seconds float64      `json:"seconds"`
 	// PeakBytes is the largest resident size the process has had, 0 where the platform does not tell.
@@ -69,6 +71,7 @@ type Report struct {
 type SiteReport struct {
 	Name          string   `json:"name"`
 	Op            string   `json:"op"`
+	Role          string   `json:"role"`      // of the matrix: w, or r, matmul-right, matmul-left, gemm, conv, gather
 	Format        string   `json:"format"`    // "dense" where kept dense
 	InModes       []int    `json:"in_modes"`  // empty where kept dense
 	OutModes      []int    `json:"out_modes"` // empty where kept dense

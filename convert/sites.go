@@ -1,21 +1,36 @@
 package convert
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/matrices"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
 
-// group is the sites that share one W, which is decomposed once.
-type group struct {
-	sites []*recurrent.Site
+// chooseMatrices adds the matrices that are no W, where they are asked for. Those that cannot be factored are left as they are.
+func (c *conversion) chooseMatrices(ctx context.Context) error {
+	if c.o.Matrices == matricesW {
+		return nil
+	}
+	all, err := matrices.Find(ctx, c.dense)
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.Decomposable && (c.o.Matrices == matricesAll || s.Role == matrices.Recurrent) {
+			c.groups = append(c.groups, &group{matrix: s})
+		}
+	}
+	if len(c.groups) == 0 {
+		return &UnsupportedError{File: c.o.Model, Reasons: []string{"it has no constant matrix that can be factored"}}
+	}
+	return nil
 }
-
-func (g *group) lead() *recurrent.Site { return g.sites[0] }
 
 // selectSites picks the sites whose name is one of the patterns or matches one as a glob. A pattern that matches none is an
 // [OptionError] that names the nearest sites.

@@ -35,54 +35,28 @@ func (o *Options) fitBudget() Budget {
 	return b
 }
 
-// store makes the weights of a compact model narrow. Back come the model, which replaces compact, and the replacements with the factors that the
-// stored cores make; what else became narrow is taken over into the reference of the verification, and the errors of W into the report.
-func (c *conversion) store(ctx context.Context, compact *onnx.Model, rs []export.Replacement) (*onnx.Model, []export.Replacement, error) {
-	patch, err := export.Store(ctx, compact, export.StoreOptions{Storage: c.o.Weights})
-	if err != nil {
-		return nil, nil, err
-	}
-	stored, err := patch.Apply(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	fail := func(err error) (*onnx.Model, []export.Replacement, error) {
-		stored.Close()
-		return nil, nil, err
+// takeStored gives the factors that the stored cores make; what else is narrow is taken over into the reference of the verification, and the errors of
+// the matrices into the report.
+func (c *conversion) takeStored(ctx context.Context, stored *onnx.Model, fs factors) (factors, error) {
+	if !c.mix.narrow() {
+		return fs, nil
 	}
 	values, err := export.StoredTensors(stored)
 	if err != nil {
-		return fail(err)
+		return fs, err
 	}
 	if len(values) == 0 {
-		c.warn("weights", "", "no tensor takes fewer bytes as %s than as it is: all weights stay as they are", c.o.Weights)
+		c.warn("weights", "", "no tensor takes fewer bytes as %s than as it is: all weights stay as they are", c.mix.narrowest())
 	}
 	if err := c.refer(ctx, stored, values); err != nil {
-		return fail(err)
+		return fs, err
 	}
-	if rs, err = c.rounded(ctx, stored, rs); err != nil {
-		return fail(err)
-	}
-	return stored, rs, nil
+	return c.rounded(ctx, stored, fs)
 }
 
 // refer makes the model that the written one is held to: the dense one with the stored values of all that is no core.
 func (c *conversion) refer(ctx context.Context, stored *onnx.Model, values []export.Stored) error {
-	type place struct {
-		scope int
-		name  string
-	}
-	own := make(map[place]*onnx.Tensor)
-	for k, g := range c.dense.Scopes() {
-		for _, t := range g.Initializers {
-			own[place{k, t.Name}] = t
-		}
-		for _, n := range g.Nodes {
-			if a := n.Attr("value"); n.OpType == "Constant" && a != nil && a.T != nil {
-				own[place{k, n.Output(0)}] = a.T
-			}
-		}
-	}
+	own := placesOf(c.dense)
 	patch := onnx.NewPatch(c.dense)
 	scopes := stored.Scopes()
 	for _, v := range values {
@@ -102,44 +76,70 @@ func (c *conversion) refer(ctx context.Context, stored *onnx.Model, values []exp
 }
 
 // rounded reads the factors back as they are stored, and measures them.
-func (c *conversion) rounded(ctx context.Context, stored *onnx.Model, rs []export.Replacement) ([]export.Replacement, error) {
-	records, err := export.Records(stored)
+func (c *conversion) rounded(ctx context.Context, stored *onnx.Model, fs factors) (factors, error) {
+	rings, err := export.Records(stored)
 	if err != nil {
-		return nil, err
+		return fs, err
 	}
-	out := slices.Clone(rs)
-	for i, r := range rs {
+	others, err := export.Matrices(stored)
+	if err != nil {
+		return fs, err
+	}
+	out := factors{slices.Clone(fs.ws), slices.Clone(fs.matrices)}
+	for i, r := range fs.ws {
 		lead := r.Sites[0]
-		k := slices.IndexFunc(records, func(rec export.Record) bool { return slices.Contains(rec.Sites, lead.Name) })
+		k := slices.IndexFunc(rings, func(rec export.Record) bool { return slices.Contains(rec.Sites, lead.Name) })
 		if k < 0 {
-			return nil, fmt.Errorf("convert: site %q has lost its ring", lead.Name)
+			return fs, fmt.Errorf("convert: site %q has lost its ring", lead.Name)
 		}
-		if out[i].Factor, err = records[k].Factor(ctx, stored); err != nil {
-			return nil, err
+		if out.ws[i].Factor, err = rings[k].Factor(ctx, stored); err != nil {
+			return fs, err
 		}
-		e, err := errorOf(ctx, lead, out[i].Factor)
-		if err != nil {
-			return nil, err
+		var names []string
+		for _, s := range r.Sites {
+			names = append(names, s.Name)
 		}
-		for s := range c.report.Sites {
-			if sr := &c.report.Sites[s]; slices.ContainsFunc(r.Sites, func(x *recurrent.Site) bool { return x.Name == sr.Name }) {
-				sr.RelativeError = Number(e)
-			}
+		if err := c.measureStored(ctx, names, lead.Weight, out.ws[i].Factor); err != nil {
+			return fs, err
 		}
-		if most := c.o.Budget.MaxError; most > 0 && c.o.Calibration.Data == "" && e > most {
-			return nil, &GateError{Gate: "--max-error", Got: fmt.Sprintf("W of site %q has the error %.4g with its cores stored as %s, above %.4g (ask for --max-error %.3g, or store float32)",
-				lead.Name, e, c.o.Weights, most, e)}
+	}
+	for i, r := range fs.matrices {
+		name := r.Matrix.Name
+		k := slices.IndexFunc(others, func(rec export.MatrixRecord) bool { return slices.Contains(rec.Sites, name) })
+		if k < 0 {
+			return fs, fmt.Errorf("convert: matrix %q has lost its factor", name)
+		}
+		if out.matrices[i].Factor, err = others[k].Factor(ctx, stored); err != nil {
+			return fs, err
+		}
+		if err := c.measureStored(ctx, []string{name}, r.Matrix.Weight, out.matrices[i].Factor); err != nil {
+			return fs, err
 		}
 	}
 	return out, nil
 }
 
-// errorOf is ‖W − Ŵ‖/‖W‖ of a site's W.
-func errorOf(ctx context.Context, s *recurrent.Site, f *tensor.Factor) (float64, error) {
-	w, err := s.Weight(ctx)
+// measureStored enters the error of a stored factor into the report of its sites, and compares it with the bound.
+func (c *conversion) measureStored(ctx context.Context, names []string, load func(context.Context) (*tensor.Dense, error), f *tensor.Factor) error {
+	w, err := load(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
+	e := errorOf(w, f)
+	for s := range c.report.Sites {
+		if sr := &c.report.Sites[s]; slices.Contains(names, sr.Name) {
+			sr.RelativeError = Number(e)
+		}
+	}
+	if most := c.o.Budget.MaxError; most > 0 && c.o.Calibration.Data == "" && e > most {
+		return &GateError{Gate: "--max-error", Got: fmt.Sprintf("the matrix of site %q has the error %.4g with its cores stored as %s, above %.4g (ask for --max-error %.3g, or store float32)",
+			names[0], e, c.o.Weights, most, e)}
+	}
+	return nil
+}
+
+// errorOf is ‖W − Ŵ‖/‖W‖.
+func errorOf(w *tensor.Dense, f *tensor.Factor) float64 {
 	var diff, ref float64
 	hat := f.Reconstruct().Data
 	for i, v := range w.Data {
@@ -148,9 +148,9 @@ func errorOf(ctx context.Context, s *recurrent.Site, f *tensor.Factor) (float64,
 		ref += float64(v) * float64(v)
 	}
 	if ref == 0 {
-		return 0, nil
+		return 0
 	}
-	return math.Sqrt(diff / ref), nil
+	return math.Sqrt(diff / ref)
 }
 
 // checkStorage refuses what cannot be stored in narrow types.
@@ -169,12 +169,13 @@ func (c *conversion) held() *onnx.Model {
 	return c.dense
 }
 
-// heldNode is the node of a site in that model.
-func (c *conversion) heldNode(s *recurrent.Site) *onnx.Node {
+// heldNode is a node of the dense model in that model, whose nodes are the same.
+func (c *conversion) heldNode(n *onnx.Node) *onnx.Node {
 	if c.narrowed == nil {
-		return s.Node
+		return n
 	}
-	return nodeOf(c.narrowed, s.Name)
+	scope := slices.Index(c.dense.Scopes(), n.Graph)
+	return c.narrowed.Scopes()[scope].Nodes[slices.Index(n.Graph.Nodes, n)]
 }
 
 // storageOf is the narrowest type in which weights of a model are stored by export.Store, float32 where none are.
@@ -186,9 +187,7 @@ func storageOf(m *onnx.Model) (Storage, error) {
 func narrowest(all []export.Stored) Storage {
 	storage := export.Float32
 	for _, s := range all {
-		if s.Storage == export.Int8 || storage == export.Float32 {
-			storage = s.Storage
-		}
+		storage = narrower(storage, s.Storage)
 	}
 	return storage
 }

@@ -51,7 +51,7 @@ var weightSlots = map[string][]int{
 var biasOperators = []string{"Add", "Sub", "Mul", "Div"}
 
 // weightsOf lists what training may change, in the order of the nodes that read it.
-func weightsOf(m *onnx.Model, records []export.Record) []weight {
+func weightsOf(m *onnx.Model, records []export.Record, matrices ...export.MatrixRecord) []weight {
 	ix := onnx.NewIndex(m)
 	w := &weighing{
 		ix: ix, ev: onnx.NewEvaluator(m, ix, 0), sites: map[*onnx.Node]string{}, cores: map[string]bool{}, factored: map[string]bool{},
@@ -66,6 +66,11 @@ func weightsOf(m *onnx.Model, records []export.Record) []weight {
 		}
 		for _, name := range r.Sites {
 			w.factored[name] = true
+		}
+	}
+	for _, r := range matrices {
+		for _, name := range r.Cores {
+			w.cores[name] = true
 		}
 	}
 	w.graph(m.Graph)

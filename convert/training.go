@@ -196,7 +196,11 @@ func (t *tuning) checkValues(ctx context.Context, m *onnx.Model, values map[*onn
 	if err != nil {
 		return fmt.Errorf("convert: verification: %w", err)
 	}
-	written, err := chooseWeights(t.o.Output, weightsOf(full, records), t.o.Train)
+	others, err := export.Matrices(full)
+	if err != nil {
+		return fmt.Errorf("convert: verification: %w", err)
+	}
+	written, err := chooseWeights(t.o.Output, weightsOf(full, records, others...), t.o.Train)
 	if err != nil {
 		return fmt.Errorf("convert: verification: %w", err)
 	}

@@ -270,7 +270,7 @@ func TestEvalOfNumbers(t *testing.T) {
 		}
 	}
 	x := feeds[p.Inputs()[0].Name]
-	data := writeNPZ(t, map[string]*onnx.Array{p.Inputs()[0].Name: x, "target": {Type: onnx.Float, Dims: []int{b, d, h}, Data: targets}})
+	data := npzOf(t, map[string]*onnx.Array{p.Inputs()[0].Name: x, "target": {Type: onnx.Float, Dims: []int{b, d, h}, Data: targets}})
 	e, err := Eval(t.Context(), EvalOptions{Model: model, Data: data, Output: "y_h", Reading: DataOptions{Labels: "target", BatchAxis: map[string]int{p.Inputs()[0].Name: 1}}})
 	if err != nil {
 		t.Fatal(err)

@@ -35,13 +35,12 @@ type builder struct {
 
 func (l *lowering) builder(r Replacement, ring int) *builder {
 	s := r.Sites[0]
-	return &builder{
-		lowering: l,
-		root:     rootOf(s.Node.Graph),
-		opset:    opsetOf(s.Node.Graph),
-		elem:     s.Elem,
-		prefix:   fmt.Sprintf("tr%d.", ring),
-	}
+	return l.builderAt(s.Node, s.Elem, fmt.Sprintf("tr%d.", ring))
+}
+
+// builderAt writes what takes the place of an operand of a node.
+func (l *lowering) builderAt(n *onnx.Node, elem onnx.DataType, prefix string) *builder {
+	return &builder{lowering: l, root: rootOf(n.Graph), opset: opsetOf(n.Graph), elem: elem, prefix: prefix}
 }
 
 // node adds a node with one output and returns the output's name. Names are short: a ring of many small cores would otherwise be
@@ -155,19 +154,15 @@ func (b *builder) ring(r Replacement) (ring, error) {
 	}
 	rec := recordOf(r.Sites, f, b.options, b.opset)
 	n := len(f.InModes)
-	names := make([]string, len(f.Cores))
-	var err error
-	for k, slot := range f.Slots() {
-		c := f.Cores[k]
-		dims, data := coreDims(c.Left, slot, c.Right), c.Data
-		if rec.MergedOutput && k == n {
-			dims = weightDims(r.Sites[0], f.Cut())
-			left, _ := f.Sides()
-			data = left.Data
+	names, err := b.cores(f, func(k int) (dims []int, data []float32) {
+		if !rec.MergedOutput || k != n {
+			return nil, nil
 		}
-		if names[k], err = b.matrix(fmt.Sprint(k), dims, data); err != nil {
-			return ring{}, err
-		}
+		left, _ := f.Sides()
+		return weightDims(r.Sites[0], f.Cut()), left.Data
+	})
+	if err != nil {
+		return ring{}, err
 	}
 	rec.Cores = names
 	var (
@@ -182,7 +177,7 @@ func (b *builder) ring(r Replacement) (ring, error) {
 	case rec.Form == Cores:
 		w, project = b.identity(r.Sites[0]), b.stages(f, names)
 	default:
-		w, project = b.whole(r.Sites[0], f, names), func(x string) string { return x }
+		w, project = b.whole(f, names, weightDims(r.Sites[0], f.In)...), func(x string) string { return x }
 	}
 	for _, s := range r.Sites {
 		b.at = s.Node
@@ -190,6 +185,23 @@ func (b *builder) ring(r Replacement) (ring, error) {
 		b.patch.SetInput(s.Node, recurrent.SlotW, w)
 	}
 	return rec, nil
+}
+
+// cores stores the cores, save those that other gives dims and data for, and returns their names.
+func (b *builder) cores(f *tensor.Factor, other func(k int) (dims []int, data []float32)) ([]string, error) {
+	names := make([]string, len(f.Cores))
+	for k, slot := range f.Slots() {
+		c := f.Cores[k]
+		dims, data := other(k)
+		if dims == nil {
+			dims, data = coreDims(c.Left, slot, c.Right), c.Data
+		}
+		var err error
+		if names[k], err = b.matrix(fmt.Sprint(k), dims, data); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }
 
 // coreDims is the shape in which a core is stored.

@@ -31,19 +31,34 @@ func Expand(ctx context.Context, m *onnx.Model) (*onnx.Model, error) {
 // expand undoes the rings.
 func expand(ctx context.Context, m *onnx.Model) (*onnx.Model, error) {
 	records, err := Records(m)
-	if err != nil || len(records) == 0 {
+	if err != nil {
+		return nil, err
+	}
+	others, err := Matrices(m)
+	if err != nil || len(records)+len(others) == 0 {
 		return m, err
 	}
 	v := newView(m)
 	p := onnx.NewPatch(m)
 	left := maxDense
-	for k, r := range records {
+	fits := func(r Record) error {
 		in := tensorProduct(r.InModes) // padding included
 		if r.Out > left/in {
-			return nil, fmt.Errorf("export: ring of site %q: [%d, %d] and the rings before it have more than %d numbers, too many to expand", r.Sites[0], r.Out, in, maxDense)
+			return fmt.Errorf("export: ring of site %q: [%d, %d] and the rings before it have more than %d numbers, too many to expand", r.Sites[0], r.Out, in, maxDense)
 		}
 		left -= r.Out * in
-		if err := ctx.Err(); err != nil {
+		return ctx.Err()
+	}
+	for k, r := range others {
+		if err := fits(r.Record); err != nil {
+			return nil, err
+		}
+		if err := v.expandMatrix(ctx, p, r, fmt.Sprintf("m%d.W", k)); err != nil {
+			return nil, fmt.Errorf("export: matrix of site %q: %w", r.Sites[0], err)
+		}
+	}
+	for k, r := range records {
+		if err := fits(r); err != nil {
 			return nil, err
 		}
 		if err := v.expand(ctx, p, r, fmt.Sprintf("tr%d.W", k)); err != nil {
@@ -51,6 +66,7 @@ func expand(ctx context.Context, m *onnx.Model) (*onnx.Model, error) {
 		}
 	}
 	p.SetMetadata(RingKey, "")
+	p.SetMetadata(MatrixKey, "")
 	return p.Apply(ctx)
 }
 

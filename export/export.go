@@ -44,6 +44,8 @@ var _ Target = Options{}
 type Options struct {
 	Form        Form // "" means Bottleneck
 	MergeOutput bool // bottleneck, cores: store L itself as the ring's single output core
+
+	Matrices []MatrixReplacement // what is replaced besides W
 }
 
 // Replacement pairs the sites that share one W with its factor.
@@ -57,7 +59,8 @@ func Lower(ctx context.Context, m *onnx.Model, rs []Replacement, o Options) (*on
 	return o.Lower(ctx, m, rs)
 }
 
-// Lower builds one patch that replaces W of all sites by their factors and records the rings in metadata_props.
+// Lower builds one patch that replaces W of all sites, and the other matrices, by their factors and records them in metadata_props.
+// What takes the place of the other matrices is described at [MatrixRecord].
 //
 // Cores keep the element type of their site. They stand in the main graph, or in the function's body for sites of a function,
 // where every site that shares them sees them, whatever the nesting. Only standard operators of the model's own opset (5 or later)
@@ -80,6 +83,10 @@ func (o Options) Lower(ctx context.Context, m *onnx.Model, rs []Replacement) (*o
 		return nil, err
 	}
 	l := lowering{patch: onnx.NewPatch(m), options: o, shapes: map[shapeKey]string{}}
+	others, err := readMatrices(m)
+	if err != nil {
+		return nil, err
+	}
 	var dense []origin
 	for _, r := range rs {
 		if err := ctx.Err(); err != nil {
@@ -104,10 +111,21 @@ func (o Options) Lower(ctx context.Context, m *onnx.Model, rs []Replacement) (*o
 		}
 		log.Rings = append(log.Rings, rec)
 	}
+	for _, r := range o.Matrices {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := l.matrix(r, &others, &dense); err != nil {
+			return nil, err
+		}
+	}
 	if o.Form == Dense {
 		return l.patch, recordOrigins(m, l.patch, dense)
 	}
-	return l.patch, log.store(l.patch)
+	if err := log.store(l.patch); err != nil {
+		return nil, err
+	}
+	return l.patch, others.store(l.patch)
 }
 
 // Notes says what the lowering of a model cannot do as asked or what a reader of the report should know, one sentence each.
@@ -134,6 +152,9 @@ func Notes(rs []Replacement, o Options) []string {
 		case asked == Cores && written == Bottleneck:
 			notes = append(notes, fmt.Sprintf("site %q: the input side has one mode, so it cannot be contracted in two groups and is written as bottleneck", name))
 		}
+	}
+	for _, r := range o.Matrices {
+		notes = append(notes, matrixNotes(r.Matrix, r.Factor, o.Form)...)
 	}
 	return notes
 }
@@ -173,25 +194,31 @@ func check(rs []Replacement, o Options) error {
 				return fmt.Errorf("export: sites %q and %q share a factor, but no scope is seen by both", first.Name, s.Name)
 			}
 			seen[s.Name] = true
-			if err := checkOpset(s, o.Form); err != nil {
+			if err := checkOpset(s.Name, s.Node, s.Elem, o.Form); err != nil {
 				return err
 			}
+		}
+	}
+	taken := map[string]bool{}
+	for _, r := range o.Matrices {
+		if err := checkMatrix(r.Matrix, r.Factor, o.Form, taken); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // checkOpset asks for the operator versions that the new nodes need.
-func checkOpset(s *recurrent.Site, form Form) error {
+func checkOpset(name string, n *onnx.Node, elem onnx.DataType, form Form) error {
 	if form == Dense {
 		return nil
 	}
-	version := opsetOf(s.Node.Graph)
+	version := opsetOf(n.Graph)
 	if version < 5 {
-		return fmt.Errorf("export: site %q: opset %d has no Reshape with a computed shape, which came with 5 (convert the model to a later opset, or use the form %s)", s.Name, version, Dense)
+		return fmt.Errorf("export: site %q: opset %d has no Reshape with a computed shape, which came with 5 (convert the model to a later opset, or use the form %s)", name, version, Dense)
 	}
-	if s.Elem == onnx.BFloat16 && version < 13 {
-		return fmt.Errorf("export: site %q: MatMul takes bfloat16 from opset 13 on, the model imports %d (use the form %s)", s.Name, version, Dense)
+	if elem == onnx.BFloat16 && version < 13 {
+		return fmt.Errorf("export: site %q: MatMul takes bfloat16 from opset 13 on, the model imports %d (use the form %s)", name, version, Dense)
 	}
 	return nil
 }

@@ -25,12 +25,19 @@ func (b *builder) inputSide(f *tensor.Factor, names []string) func(x string) str
 	if b.options.Form == Cores && n > 1 {
 		return b.groups(f, names[:n])
 	}
+	r := b.right(f, names)
+	return func(x string) string { return b.matmul(x, r) }
+}
+
+// right merges the input cores to R [I, r_0·r_n].
+func (b *builder) right(f *tensor.Factor, names []string) string {
+	n := len(f.InModes)
 	b.at = nil
 	r := b.rows(b.chain(names[:n]), n, f.Cores[0].Left, f.Cores[n].Left)
 	if tensorProduct(f.InModes) > f.In {
 		r = b.head(r, 0, f.In)
 	}
-	return func(x string) string { return b.matmul(x, r) }
+	return r
 }
 
 // rows turns the content of [left, N, right] into the matrix [N, left·right].
@@ -46,14 +53,32 @@ func (b *builder) rows(m string, cores, left, right int) string {
 
 // outputSide merges the output cores to L, the W of the recurrent nodes: [D, G·H, r_0·r_n].
 func (b *builder) outputSide(s *recurrent.Site, f *tensor.Factor, names []string) string {
+	return b.reshape(b.transpose(b.outputs(f, names), 1, 2, 0), weightDims(s, f.Cut())...)
+}
+
+// outputs multiplies the output cores out to [r_n, O, r_0].
+func (b *builder) outputs(f *tensor.Factor, names []string) string {
 	n := len(f.InModes)
 	b.at = nil
-	r0, rn := f.Cores[0].Left, f.Cores[n].Left
-	m := b.chain(names[n:]) // [r_n, O, r_0]
+	m := b.chain(names[n:])
 	if len(f.OutModes) > 1 {
-		m = b.reshape(m, 0, -1, r0)
+		m = b.reshape(m, 0, -1, f.Cores[0].Left)
 	}
-	return b.reshape(b.transpose(m, 1, 2, 0), weightDims(s, r0*rn)...)
+	return m
+}
+
+// left merges the output cores to L [O, r_0·r_n].
+func (b *builder) left(f *tensor.Factor, names []string) string {
+	return b.reshape(b.transpose(b.outputs(f, names), 1, 2, 0), f.Out, -1)
+}
+
+// leftTransposed merges the output cores to Lᵀ [r_0·r_n, O].
+func (b *builder) leftTransposed(f *tensor.Factor, names []string) string {
+	m := b.outputs(f, names)
+	if f.Cores[0].Left > 1 {
+		m = b.transpose(m, 2, 0, 1)
+	}
+	return b.reshape(m, -1, f.Out)
 }
 
 func tensorProduct(modes []int) int {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/tensor"
 )
 
 // origin says what a dense reconstruction was made from.
@@ -21,11 +22,15 @@ type origins struct {
 }
 
 func originOf(r Replacement) origin {
-	o := origin{Format: r.Factor.Format, InModes: r.Factor.InModes, OutModes: r.Factor.OutModes, Ranks: r.Factor.Ranks()}
+	o := originOfFactor(r.Factor)
 	for _, s := range r.Sites {
 		o.Sites = append(o.Sites, s.Name)
 	}
 	return o
+}
+
+func originOfFactor(f *tensor.Factor, sites ...string) origin {
+	return origin{Sites: sites, Format: f.Format, InModes: f.InModes, OutModes: f.OutModes, Ranks: f.Ranks()}
 }
 
 // recordOrigins writes the entry of dense reconstructions; sites that are replaced once more lose their old line.

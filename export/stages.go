@@ -111,8 +111,8 @@ func (b *builder) stages(f *tensor.Factor, names []string) func(x string) string
 	}
 }
 
-// whole multiplies the groups out to Ŵ [D, G·H, I], cut where the larger group is smallest.
-func (b *builder) whole(site *recurrent.Site, f *tensor.Factor, names []string) string {
+// whole multiplies the groups out to Ŵ in the given dims, [D, G·H, I] for a recurrent layer, cut where the larger group is smallest.
+func (b *builder) whole(f *tensor.Factor, names []string, dims ...int) string {
 	a, z, s := b.parts(f, names, f.BalancedCut())
 	a = b.reshape(b.transpose(a, 1, 2, 0, 3), s.M1*s.N1, s.R)
 	z = b.reshape(b.transpose(z, 3, 0, 1, 2), s.R, s.M2*s.N2)
@@ -121,5 +121,5 @@ func (b *builder) whole(site *recurrent.Site, f *tensor.Factor, names []string) 
 	if n := s.N1 * s.N2; n > f.In {
 		w = b.head(b.reshape(w, f.Out, n), 1, f.In)
 	}
-	return b.reshape(w, weightDims(site, f.In)...)
+	return b.reshape(w, dims...)
 }

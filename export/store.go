@@ -16,8 +16,27 @@ import (
 // StoreOptions say what [Store] makes narrow.
 type StoreOptions struct {
 	Storage Storage // "" means Float32, which stores nothing
-	// Keep, if set, names the tensors that stay float32. All others are candidates: see [Store].
-	Keep func(*onnx.Tensor) bool
+	// Of, if set, gives the storage of a tensor by its scope and name there; "" means Storage. All tensors that [Store] describes are asked for.
+	Of func(g *onnx.Graph, name string) Storage
+}
+
+// of is the storage of a tensor.
+func (o StoreOptions) of(h home) Storage {
+	if o.Of != nil {
+		if s := o.Of(h.graph, h.name); s != "" {
+			return s
+		}
+	}
+	return o.Storage
+}
+
+// check refuses storages that there are not.
+func (s Storage) check() error {
+	switch s {
+	case "", Float32, Float16, Int8:
+		return nil
+	}
+	return fmt.Errorf("export: storage %q is unknown (expected %s, %s or %s)", s, Float32, Float16, Int8)
 }
 
 // storableSlots lists by operator the inputs that are matrices of weights where they are constant. Biases are none: they are few, and
@@ -27,8 +46,8 @@ var storableSlots = map[string][]int{
 	"LSTM": {recurrent.SlotW, recurrent.SlotR}, "GRU": {recurrent.SlotW, recurrent.SlotR}, "RNN": {recurrent.SlotW, recurrent.SlotR},
 }
 
-// firstStoring is the opset from which stored tensors can be written: its Mul broadcasts the scales.
-const firstStoring = 7
+// FirstStoring is the opset from which stored tensors can be written: its Mul broadcasts the scales.
+const FirstStoring = 7
 
 // Store makes the weights of a model narrow: the float32 tensors that cores, W and R of recurrent nodes, constant operands of MatMul and
 // Gemm, weights of convolutions and tables of Gather are made of, in every scope, wherever that makes the file smaller. The tensor's
@@ -40,28 +59,31 @@ const firstStoring = 7
 // The model must import opset 7 or later, and must not hold stored tensors already ([Restore] it first).
 func Store(ctx context.Context, m *onnx.Model, o StoreOptions) (*onnx.Patch, error) {
 	p := onnx.NewPatch(m)
-	switch o.Storage {
-	case "", Float32:
+	if err := o.Storage.check(); err != nil {
+		return nil, err
+	}
+	if o.Of == nil && (o.Storage == "" || o.Storage == Float32) {
 		return p, nil
-	case Float16, Int8:
-	default:
-		return nil, fmt.Errorf("export: storage %q is unknown (expected %s, %s or %s)", o.Storage, Float32, Float16, Int8)
 	}
 	if _, ok := metadata(m, StoredKey); ok {
 		return nil, fmt.Errorf("export: the model holds stored tensors already (restore it first)")
 	}
-	s := &storing{patch: p, model: m, index: onnx.NewIndex(m), storage: o.Storage}
+	s := &storing{patch: p, model: m, index: onnx.NewIndex(m)}
 	for _, h := range s.candidates() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if o.Keep != nil && o.Keep(h.tensor) {
+		storage := o.of(h)
+		if err := storage.check(); err != nil {
+			return nil, err
+		}
+		if storage == "" || storage == Float32 {
 			continue
 		}
-		if v := opsetOf(h.graph); v < firstStoring {
-			return nil, fmt.Errorf("export: %v: opset %d cannot multiply stored numbers with their scales, which came with %d (convert the model to a later opset, or store %s)", h.tensor, v, firstStoring, Float32)
+		if v := opsetOf(h.graph); v < FirstStoring {
+			return nil, fmt.Errorf("export: %v: opset %d cannot multiply stored numbers with their scales, which came with %d (convert the model to a later opset, or store %s)", h.tensor, v, FirstStoring, Float32)
 		}
-		if err := s.store(h); err != nil {
+		if err := s.store(h, storage); err != nil {
 			return nil, err
 		}
 	}
@@ -73,11 +95,10 @@ func Store(ctx context.Context, m *onnx.Model, o StoreOptions) (*onnx.Patch, err
 
 // storing is a call of Store at work.
 type storing struct {
-	patch   *onnx.Patch
-	model   *onnx.Model
-	index   *onnx.Index
-	storage Storage
-	names   []string
+	patch *onnx.Patch
+	model *onnx.Model
+	index *onnx.Index
+	names []string
 }
 
 // candidates lists the weights that may become narrow, in file order.
@@ -120,7 +141,7 @@ type narrow struct {
 }
 
 // store makes a tensor narrow in the way that takes fewest bytes, if any takes fewer than float32.
-func (s *storing) store(h home) error {
+func (s *storing) store(h home, storage Storage) error {
 	if h.tensor.Elements() < fewestStored {
 		return nil
 	}
@@ -136,7 +157,7 @@ func (s *storing) store(h home) error {
 			best, least = &n, size
 		}
 	}
-	if s.storage == Int8 {
+	if storage == Int8 {
 		if run, q, ok := quant.Choose(x, dims); ok {
 			try(narrow{Int8, &onnx.Array{Type: onnx.Int8, Dims: dims, Data: q.Values}, &onnx.Array{Type: onnx.Float, Dims: run.ScaleDims(dims), Data: q.Scales}})
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/matrices"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/tensor"
 )
@@ -18,6 +19,7 @@ type view struct {
 	index *onnx.Index
 	eval  *onnx.Evaluator
 	nodes map[string]*onnx.Node // recurrent nodes by site name
+	holds map[string]*onnx.Node // of other matrices, by site name
 	steps int                   // taken by ancestors
 }
 
@@ -25,10 +27,13 @@ type view struct {
 const maxSteps = 2_000_000
 
 func newView(m *onnx.Model) *view {
-	v := &view{model: m, index: onnx.NewIndex(m), nodes: map[string]*onnx.Node{}}
+	v := &view{model: m, index: onnx.NewIndex(m), nodes: map[string]*onnx.Node{}, holds: map[string]*onnx.Node{}}
 	v.eval = onnx.NewEvaluator(m, v.index, 0)
 	for _, n := range recurrent.Nodes(m) {
 		v.nodes[n.Name] = n.Node
+	}
+	for _, n := range matrices.Nodes(m) {
+		v.holds[n.Name] = n.Node
 	}
 	return v
 }
@@ -80,6 +85,11 @@ func (v *view) agrees(ctx context.Context, r Record) error {
 			return err
 		}
 	}
+	return v.agreeCores(ctx, root, r, wDims)
+}
+
+// agreeCores compares the dims of a record's cores.
+func (v *view) agreeCores(ctx context.Context, root *onnx.Graph, r Record, wDims []int) error {
 	wants := r.coreDims(wDims)
 	for k, name := range r.Cores {
 		_, dims, err := v.core(ctx, root, name)
@@ -203,6 +213,11 @@ func (v *view) factor(ctx context.Context, r Record) (*tensor.Factor, error) {
 	if err != nil {
 		return nil, err
 	}
+	return v.read(ctx, root, r)
+}
+
+// read reads the cores of a record that agrees with the graph.
+func (v *view) read(ctx context.Context, root *onnx.Graph, r Record) (*tensor.Factor, error) {
 	f := r.shape()
 	for k, name := range r.Cores {
 		a, err := v.eval.Eval(ctx, root, name)

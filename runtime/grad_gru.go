@@ -42,6 +42,10 @@ func (c *gruBack[T]) step(s *stepState[T]) {
 		c.candidate.multiply(s.batch, s.gates[min(2*h, len(s.gates)):], 3*h, 0, q)
 	}
 	s.rows(c.second)
+	s.sum(s.gates, 0, 3*h)
+	if c.linearBeforeReset {
+		s.sum(s.scratch, 3*h, h)
+	}
 	if s.last {
 		return
 	}
@@ -125,12 +129,19 @@ func (c *gruBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 		dCand, stride, by = k.scratch, h, k.h
 	}
 	if g.r != nil {
-		product(true, false, 2*h, h, k.n, k.gates, 3*h, k.h, h, 1, g.r, h)
-		product(true, false, h, h, k.n, dCand, stride, by, h, 1, g.r[2*h*h:], h)
+		product(true, false, 2*h, h, k.n, k.gates, 3*h, k.h, h, g.betaR, g.r, h)
+		product(true, false, h, h, k.n, dCand, stride, by, h, g.betaR, g.r[2*h*h:], h)
+		g.betaR = 1
 	}
-	if g.wb != nil {
-		addColumns(k.gates, k.n, 3*h, 3*h, g.wb)
-		addColumns(k.gates, k.n, 2*h, 3*h, g.rb)
-		addColumns(dCand, k.n, h, stride, g.rb[2*h:])
+}
+
+func (c *gruBack[T]) biases(sums []T, g *weightGradients[T]) {
+	h := c.candidate.cols
+	addInto(g.wb, sums[:3*h])
+	addInto(g.rb, sums[:2*h])
+	if c.linearBeforeReset {
+		addInto(g.rb[2*h:], sums[3*h:])
+	} else {
+		addInto(g.rb[2*h:], sums[2*h:3*h])
 	}
 }

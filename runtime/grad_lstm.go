@@ -33,7 +33,23 @@ func (c *lstmCell[T]) backward() backCell[T] {
 
 func (c *lstmBack[T]) step(s *stepState[T]) {
 	s.rows(c.row)
+	s.sum(s.gates, 0, 4*s.hidden)
 	s.carry(&c.r)
+}
+
+func (c *lstmBack[T]) biases(sums []T, g *weightGradients[T]) {
+	addInto(g.wb, sums[:len(g.wb)])
+	addInto(g.rb, sums[:len(g.rb)])
+}
+
+// sum adds the rows of m [B, width] to bias from the given place on.
+func (s *stepState[T]) sum(m []T, at, width int) {
+	if s.bias == nil {
+		return
+	}
+	for b := range s.batch {
+		addInto(s.bias[at:at+width], m[b*width:(b+1)*width])
+	}
 }
 
 // carry finds Δh of the step before where it is Δgates·R. Rows that have ended keep theirs, and only beside such rows need the others be zero on entry.
@@ -112,10 +128,8 @@ func (c *lstmBack[T]) general(s *stepState[T], b int) {
 func (c *lstmBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 	h := c.r.cols
 	if g.r != nil {
-		product(true, false, 4*h, h, k.n, k.gates, 4*h, k.h, h, 1, g.r, h)
-	}
-	if g.wb != nil {
-		addColumns(k.gates, k.n, 4*h, 4*h, g.wb, g.rb)
+		product(true, false, 4*h, h, k.n, k.gates, 4*h, k.h, h, g.betaR, g.r, h)
+		g.betaR = 1
 	}
 	if g.p == nil {
 		return

@@ -36,14 +36,17 @@ type backCell[T floating] interface {
 	// X·Wᵀ + inputBias, s.dh and s.dc those of the states before the step. Of rows that are not active the gates and scratch are zero and stay so, and s.dh and s.dc
 	// are left alone.
 	step(s *stepState[T])
-	// weights adds, where they are not nil, the gradients of R, B and P over a stretch of steps that step has gone through.
+	// weights adds, where they are not nil, the gradients of R and P over a stretch of steps that step has gone through.
 	weights(k *stretch[T], g *weightGradients[T])
+	// biases adds those of B from the sums that steps have left in backState.bias.
+	biases(sums []T, g *weightGradients[T])
 }
 
 // backState is what a step has besides when it goes back. States are [B, H].
 type backState[T floating] struct {
 	nextC  []T // C after the step
 	dh, dc []T
+	bias   []T  // [G·H + H], sums over rows and steps: of the gradients of the gates and, for GRU with linear_before_reset, of q; nil where nobody wants them
 	work   []T  // B rows of 2·G·H + 2·H elements
 	last   bool // nobody reads dh after this step
 }
@@ -59,6 +62,7 @@ type stretch[T floating] struct {
 // weightGradients are those of one direction, nil where nobody wants them.
 type weightGradients[T floating] struct {
 	w, r, wb, rb, p []T
+	betaW, betaR    T   // 0 until w and r, which hold anything at first, are written, then 1
 	x               []T // of all of X
 	initialH        []T // of all directions
 	initialC        []T

@@ -26,7 +26,11 @@ func (t *layerTrace[T]) backward(c *backCall, in, d []*Tensor) ([]*Tensor, error
 		if k >= len(data) || in[k] == nil || !c.needs(k) {
 			continue
 		}
-		g, err := alloc[T](in[k].Dims)
+		l := c.loan
+		if k != recurrent.SlotW && k != recurrent.SlotR {
+			l = nil // is added to
+		}
+		g, err := lend[T](l, in[k].Dims)
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +86,16 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 		dc = make([]T, rows*h)
 		l.initial(dc, dy[2], t.d)
 	}
+	if t.stretches() == 0 {
+		clear(g.w)
+		clear(g.r)
+	}
 	cell := t.dir.cell.backward()
+	width := t.dir.w.rows + h
+	var sums []T
+	if g.wb != nil {
+		sums = make([]T, t.blocks()*width)
+	}
 	for k := t.stretches() - 1; k >= 0; k-- {
 		if k < t.stretches()-1 {
 			if err := t.replay(ctx, k, nil); err != nil {
@@ -96,6 +109,9 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 			if dc != nil {
 				s.dc = dc[row*h:][:s.batch*h]
 			}
+			if sums != nil {
+				s.bias = sums[k*width : (k+1)*width]
+			}
 			for i := last - 1; i >= first && ctx.Err() == nil; i-- {
 				t.state(s, row, i, first, last)
 				t.arrive(s, row, dy[0])
@@ -107,6 +123,13 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 			return err
 		}
 		t.weights(k, cell, g)
+	}
+	if sums != nil {
+		total := sums[:width]
+		for k := 1; k < t.blocks(); k++ {
+			addInto(total, sums[k*width:(k+1)*width])
+		}
+		cell.biases(total, g)
 	}
 	l.final(g.initialH, dh, t.d)
 	l.final(g.initialC, dc, t.d)
@@ -176,7 +199,8 @@ func (t *trace[T]) weights(k int, cell backCell[T], g *weightGradients[T]) {
 			product(false, false, n, l.inputs, gh, v.gates, gh, w.data, l.inputs, 0, g.x[at:], l.inputs)
 		}
 		if g.w != nil && l.lens == nil {
-			product(true, false, gh, l.inputs, n, v.gates, gh, l.x[at:], l.inputs, 1, g.w, l.inputs)
+			product(true, false, gh, l.inputs, n, v.gates, gh, l.x[at:], l.inputs, g.betaW, g.w, l.inputs)
+			g.betaW = 1
 			return
 		}
 	}
@@ -185,7 +209,8 @@ func (t *trace[T]) weights(k int, cell backCell[T], g *weightGradients[T]) {
 		d, m := v.gates[(from-first)*rows*gh:], (to-from)*rows
 		if g.w != nil {
 			l.gather(t.dir, from, to, t.x)
-			product(true, false, gh, l.inputs, m, d, gh, t.x, l.inputs, 1, g.w, l.inputs)
+			product(true, false, gh, l.inputs, m, d, gh, t.x, l.inputs, g.betaW, g.w, l.inputs)
+			g.betaW = 1
 		}
 		if g.x != nil && !l.inOrder(t.dir) {
 			product(false, false, m, l.inputs, gh, d, gh, w.data, l.inputs, 0, t.x, l.inputs)
@@ -203,20 +228,4 @@ func (l *layer[T]) scatter(dir *direction[T], first, last int, x, to []T) {
 			}
 		}
 	}
-}
-
-// addColumns adds the sum of the rows of m [n, width], stride apart, to each of sums.
-func addColumns[T floating](m []T, n, width, stride int, sums ...[]T) {
-	const part = 256 // columns that a goroutine sums at a time
-	gemm.Parallel((width+part-1)/part, func(k int) {
-		var space [part]T
-		first, last := k*part, min((k+1)*part, width)
-		sum := space[:last-first]
-		for r := range n {
-			addInto(sum, m[r*stride+first:r*stride+last])
-		}
-		for _, s := range sums {
-			addInto(s[first:last], sum)
-		}
-	})
 }

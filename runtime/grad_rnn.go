@@ -24,15 +24,19 @@ func (c *rnnCell[T]) backward() backCell[T] {
 
 func (c *rnnBack[T]) step(s *stepState[T]) {
 	s.rows(c.row)
+	s.sum(s.gates, 0, s.hidden)
 	s.carry(&c.r)
+}
+
+func (c *rnnBack[T]) biases(sums []T, g *weightGradients[T]) {
+	addInto(g.wb, sums[:len(g.wb)])
+	addInto(g.rb, sums[:len(g.rb)])
 }
 
 func (c *rnnBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 	h := c.r.cols
 	if g.r != nil {
-		product(true, false, h, h, k.n, k.gates, h, k.h, h, 1, g.r, h)
-	}
-	if g.wb != nil {
-		addColumns(k.gates, k.n, h, h, g.wb, g.rb)
+		product(true, false, h, h, k.n, k.gates, h, k.h, h, g.betaR, g.r, h)
+		g.betaR = 1
 	}
 }

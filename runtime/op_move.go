@@ -163,7 +163,17 @@ const (
 
 // transposed permutes the axes of t: result axis k is axis perm[k] of t; nil reverses them.
 func transposed(l *loan, t *Tensor, perm []int64) ([]*Tensor, error) {
-	if v, ok := t.Data.([]float32); ok && len(v) >= sharedTranspose {
+	v, ok := t.Data.([]float32)
+	if perm == nil && len(t.Dims) == 2 {
+		perm = []int64{1, 0}
+	}
+	if k := rotation(perm); ok && k > 0 && len(perm) == len(t.Dims) && len(v) > 0 {
+		rows, cols := elements(t.Dims[:k]), elements(t.Dims[k:])
+		out := l.floats(len(v))
+		transposeMatrix(rows, cols, v, out)
+		return []*Tensor{newTensor(t.Type, slices.Concat(t.Dims[k:], t.Dims[:k]), out)}, nil
+	}
+	if ok && len(v) >= sharedTranspose {
 		p, err := shape.Permutation(perm, len(t.Dims))
 		if err != nil {
 			return nil, err
@@ -192,6 +202,37 @@ func transposed(l *loan, t *Tensor, perm []int64) ([]*Tensor, error) {
 	}
 	out, dims, err := x.Transpose(t.Dims, perm)
 	return moved(t.Type, out, dims, err)
+}
+
+// transposeMatrix writes the transpose of src [rows, cols] to dst, by parts of the longer axis.
+func transposeMatrix(rows, cols int, src, dst []float32) {
+	parts := transposeParts
+	if rows*cols < sharedTranspose {
+		parts = 1
+	}
+	gemm.Parallel(parts, func(k int) {
+		if rows >= cols {
+			first, last := k*rows/parts, (k+1)*rows/parts
+			gemm.Transpose(last-first, cols, src[first*cols:], cols, dst[first:], rows)
+			return
+		}
+		first, last := k*cols/parts, (k+1)*cols/parts
+		gemm.Transpose(rows, last-first, src[first:], cols, dst[first*rows:], rows)
+	})
+}
+
+// rotation is the number of leading axes that a permutation moves behind the others, all in their order; 0 for other permutations.
+func rotation(perm []int64) int {
+	if len(perm) == 0 || perm[0] <= 0 || perm[0] >= int64(len(perm)) {
+		return 0
+	}
+	k := int(perm[0])
+	for i, p := range perm {
+		if p != int64((i+k)%len(perm)) {
+			return 0
+		}
+	}
+	return k
 }
 
 // unitTranspose gives the dims of a transposition that moves no element, because only axes of size 1 change their order; nil for others.

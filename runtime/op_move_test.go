@@ -73,3 +73,35 @@ func TestLargeTranspose(t *testing.T) {
 		}
 	}
 }
+
+// TestRotatedAxes compares transpositions that move leading axes behind the others with their definition.
+func TestRotatedAxes(t *testing.T) {
+	for _, dims := range [][]int{{3, 4, 5}, {17, 1, 33}, {1, 40, 2}, {sharedTranspose/40 + 3, 5, 9}, {7, sharedTranspose/70 + 1, 11}} {
+		src := make([]float32, elements(dims))
+		for k := range src {
+			src[k] = float32(k)
+		}
+		for _, perm := range [][]int64{{1, 2, 0}, {2, 0, 1}} {
+			out, err := transposed(nil, f32(dims, src...), perm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := []int{dims[perm[0]], dims[perm[1]], dims[perm[2]]}
+			if !sameDims(out[0].Dims, d) {
+				t.Fatalf("%v by %v: dims %v, want %v", dims, perm, out[0].Dims, d)
+			}
+			var at [3]int
+			for k, v := range out[0].Data.([]float32) {
+				at[perm[0]], at[perm[1]], at[perm[2]] = k/d[2]/d[1], k/d[2]%d[1], k%d[2]
+				if want := src[(at[0]*dims[1]+at[1])*dims[2]+at[2]]; v != want {
+					t.Fatalf("%v by %v: element %d is %v, want %v", dims, perm, k, v, want)
+				}
+			}
+		}
+	}
+	for _, perm := range [][]int64{nil, {0, 1}, {1, 0, 2}, {2, 1, 0}, {-1, 0}, {3, 0, 1}, {1, 1, 0}} {
+		if k := rotation(perm); k != 0 {
+			t.Errorf("permutation %v was taken for a rotation by %d", perm, k)
+		}
+	}
+}

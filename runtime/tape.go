@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/internal/shape"
 	"github.com/trconvert/trconvert/internal/vec"
 	"github.com/trconvert/trconvert/onnx"
@@ -331,13 +332,24 @@ func addTo(sum, t *Tensor) error {
 	}
 	switch s := sum.Data.(type) {
 	case []float32:
-		addInto(s, t.Data.([]float32))
+		x := t.Data.([]float32)
+		inBlocks(len(s), func(lo, hi int) { addInto(s[lo:hi], x[lo:hi]) })
 	case []float64:
 		addInto(s, t.Data.([]float64))
 	default:
 		return unsupportedType(t.Type)
 	}
 	return nil
+}
+
+// inBlocks shares what is to be done to the elements of a vector among goroutines.
+func inBlocks(n int, do func(lo, hi int)) {
+	const block = 1 << 16
+	if n <= block {
+		do(0, n)
+		return
+	}
+	gemm.Parallel((n+block-1)/block, func(k int) { do(k*block, min((k+1)*block, n)) })
 }
 
 func addInto[T floating](dst, src []T) {

@@ -96,7 +96,7 @@ func (t *Training) ZeroGrad() {
 	for _, p := range t.parameters {
 		switch g := p.Grad.Data.(type) {
 		case []float32:
-			clear(g)
+			inBlocks(len(g), func(lo, hi int) { clear(g[lo:hi]) })
 		case []float64:
 			clear(g)
 		}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/internal/vec"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
@@ -87,16 +86,6 @@ func (a *adam) update() {
 		w, g, m, v := p.Value.Data.([]float32), p.Grad.Data.([]float32), a.m[k], a.v[k]
 		inBlocks(len(w), func(lo, hi int) { f.Step(w[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi]) })
 	}
-}
-
-// inBlocks shares the elements of a vector among goroutines.
-func inBlocks(n int, do func(lo, hi int)) {
-	const block = 1 << 14
-	if n <= block {
-		do(0, n)
-		return
-	}
-	gemm.Parallel((n+block-1)/block, func(k int) { do(k*block, min((k+1)*block, n)) })
 }
 
 // BenchmarkTrainingStep measures one step: forward, the mean square of Y as the loss, backward, Adam. Besides the mean it reports the median and the least

@@ -13,27 +13,26 @@ type algebra struct {
 	limit float64 // of a core's strength; 0: none
 }
 
-// pairs is the number of pairs x' ≤ x of a bond. A transfer matrix X[x,x',y,y'] is symmetric under exchange of both pairs, so those of its
-// rows (x,x') say everything.
+// pairs is the number of pairs x ≤ x' of a bond. A transfer matrix X[x,x',y,y'] is symmetric under exchange of both pairs, so half of its rows
+// say everything.
 func pairs(x int) int { return x * (x + 1) / 2 }
 
-// lowerPairs is the rows (i,j), j ≤ i, of m [x², n].
-func (s *algebra) lowerPairs(m []float64, x, n int) []float64 {
+// upperPairs is the rows (i,j), i ≤ j, of m [x², n].
+func (s *algebra) upperPairs(m []float64, x, n int) []float64 {
 	out := s.take(pairs(x) * n)
 	at := 0
 	for i := range x {
-		at += copy(out[at:], m[i*x*n:(i*x+i+1)*n])
+		at += copy(out[at:], m[(i*x+i)*n:(i+1)*x*n])
 	}
 	return out
 }
 
-// scatterPairs sets the blocks (i,j), j ≤ i, of out [p·q, p·q] to m [pairs(p), q, q].
-func scatterPairs(m []float64, p, q int, out []float64) {
-	at := 0
+// scatterPairs sets the blocks (i,j), i ≤ j, of out, p·q columns and rows ld apart, to m [pairs(p), q, q].
+func scatterPairs(m []float64, p, q int, out []float64, ld int) {
 	for i := range p {
-		for j := range i + 1 {
-			gemm.CopyRows(q, q, m[at:], q, out[i*q*p*q+j*q:], p*q)
-			at += q * q
+		for j := i; j < p; j++ {
+			gemm.CopyRows(q, q, m, q, out[i*q*ld+j*q:], ld)
+			m = m[q*q:]
 		}
 	}
 }
@@ -130,52 +129,54 @@ func dampingOf[T float]() damping {
 }
 
 // solveCore minimises the quadratic of one core plus a proximal term λ‖G − G_old‖², which cannot raise it: (Gram + λ)·G = right + λ·G_old.
-// blocks [pairs(p), q²] are the Gram's blocks [q, q'] for p' ≤ p, right is [p, n, q]. λ grows until the pivots' spread is small enough.
+// blocks [pairs(p), q²] are the Gram's blocks [q, q'] for p ≤ p', right is [p, n, q]. λ grows until the pivots' spread is small enough.
 //
 // Where the minimum is stronger than s.limit allows, and not much weaker than what was there, a ridge μ·Σ Gram[pq,pq]·‖G[p,:,q]‖² joins, and μ grows until the core is weak enough.
 func solveCore(g *core, blocks, right []float64, d damping, s *algebra) {
 	defer s.release(s.mark())
-	pq := g.p * g.q
-	shape, swap := [4]int{1, g.p, g.n, g.q}, [4]int{0, 2, 1, 3}
-	old := s.permuted(g.v, shape, swap) // [n, p·q]
+	pq, ld := g.p*g.q, g.p*g.q+g.n
+	shape, swap := [4]int{1, g.p, g.n, g.q}, [4]int{0, 1, 3, 2}
+	old, x := s.permuted(g.v, shape, swap), s.permuted(right, shape, swap) // [p·q, n]
 	var mean float64
 	diagonal := s.take(pq)
+	block := blocks
 	for i := range g.p {
-		block := blocks[(pairs(i)+i)*g.q*g.q:]
 		for j := range g.q {
 			v := block[j*(g.q+1)]
 			diagonal[i*g.q+j] = v
 			mean += v / float64(pq)
 		}
+		block = block[(g.p-i)*g.q*g.q:]
 	}
 	if !(mean > 0) {
 		return // the other cores are zero: every value of this one is as good
 	}
-	a := s.take((pq + g.n) * pq) // the Gram, and under it what becomes G
-	x := a[pq*pq:]
+	a := s.take(pq * ld) // the Gram, and beside it what becomes G
 	ridge := 0.0
 	for weight := d.weight; weight < 1e3; {
-		scatterPairs(blocks, g.p, g.q, a)
-		permuteInto(x, right, shape, swap)
+		scatterPairs(blocks, g.p, g.q, a, ld)
 		for i, v := range diagonal {
-			a[i*pq+i] = v + weight*mean + ridge*v
-		}
-		for i, v := range old {
-			x[i] += weight * mean * v
+			a[i*ld+i] = v + weight*mean + ridge*v
+			beside := a[i*ld+pq : (i+1)*ld]
+			from, was := x[i*g.n:(i+1)*g.n], old[i*g.n:(i+1)*g.n]
+			for n := range beside {
+				beside[n] = from[n] + weight*mean*was[n]
+			}
 		}
 		if !s.chol.FactorWith(pq, g.n, a) || s.chol.Spread() > d.spread {
 			weight *= 30
 			continue
 		}
-		s.chol.Back(g.n, x)
+		s.chol.Back()
 		if s.limit > 0 && ridge < 1 {
 			// A start may be out of scale, and then comes down by itself.
-			if now := strength(g.n, diagonal, x); now > s.limit && now > strength(g.n, diagonal, old)/100 {
+			if now := strength(g.n, diagonal, a[pq:], ld); now > s.limit && now > strength(g.n, diagonal, old, g.n)/100 {
 				ridge = max(30*ridge, firstRidge)
 				continue
 			}
 		}
-		permuteInto(g.v, x, [4]int{1, g.n, g.p, g.q}, swap)
+		gemm.CopyRows(pq, g.n, a[pq:], ld, x, g.n)
+		permuteInto(g.v, x, [4]int{1, g.p, g.q, g.n}, swap)
 		return
 	}
 }
@@ -183,15 +184,13 @@ func solveCore(g *core, blocks, right []float64, d damping, s *algebra) {
 // firstRidge is the least ridge that is tried.
 const firstRidge = 1e-12
 
-// strength is Σ diagonal[i]·‖x_i‖² of the columns of x [n, pq], diagonal being the Gram's: the squared norm of the tensor if the core's slices
-// were orthogonal in it. How often it exceeds the tensor's own is how much rounding errors of the core are magnified.
-func strength(n int, diagonal, x []float64) float64 {
+// strength is Σ diagonal[i]·‖x_i‖² of the rows of x, n elements each and ld apart, diagonal being the Gram's: the squared norm of the tensor if
+// the core's slices were orthogonal in it. How often it exceeds the tensor's own is how much rounding errors of the core are magnified.
+func strength(n int, diagonal, x []float64, ld int) float64 {
 	var sum float64
-	for i := range n {
-		row := x[i*len(diagonal) : (i+1)*len(diagonal)]
-		for j, v := range diagonal {
-			sum += v * row[j] * row[j]
-		}
+	for i, v := range diagonal {
+		row := x[i*ld : i*ld+n]
+		sum += v * dot(row, row)
 	}
 	return sum
 }

@@ -111,7 +111,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			gemm.Mul(true, false, g.p, g.n*g.q, len(left)/g.p, 1, left, g.p, partial[k], g.n*g.q, 0, x, g.n*g.q)
 			widenInto(right, x)
 		}
-		f := small.lowerPairs(before, g.p, len(before)/(g.p*g.p))
+		f := small.upperPairs(before, g.p, len(before)/(g.p*g.p))
 		if open && k > 0 {
 			heads := f
 			f = small.take(pairs(g.p) * bb)

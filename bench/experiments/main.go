@@ -7,7 +7,8 @@
 // is none, one is trained first. The experiments are:
 //
 //	scratch    rings trained from random weights at all ratios, the other formats with as many parameters at the middle one, and the dense model
-//	convert    the dense model decomposed, by weights alone and by data, then fine-tuned with labels, with labels and the dense model, with the dense model alone
+//	convert    the dense model decomposed, by weights alone and by data, then fine-tuned with labels, with labels and the dense model, with the dense model alone; beside rings of the same
+//	           modes and ranks from random weights
 //	stability  rings and TT-matrices trained from random weights over ranks and seeds
 //
 // Every run is one line of OUT/results.jsonl; runs that are there already are not repeated. The tables give the median over the seeds and, in brackets, the
@@ -34,6 +35,7 @@ type options struct {
 	out     string
 	hidden  int
 	epochs  int
+	rate    string
 	seeds   int
 	ratios  []int
 	formats []string
@@ -48,6 +50,7 @@ func main() {
 	flag.StringVar(&o.out, "o", "experiments", "folder for models, results and plots")
 	flag.IntVar(&o.hidden, "hidden", 64, "units of models trained from scratch, where the set has no dense model")
 	flag.IntVar(&o.epochs, "epochs", 0, "epochs of every training; 0: the program's default")
+	flag.StringVar(&o.rate, "lr", "", "learning rate of every training; empty: the program's default")
 	flag.IntVar(&o.seeds, "seeds", 3, "seeds 1, 2, … of every run")
 	flag.StringVar(&ratios, "ratios", "25,100,400", "how many times smaller W becomes")
 	flag.StringVar(&formats, "formats", "tr,tt,ttm,svd", "formats")
@@ -96,7 +99,7 @@ func (o *options) all(ctx context.Context, name string, plan func(context.Contex
 	}
 	defer store.close()
 	for _, folder := range folders {
-		s, err := openSet(ctx, o, folder)
+		s, err := openSet(ctx, o, store, folder)
 		if err != nil {
 			return err
 		}

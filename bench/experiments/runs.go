@@ -29,8 +29,8 @@ type layer struct {
 func (s *set) train() string { return filepath.Join(s.folder, "train.npz") }
 func (s *set) test() string  { return filepath.Join(s.folder, "test.npz") }
 
-// openSet finds the dense model of a set, or trains one with seed 1.
-func openSet(ctx context.Context, o *options, folder string) (*set, error) {
+// openSet finds the dense model of a set, or trains one with seed 1, which is a run of scratch.
+func openSet(ctx context.Context, o *options, store *store, folder string) (*set, error) {
 	s := &set{name: filepath.Base(filepath.Clean(folder)), folder: folder}
 	size, err := sizeOf(folder)
 	if err != nil {
@@ -41,9 +41,9 @@ func openSet(ctx context.Context, o *options, folder string) (*set, error) {
 	if s.own = len(found) == 0; !s.own {
 		s.dense = found[0]
 	} else if s.dense = filepath.Join(o.out, s.name+"-dense-1.onnx"); !exists(s.dense) {
-		r := run{Method: methodScratch, Format: "dense", Seed: 1, labels: true}
+		r := run{Experiment: "scratch", Set: s.name, Method: methodScratch, Format: "dense", Seed: 1, labels: true}
 		s.site = layer{Inputs: size.inputs, Hidden: o.hidden}
-		if err := o.carryOut(ctx, s, &r); err != nil {
+		if err := store.once(ctx, o, s, r); err != nil {
 			return nil, err
 		}
 	}
@@ -125,14 +125,17 @@ const (
 	methodScratchTaught = "scratch, labels and dense model"
 	methodWhole         = "by data, labels and dense model"
 	methodHalf          = "by data, labels and dense model, half the epochs"
+	methodSame          = "scratch, the same ring, labels and dense model"
 )
 
-// convert goes through all ratios with rings, trained in full and for half as many epochs, and compares at the middle ratio what the start and the training are worth.
+// convert goes through all ratios with rings, trained in full and for half as many epochs, beside rings of the same modes and ranks from random weights, and compares at the middle ratio
+// what the start and the training are worth.
 func convert(_ context.Context, o *options, _ *set) (runs []run, err error) {
 	add := func(r run) { runs = append(runs, o.eachSeed(r)...) }
 	for _, ratio := range o.ratios {
 		add(run{Method: methodWhole, Format: "tr", Ratio: ratio, calibrated: true, labels: true, teacher: true})
 		add(run{Method: methodHalf, Format: "tr", Ratio: ratio, calibrated: true, labels: true, teacher: true, half: true})
+		add(run{Method: methodSame, Format: "tr", Ratio: ratio, labels: true, teacher: true})
 	}
 	add(run{Method: "by data, dense model", Format: "tr", Ratio: o.ratios[0], calibrated: true, teacher: true})
 	add(run{Method: "by data, labels", Format: "tr", Ratio: o.middle(), calibrated: true, labels: true})
@@ -158,21 +161,14 @@ func stability(_ context.Context, o *options, _ *set) (runs []run, err error) {
 // carryOut makes the compact model of a run, trains it and evaluates it.
 func (o *options) carryOut(ctx context.Context, s *set, r *run) error {
 	start := time.Now()
-	name := fmt.Sprintf("%s-%s-%s", s.name, strings.NewReplacer(" ", "-", ",", "").Replace(r.Method), r.Format)
-	for _, n := range []int{r.Ratio, r.Rank} {
-		if n > 0 {
-			name += "-" + strconv.Itoa(n)
-		}
-	}
-	untrained := filepath.Join(o.out, fmt.Sprintf("%s-%d.start.onnx", name, r.Seed))
-	trained := filepath.Join(o.out, fmt.Sprintf("%s-%d.onnx", name, r.Seed))
-	if r.Format == "dense" {
-		trained = filepath.Join(o.out, fmt.Sprintf("%s-dense-%d.onnx", s.name, r.Seed))
-	}
-	if err := o.trconvert(ctx, &struct{}{}, s.start(r, untrained)...); err != nil {
+	untrained, trained := o.files(s, r)
+	line, err := o.start(ctx, s, r, untrained)
+	if err != nil {
 		return err
 	}
-	var err error
+	if err := o.trconvert(ctx, &struct{}{}, line...); err != nil {
+		return err
+	}
 	if r.Before, err = o.accuracy(ctx, untrained, s); err != nil {
 		return err
 	}
@@ -185,6 +181,9 @@ func (o *options) carryOut(ctx context.Context, s *set, r *run) error {
 	}
 	if epochs := cmp.Or(r.Epochs, o.epochs); epochs > 0 {
 		args = append(args, "--epochs", strconv.Itoa(epochs))
+	}
+	if o.rate != "" {
+		args = append(args, "--lr", o.rate)
 	}
 	var report struct {
 		Epochs []struct{} `json:"epochs"`
@@ -202,10 +201,35 @@ func (o *options) carryOut(ctx context.Context, s *set, r *run) error {
 	return err
 }
 
+// files are where the untrained and the trained model of a run go.
+func (o *options) files(s *set, r *run) (untrained, trained string) {
+	name := fmt.Sprintf("%s-%s-%s", s.name, strings.NewReplacer(" ", "-", ",", "").Replace(r.Method), r.Format)
+	for _, n := range []int{r.Ratio, r.Rank} {
+		if n > 0 {
+			name += "-" + strconv.Itoa(n)
+		}
+	}
+	untrained = filepath.Join(o.out, fmt.Sprintf("%s-%d.start.onnx", name, r.Seed))
+	trained = filepath.Join(o.out, fmt.Sprintf("%s-%d.onnx", name, r.Seed))
+	if r.Format == "dense" {
+		trained = filepath.Join(o.out, fmt.Sprintf("%s-dense-%d.onnx", s.name, r.Seed))
+	}
+	return untrained, trained
+}
+
 // start is the command that writes the untrained model of a run.
-func (s *set) start(r *run, out string) []string {
+func (o *options) start(ctx context.Context, s *set, r *run, out string) ([]string, error) {
 	args := []string{"--force", "-o", out, "--format", r.Format, "--seed", strconv.Itoa(r.Seed)}
 	switch {
+	case r.Method == methodSame:
+		converted := *r
+		converted.Method = methodWhole
+		file, _ := o.files(s, &converted)
+		shape, err := o.shape(ctx, file)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, shape...)
 	case r.Rank > 0:
 		args = append(args, "--rank", strconv.Itoa(r.Rank))
 	case r.Ratio > 0:
@@ -214,10 +238,38 @@ func (s *set) start(r *run, out string) []string {
 	if r.calibrated {
 		args = append(args, "--calibration", s.train())
 	}
-	if r.Method == methodScratch || r.Method == methodScratchTaught {
-		return append([]string{"new", "--cell", "lstm", "--input", strconv.Itoa(s.site.Inputs), "--hidden", strconv.Itoa(s.site.Hidden), "--classes", strconv.Itoa(s.classes)}, args...)
+	switch r.Method {
+	case methodScratch, methodScratchTaught, methodSame:
+		return append([]string{"new", "--cell", "lstm", "--input", strconv.Itoa(s.site.Inputs), "--hidden", strconv.Itoa(s.site.Hidden), "--classes", strconv.Itoa(s.classes)}, args...), nil
 	}
-	return append([]string{"decompose", s.dense}, args...)
+	return append([]string{"decompose", s.dense}, args...), nil
+}
+
+// shape gives the flags for the modes and ranks of a model's ring.
+func (o *options) shape(ctx context.Context, model string) ([]string, error) {
+	var inspection struct {
+		Rings []struct {
+			In    []int `json:"in_modes"`
+			Out   []int `json:"out_modes"`
+			Ranks []int `json:"ranks"`
+		} `json:"rings"`
+	}
+	if err := o.trconvert(ctx, &inspection, "inspect", model); err != nil {
+		return nil, err
+	}
+	if len(inspection.Rings) != 1 {
+		return nil, fmt.Errorf("%s: %d rings, want one", model, len(inspection.Rings))
+	}
+	r := inspection.Rings[0]
+	return []string{"--in-modes", joined(r.In, "x"), "--out-modes", joined(r.Out, "x"), "--ranks", joined(r.Ranks, ",")}, nil
+}
+
+func joined(numbers []int, by string) string {
+	words := make([]string, len(numbers))
+	for k, n := range numbers {
+		words[k] = strconv.Itoa(n)
+	}
+	return strings.Join(words, by)
 }
 
 // accuracy reads the test split.

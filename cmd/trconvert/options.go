@@ -182,7 +182,7 @@ func (r *reader) common() common {
 
 func (r *reader) budget() convert.Budget {
 	var given []string
-	for _, name := range []string{"ratio", "rank", "ranks", "max-error", "max-params"} {
+	for _, name := range []string{"ratio", "rank", "ranks", "max-error", "max-params", "model-ratio", "model-bytes", "max-drop", "recipe"} {
 		if r.c.IsSet(name) {
 			given = append(given, dash(name))
 		}
@@ -199,6 +199,19 @@ func (r *reader) budget() convert.Budget {
 	}
 }
 
+// whole reads the budgets of the whole file.
+func (r *reader) whole() convert.WholeBudget {
+	w := convert.WholeBudget{Ratio: r.number("model-ratio", 1), Bytes: int64(r.integer("model-bytes", 1)), Drop: r.c.IsSet("max-drop")}
+	if w.Drop {
+		w.MaxDrop = r.number("max-drop", math.Nextafter(0, -1))
+	}
+	w.Val = convert.Validation{
+		Data: r.text("val"), Output: r.text("output"), Loss: r.word("loss", convert.Losses),
+		Reading: convert.DataOptions{BatchAxis: r.axes("batch-axis"), States: r.pairs("state", "OUT=IN"), Labels: r.text("labels")},
+	}
+	return w
+}
+
 func parseInspect(c *cli.Context) (command, error) {
 	r := &reader{c: c}
 	return inspectCommand{common: r.common(), model: c.Args().First(), options: convert.InspectOptions{Files: r.files()}}, r.err
@@ -208,10 +221,13 @@ func parseDecompose(c *cli.Context) (command, error) {
 	r := &reader{c: c}
 	d := decomposeCommand{common: r.common()}
 	d.options = convert.Options{
-		Model:  c.Args().First(),
-		Output: r.text("o"),
-		Sites:  c.StringSlice("site"),
-		Budget: r.budget(),
+		Model:    c.Args().First(),
+		Output:   r.text("o"),
+		Sites:    c.StringSlice("site"),
+		Budget:   r.budget(),
+		Recipe:   r.text("recipe"),
+		Matrices: r.word("matrices", convert.MatrixChoices),
+		Whole:    r.whole(),
 		Fit: convert.FitOptions{
 			Format:   r.word("format", convert.Formats),
 			InModes:  r.modes("in-modes"),

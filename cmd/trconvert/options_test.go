@@ -184,7 +184,7 @@ func TestUsageErrors(t *testing.T) {
 		{"verify a", []string{"OTHER is missing"}},
 		{"inspect a b", []string{`unexpected argument "b"`}},
 		{"decompose m --rnk 4", []string{`unknown flag "--rnk"`, "did you mean --rank?", "--ratio"}},
-		{"plan m -o out.onnx", []string{`unknown flag "-o"`}},
+		{"plan m --model-bytes 9 --ratio 4", []string{"contradict"}},
 		{"decompose m --rank", []string{"--rank needs a value"}},
 		{"decompose m --rank --json", []string{"--rank needs a value"}},
 		{"decompose m --rank=", []string{`--rank "": is empty`}},

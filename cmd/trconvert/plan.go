@@ -22,14 +22,17 @@ format, modes and ranks with their error and cost, and a table of the alternativ
 more numbers and no smaller error than another one.
 
 FLOPs are those of the layer's input projection for one frame, a multiplication and an addition being two. The time is predicted from FLOPs and bytes by a
-simple model and serves to compare sizes; trconvert bench measures.`,
-		examples: []string{"plan model.onnx", "plan model.onnx --ratio 25 --json", "plan model.onnx --max-error 0.2 --format tr --form cores"},
+simple model and serves to compare sizes; trconvert bench measures.
+
+With -o the choices are written as a recipe. It holds for this model alone.`,
+		examples: []string{"plan model.onnx", "plan model.onnx --ratio 25 --json", "plan model.onnx --max-error 0.2 --format tr --form cores", "plan model.onnx --model-bytes 60000 --calibration train.npz -o recipe.yaml"},
 		parse:    parsePlan,
 	}
 	for _, f := range v.flags {
-		if f.name != "o" && f != flagForce {
-			p.flags = append(p.flags, f)
+		if f.name == "o" {
+			f = &flag{name: "o", value: "RECIPE", group: groupForm, kind: anyFile, usage: "write the choices as a recipe (YAML), which decompose --recipe follows and which can be edited"}
 		}
+		p.flags = append(p.flags, f)
 	}
 	return p
 }
@@ -45,7 +48,9 @@ func parsePlan(c *cli.Context) (command, error) {
 	if err != nil {
 		return nil, err
 	}
-	return planCommand(d.(decomposeCommand)), nil
+	p := planCommand(d.(decomposeCommand))
+	p.options.Output, p.options.RecipeOutput = "", p.options.Output
+	return p, nil
 }
 
 func (p planCommand) run(ctx context.Context, c *console) error {

@@ -169,7 +169,7 @@ func recordRejections() []rejection {
 		{name: "26 record out of step with the graph", files: replace(`"cell"`, `"elsewhere"`), says: []string{`"elsewhere"`}},
 		{name: "26 record with ranks of another size", files: replace(`"ranks":[3,`, `"ranks":[1000000007,`), says: []string{"1000000007", "3"}},
 		{name: "26 record that nests without end", files: compact(func(string) string { return strings.Repeat(`{"schema":`, 100000) }), says: []string{"trconvert.ring"}},
-		{name: "26 recipe", files: broken(), args: "decompose m.onnx --recipe r.yaml", code: exitUsage, says: []string{"recipe"}},
+		{name: "26 recipe that is not there", files: broken(), args: "decompose m.onnx --recipe r.yaml", code: exitError, says: []string{"recipe", "r.yaml"}},
 	})
 	for i := range all {
 		all[i].only = true

@@ -6,7 +6,7 @@ import (
 
 // verbs is the command table.
 func verbs() []*verb {
-	onModels := []*verb{inspectVerb(), planVerb(), decomposeVerb(), finetuneVerb(), newVerb(), evalVerb(), verifyVerb(), runVerb(), exportVerb(), benchVerb()}
+	onModels := []*verb{inspectVerb(), planVerb(), decomposeVerb(), finetuneVerb(), newVerb(), evalVerb(), verifyVerb(), runVerb(), exportVerb(), importVerb(), benchVerb()}
 	for _, v := range onModels {
 		v.takeEverywhere()
 	}
@@ -72,6 +72,13 @@ func decomposeVerb() *verb {
 			{name: "max-error", value: "E", group: groupBudget, usage: "largest relative error of each W, such as 0.1"},
 			{name: "max-params", value: "N", group: groupBudget, usage: "most numbers of W after, over all chosen sites together"},
 
+			{name: "model-ratio", value: "X", group: groupBudget, usage: "bytes of the file before / after, everything included; all matrices are factored, each as far as the outputs bear it"},
+			{name: "model-bytes", value: "N", group: groupBudget, usage: "most bytes of the written file, split in the same way"},
+			{name: "max-drop", value: "D", group: groupBudget, usage: "most that the metric on --val may fall, such as 0.01 of accuracy; the smallest file found within it is written"},
+
+			{name: "recipe", value: "FILE", group: groupBudget, kind: anyFile, usage: "store each matrix as this file says, which plan -o has written"},
+
+			{name: "matrices", value: "WHICH", group: groupFit, words: convert.MatrixChoices, usage: "w (default): the input matrices W; r: the recurrent matrices R too; all (default with a budget of the whole file): all constant matrices"},
 			{name: "site", value: "NAME", group: groupFit, many: true, usage: "decompose only this site; may be repeated; * and ? match parts of names (inspect lists them)"},
 			{name: "format", value: "FORMAT", group: groupFit, words: convert.Formats, usage: "auto (default): the best of tr, tt and svd for each layer, a ring where ranks are given; tr: tensor ring; tt: tensor train; svd: truncated SVD; ttm: TT-matrix, which pairs input with output modes"},
 			{name: "in-modes", value: "4x2x5", group: groupFit, usage: "modes of the input size; their product may exceed it a little; unless ranks are given, a mode above 32 is an axis that may be split further, as in 160x120x3; with ttm, as many as --out-modes, where 1 stands for none (default: balanced modes)"},
@@ -84,6 +91,10 @@ func decomposeVerb() *verb {
 			{name: "seed", value: "S", group: groupFit, usage: "of everything random (default 0); same seed, same bytes"},
 
 			{name: "calibration", value: "DATA", group: groupData, kind: anyFile, usage: "real inputs (.npz, .npy, .csv or a folder in the ONNX test_data_set layout): the error on what reaches each layer is minimised in place of the error of W"},
+			{name: "val", value: "DATA", group: groupData, kind: anyFile, usage: "labelled data that --max-drop is measured on"},
+			{name: "labels", value: "NAME", group: groupData, usage: "the array of --val that holds the labels"},
+			{name: "output", value: "NAME", group: groupData, usage: "the output that the labels are for, where the model has several"},
+			{name: "loss", value: "LOSS", group: groupData, words: convert.Losses, usage: "how outputs are compared with the labels (default auto: by what they look like)"},
 			flagBatchAxis, flagState,
 
 			flagJSON, flagQuiet, flagForce, flagFollow, flagThreads,

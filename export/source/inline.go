@@ -24,10 +24,18 @@ func toProto(m *onnx.Model) (*onnxpb.ModelProto, error) {
 	if err := proto.Unmarshal(b.Bytes(), p); err != nil {
 		return nil, fmt.Errorf("export: source code: %w", err)
 	}
-	for _, t := range p.GetGraph().GetInitializer() {
-		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
-			return nil, lacksf("weights in external data")
+	for k, t := range p.GetGraph().GetInitializer() {
+		if t.GetDataLocation() != onnxpb.TensorProto_EXTERNAL {
+			continue
 		}
+		a, err := m.Graph.Initializers[k].Array()
+		if err != nil {
+			return nil, err
+		}
+		if t.RawData, err = a.Bytes(); err != nil {
+			return nil, err
+		}
+		t.DataLocation, t.ExternalData = nil, nil
 	}
 	return p, nil
 }

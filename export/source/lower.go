@@ -104,6 +104,7 @@ type lowerer struct {
 	pool    map[string]*Buffer // constants by content
 	merged  map[string]tensor  // values of the Init steps by name, see merge.go
 	quants  []runtime.Override // of the entry that is being lowered
+	given   bool               // initial states may be made of inputs, see Steps
 }
 
 // tensor is a value in a buffer, in C order from its first element.

@@ -133,48 +133,33 @@ func (l *lowerer) explicitSamples(g *graph) ([]Sample, error) {
 
 // implicitStream lowers the model for one time step.
 func (l *lowerer) implicitStream(whole *graph) error {
-	g, axes, labels, err := l.timed(whole)
+	t, err := l.timeline(whole)
 	if err != nil {
 		return err
 	}
-	steps := func(first, count int) map[string]*onnx.Array {
-		feeds := maps.Clone(g.feeds)
-		for name, axis := range axes {
-			feeds[name] = part(feeds[name], axis, first, count)
-		}
-		return feeds
-	}
-	one := l.options
-	one.Feeds = steps(0, 1)
-	gs, err := newGraph(l.ctx, g.model, one)
-	if err != nil {
-		return lacksf("the model does not run with one step: %v", err)
-	}
-	if err := sameButTime(g, gs, labels); err != nil {
-		return err
-	}
+	gs := t.step
 	e, err := l.entry(gs, true)
 	if err != nil {
 		return err
 	}
-	p, err := runtime.Compile(l.ctx, g.model, runtime.Options{Overrides: l.quants})
+	p, err := runtime.Compile(l.ctx, t.Model, runtime.Options{Overrides: l.quants})
 	if err != nil {
 		return err
 	}
-	for t := range sampleSteps {
-		feeds := steps(t, 1)
-		out, err := p.Run(l.ctx, steps(0, t+1))
+	for k := range sampleSteps {
+		feeds := t.Samples(k, 1)
+		out, err := p.Run(l.ctx, t.Samples(0, k+1))
 		if err != nil {
-			return lacksf("the model does not run with %d steps: %v", t+1, err)
+			return lacksf("the model does not run with %d steps: %v", k+1, err)
 		}
 		s := Sample{}
-		for _, v := range g.inputs {
+		for _, v := range t.whole.inputs {
 			s.Inputs = append(s.Inputs, feeds[v.Name])
 		}
-		for _, v := range g.outputs {
+		for _, v := range t.whole.outputs {
 			a := out[v.Name]
-			if axis := labels[v.Name]; axis >= 0 {
-				a = part(a, axis, t, 1)
+			if axis := t.Outputs[v.Name]; axis >= 0 {
+				a = part(a, axis, k, 1)
 			}
 			s.Outputs = append(s.Outputs, a)
 		}
@@ -248,7 +233,7 @@ func (l *lowerer) timed(whole *graph) (g *graph, axes, labels map[string]int, er
 			}
 			continue // constants of the model contradict another number of steps
 		}
-		labels, err := g.follow(axes)
+		labels, err := g.follow(axes, l.given)
 		if err != nil {
 			var f *followError
 			if errors.As(err, &f) && f.reached {

@@ -26,8 +26,8 @@ func (e *followError) Error() string { return e.reason }
 
 // follow carries the time axes of the inputs through the graph. A stream gives the outputs of the whole model where no node looks along time but the forward
 // recurrent ones, whose states are all that one step hands to the next.
-func (g *graph) follow(inputs map[string]int) (map[string]int, error) {
-	f := &follower{graph: g, labels: map[string]int{}}
+func (g *graph) follow(inputs map[string]int, given bool) (map[string]int, error) {
+	f := &follower{graph: g, labels: map[string]int{}, given: given}
 	for _, v := range g.inputs {
 		f.labels[v.Name] = timeless
 		if axis, ok := inputs[v.Name]; ok {
@@ -52,6 +52,7 @@ type follower struct {
 	*graph
 	labels  map[string]int
 	reached bool
+	given   bool // initial states may be made of inputs
 }
 
 func (f *follower) label(name string) int {
@@ -116,6 +117,9 @@ func (f *follower) recurrent(n *onnx.Node) error {
 		return fmt.Errorf("direction %q needs the whole sequence", cfg.Direction)
 	}
 	for k, name := range n.Inputs {
+		if state := k == recurrent.SlotInitialH || k == recurrent.SlotInitialC; state && f.given && f.label(name) == timeless {
+			continue
+		}
 		if k > 0 && name != "" && !f.constant[name] {
 			return fmt.Errorf("operand %d is not constant", k)
 		}

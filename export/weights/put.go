@@ -146,7 +146,7 @@ func some(f *safetensors.File) string {
 // fits compares type and dims of a tensor that is given with those of the model's.
 func (w *Weight) fits(name string, t *onnx.Tensor, a *onnx.Array) error {
 	if a == nil {
-		return &ForeignError{name, fmt.Sprintf("is missing: the model stores %q as %s with scales (or give %q as F32 without scales)", w.Name, safetensors.TypeName(t.Type), w.Name)}
+		return &ForeignError{name, fmt.Sprintf("is missing: the model stores %q as %s with scales (or give %q as F32 without scales)", w.Name, safetensors.TypeName(w.Tensor.Type), w.Name)}
 	}
 	if a.Type != t.Type && !(a.Type == onnx.Float && name == w.Name && t.Type != onnx.Double) {
 		also := ""
@@ -259,6 +259,33 @@ func (s *Set) restoredTensors(restored *onnx.Model) (map[*onnx.Tensor]*onnx.Tens
 	out := map[*onnx.Tensor]*onnx.Tensor{}
 	for full, narrow := range stored {
 		out[narrow.Tensor] = full
+	}
+	return out, nil
+}
+
+// In gives the weights by the tensors that hold their values in restored, which export.Restore made of the model.
+func (s *Set) In(restored *onnx.Model) (map[*onnx.Tensor]*Weight, error) {
+	full, err := s.restoredTensors(restored)
+	if err != nil {
+		return nil, err
+	}
+	out := map[*onnx.Tensor]*Weight{}
+	for narrow, t := range full {
+		out[t] = s.byTensor[narrow]
+	}
+	scopes := restored.Scopes()
+	for k, g := range s.Model.Scopes() {
+		own := map[string]*Weight{}
+		each(g, func(value string, t *onnx.Tensor) {
+			if w := s.byTensor[t]; w != nil && w.Stored == nil {
+				own[value] = w
+			}
+		})
+		each(scopes[k], func(value string, t *onnx.Tensor) {
+			if w := own[value]; w != nil {
+				out[t] = w
+			}
+		})
 	}
 	return out, nil
 }

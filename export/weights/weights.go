@@ -108,20 +108,25 @@ func (s *Set) collect(stored []export.Stored) {
 		s.Weights = append(s.Weights, w)
 	}
 	for _, g := range s.Model.Scopes() {
-		for _, t := range g.Initializers {
-			add(g, t.Name, t)
-		}
-		for _, n := range g.Nodes {
-			if t := constant(n); t != nil {
-				add(g, n.Output(0), t)
-			}
-		}
+		each(g, func(value string, t *onnx.Tensor) { add(g, value, t) })
 	}
 	for k := range s.Weights {
 		w := &s.Weights[k]
 		s.byTensor[w.Tensor] = w
 		if w.Stored != nil && w.Stored.Scale != nil {
 			s.byTensor[w.Stored.Scale] = w
+		}
+	}
+}
+
+// each calls f for the tensors of a graph that nodes read by name: initializers and the values of Constant nodes.
+func each(g *onnx.Graph, f func(value string, t *onnx.Tensor)) {
+	for _, t := range g.Initializers {
+		f(t.Name, t)
+	}
+	for _, n := range g.Nodes {
+		if t := constant(n); t != nil {
+			f(n.Output(0), t)
 		}
 	}
 }

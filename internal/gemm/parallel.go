@@ -2,7 +2,6 @@ package gemm
 
 import (
 	"runtime"
-	"sync"
 	"sync/atomic"
 )
 
@@ -39,20 +38,49 @@ func parallel(n, work int, start func() (run func(int), done func())) {
 		done()
 		return
 	}
-	var next atomic.Int64
-	worker := func() {
-		run, done := start()
-		defer done()
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			run(i)
+	c := &crew{jobs: int64(n), start: start, idle: make(chan struct{})}
+	for range threads - 1 {
+		go c.work()
+	}
+	c.work()
+	c.wait()
+}
+
+// crew is what the goroutines of one call share. A job belongs to whoever takes its number; a goroutine that comes when none is left has nothing to do with the call any more.
+type crew struct {
+	jobs        int64
+	taken, done atomic.Int64
+	start       func() (run func(int), done func())
+	idle        chan struct{} // closed when all jobs are done
+}
+
+func (c *crew) work() {
+	i := c.taken.Add(1) - 1
+	if i >= c.jobs {
+		return
+	}
+	run, done := c.start()
+	defer done()
+	for ; i < c.jobs; i = c.taken.Add(1) - 1 {
+		run(int(i))
+		if c.done.Add(1) == c.jobs {
+			close(c.idle)
 		}
 	}
-	var wg sync.WaitGroup
-	for range threads - 1 {
-		wg.Go(worker)
+}
+
+// patience is how many times wait looks before it sleeps: jobs are of like size, so that the last ones end soon.
+const patience = 64
+
+// wait returns when all jobs are done. Goroutines that have not begun are not waited for: to wake an idle processor can take longer than the jobs.
+func (c *crew) wait() {
+	for range patience {
+		if c.done.Load() == c.jobs {
+			return
+		}
+		runtime.Gosched()
 	}
-	worker()
-	wg.Wait()
+	<-c.idle
 }
 
 // Parallel runs job(0) … job(n−1) on up to [Threads] goroutines. Jobs must not depend on each other; which goroutine runs which is

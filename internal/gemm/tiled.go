@@ -323,7 +323,7 @@ func (p *product[A, B, C]) wayOf(t *tier[C], b *packed[C], rows, cols int) way[C
 		return copied
 	case p.a.col != 1 && p.a.row != 1:
 		return copied
-	case p.a.col != 1 && p.a.col <= 64:
+	case p.a.col != 1 && p.a.col <= 128:
 		return whole
 	case p.a.col != 1:
 		if t.ahead == nil || b.panel != len(t.blocks)*t.lanes {

@@ -63,9 +63,7 @@ func FastQR(m, n int, a, r []float64, c *Cholesky, work []float64) {
 		gemm.Transpose(n, m, work, m, a, n)
 	}
 	for i := range n {
-		for j := range i {
-			r[j*n+i], r[i*n+j] = r[i*n+j], 0
-		}
+		clear(r[i*n : i*n+i])
 	}
 }
 

@@ -377,3 +377,30 @@ func RitzValues(n int, g []float64, width int) []float64 {
 	gemm.F64(true, false, width, width, n, 1, q, width, y, width, 0, small, width)
 	return nonNegative(symmetric(width, small).Values)
 }
+
+func dot(x, y []float64) float64 {
+	var s0, s1 float64
+	y = y[:len(x)]
+	i := 0
+	for ; i+2 <= len(x); i += 2 {
+		s0 += x[i] * y[i]
+		s1 += x[i+1] * y[i+1]
+	}
+	if i < len(x) {
+		s0 += x[i] * y[i]
+	}
+	return s0 + s1
+}
+
+func axpy(a float64, x, y []float64) {
+	y = y[:len(x)]
+	for i, v := range x {
+		y[i] += a * v
+	}
+}
+
+func scaleRow(a float64, x []float64) {
+	for i := range x {
+		x[i] *= a
+	}
+}

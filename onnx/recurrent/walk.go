@@ -21,10 +21,18 @@ type Named struct {
 // of the owners' names in the same way; a name that stands before in the model gets "#2", "#3", …. Bytes that are not UTF-8, which
 // ONNX does not allow, become U+FFFD, so that a name can stand in JSON.
 func Nodes(m *onnx.Model) []Named {
-	w := walker{functions: map[string]bool{}, taken: map[string]int{}}
+	functions := map[string]bool{}
 	for _, f := range m.Functions {
-		w.functions[f.Domain+"\x00"+f.Name] = true
+		functions[f.Domain+"\x00"+f.Name] = true
 	}
+	return NodesWhere(m, func(n *onnx.Node) bool {
+		return isCell(n) || (isForeignCell(n) && !functions[n.Domain+"\x00"+n.OpType])
+	})
+}
+
+// NodesWhere lists the nodes of every scope that a condition holds for, in the order and under names by the rules of [Nodes].
+func NodesWhere(m *onnx.Model, is func(*onnx.Node) bool) []Named {
+	w := walker{is: is, taken: map[string]int{}}
 	if m.Graph != nil {
 		w.graph(m.Graph, "")
 	}
@@ -37,14 +45,14 @@ func Nodes(m *onnx.Model) []Named {
 }
 
 type walker struct {
-	functions map[string]bool
-	taken     map[string]int // names given, and the next number to try for a repetition
-	found     []Named
+	is    func(*onnx.Node) bool
+	taken map[string]int // names given, and the next number to try for a repetition
+	found []Named
 }
 
 func (w *walker) graph(g *onnx.Graph, prefix string) {
 	for _, n := range g.Nodes {
-		if isCell(n) || (isForeignCell(n) && !w.functions[n.Domain+"\x00"+n.OpType]) {
+		if w.is(n) {
 			w.found = append(w.found, Named{w.unique(prefix + label(n)), n})
 		}
 		for _, a := range n.Attributes {

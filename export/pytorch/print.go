@@ -1,0 +1,390 @@
+package pytorch
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/trconvert/trconvert/export"
+	"github.com/trconvert/trconvert/export/safetensors"
+	"github.com/trconvert/trconvert/export/weights"
+	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
+)
+
+// Names of the files.
+const (
+	ModuleFile  = "model.py"
+	TrainFile   = "train.py"
+	WeightsFile = "weights.safetensors"
+)
+
+// Options of Print.
+type Options struct {
+	// Trainable, if set, names the tensors of the model that are parameters; the other weights are buffers, which training leaves as they are.
+	Trainable func(*onnx.Tensor) bool
+}
+
+// Module is a printed model.
+type Module struct {
+	Files   map[string][]byte // model.py and train.py
+	Weights *safetensors.File // weights.safetensors
+}
+
+// UnsupportedError says what of a model has no counterpart here.
+type UnsupportedError struct {
+	Counts map[string]int    // by "domain.Op: reason"; the default domain is left out
+	First  map[string]string // the first node of each, as onnx.Node.String gives it
+}
+
+func (e *UnsupportedError) Error() string {
+	var s []string
+	for k, n := range e.Counts {
+		s = append(s, fmt.Sprintf("%s (%d, first: %s)", k, n, e.First[k]))
+	}
+	sort.Strings(s)
+	return "pytorch: unsupported: " + strings.Join(s, "; ")
+}
+
+func (e *UnsupportedError) add(key, node string) {
+	if e.Counts == nil {
+		e.Counts, e.First = map[string]int{}, map[string]string{}
+	}
+	if e.Counts[key]++; e.Counts[key] == 1 {
+		e.First[key] = node
+	}
+}
+
+// place is a value of a scope.
+type place struct {
+	graph *onnx.Graph
+	name  string
+}
+
+// printer prints one model. model is restored: no weight is narrow.
+type printer struct {
+	model *onnx.Model
+	ix    *onnx.Index
+	ev    *onnx.Evaluator
+	o     Options
+
+	weights  map[*onnx.Tensor]*weights.Weight // of the model that was given, by tensors of model
+	original map[*weights.Weight]*onnx.Tensor
+	rings    map[*onnx.Node]*ring // by recurrent node
+	ringList []*ring
+
+	live   map[*onnx.Node]bool
+	idents map[string]bool  // taken in the module or the function
+	locals map[place]string // variables of forward
+	attrs  map[*onnx.Tensor]string
+	fields []field // of Model, in the order in which they were met
+	consts []constant
+	used   map[string]bool // of the library
+
+	body   bytes.Buffer
+	indent int
+	lacks  UnsupportedError
+}
+
+// ring is a factored layer.
+type ring struct {
+	record export.Record
+	index  map[*onnx.Node]int // of its nodes among the record's sites
+	ident  string
+	cores  []*onnx.Tensor
+	dims   [][]int
+	rows   int // directions
+}
+
+// field is a weight that Model holds.
+type field struct {
+	ident     string // with the layer that it stands in
+	weight    *weights.Weight
+	trainable bool
+	core      bool // a parameter of a Factored layer
+	dims      []int64
+	double    bool
+}
+
+// constant is an attribute of Model with numbers that are no weights.
+type constant struct{ ident, value string }
+
+// Print prints a model, which is as it is stored. The operators that are missing, all of them, make an *UnsupportedError.
+func Print(ctx context.Context, m *onnx.Model, o Options) (*Module, error) {
+	set, err := weights.Of(m)
+	if err != nil {
+		return nil, err
+	}
+	restored, err := export.Restore(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if restored != m {
+		defer restored.Close()
+	}
+	p := &printer{
+		model: restored, o: o, rings: map[*onnx.Node]*ring{}, live: map[*onnx.Node]bool{}, idents: map[string]bool{}, locals: map[place]string{},
+		attrs: map[*onnx.Tensor]string{}, used: map[string]bool{}, original: map[*weights.Weight]*onnx.Tensor{},
+	}
+	for _, name := range reservedNames {
+		p.idents[name] = true
+	}
+	p.ix = onnx.NewIndex(restored)
+	p.ev = onnx.NewEvaluator(restored, p.ix, 0)
+	if p.weights, err = set.In(restored); err != nil {
+		return nil, err
+	}
+	for k := range set.Weights {
+		p.original[&set.Weights[k]] = set.Weights[k].Tensor
+	}
+	if err := p.findRings(ctx); err != nil {
+		return nil, err
+	}
+	for _, r := range p.ringList {
+		for k, t := range r.cores {
+			p.attrs[t] = r.ident + ".core" + strconv.Itoa(k)
+			p.fields = append(p.fields, field{ident: p.attrs[t], weight: p.weights[t], core: true})
+		}
+	}
+	p.findLive()
+	if err := p.print(ctx); err != nil {
+		return nil, err
+	}
+	if p.lacks.Counts != nil {
+		return nil, &p.lacks
+	}
+	out := &Module{Files: map[string][]byte{TrainFile: trainProgram}}
+	if out.Weights, err = p.weightsFile(ctx, set); err != nil {
+		return nil, err
+	}
+	out.Files[ModuleFile], err = p.module(set)
+	return out, err
+}
+
+// findRings finds the recurrent nodes of the records, and their cores.
+func (p *printer) findRings(ctx context.Context) error {
+	records, err := export.Records(p.model)
+	if err != nil {
+		return err
+	}
+	nodes := map[string]*onnx.Node{}
+	for _, n := range recurrent.Nodes(p.model) {
+		nodes[n.Name] = n.Node
+	}
+	for _, rec := range records {
+		r := &ring{record: rec, index: map[*onnx.Node]int{}, ident: p.ident(rec.Sites[0] + "_w")}
+		for k, name := range rec.Sites {
+			n := nodes[name]
+			r.index[n] = k
+			p.rings[n] = r
+			if r.rows, err = directions(n, p.model.Opset("")); err != nil {
+				return err
+			}
+			for _, core := range rec.Cores {
+				def, ok := p.ix.Resolve(n.Graph, core)
+				if t := tensorOf(def); ok && t != nil && k == 0 {
+					r.cores = append(r.cores, t)
+					r.dims = append(r.dims, ints(t.Dims))
+				}
+			}
+		}
+		if len(r.cores) != len(rec.Cores) {
+			return fmt.Errorf("pytorch: ring of site %q: %d of its %d cores are no stored tensors", rec.Sites[0], len(rec.Cores)-len(r.cores), len(rec.Cores))
+		}
+		p.ringList = append(p.ringList, r)
+	}
+	return nil
+}
+
+func directions(n *onnx.Node, opset int64) (int, error) {
+	c, err := recurrent.ParseConfig(n, opset)
+	return c.Direction.Count(), err
+}
+
+// tensorOf is the tensor of an initializer or a Constant node, nil of other values.
+func tensorOf(d onnx.Def) *onnx.Tensor {
+	if d.Tensor != nil {
+		return d.Tensor
+	}
+	if d.Node != nil && d.Node.OpType == "Constant" && d.Node.Domain == "" {
+		if a := d.Node.Attr("value"); a != nil {
+			return a.T
+		}
+	}
+	return nil
+}
+
+func ints(v []int64) []int {
+	out := make([]int, len(v))
+	for k, x := range v {
+		out[k] = int(x)
+	}
+	return out
+}
+
+// operands are the values that a node reads, with what stands for a ring in place of the nodes that merge it.
+func (p *printer) operands(n *onnx.Node) []string {
+	r := p.rings[n]
+	if r == nil {
+		return n.Inputs
+	}
+	in := slices.Clone(n.Inputs)
+	in[recurrent.SlotX], in[recurrent.SlotW] = r.record.Inputs[r.index[n]], ""
+	return in
+}
+
+// findLive marks the nodes that the outputs need.
+func (p *printer) findLive() {
+	var todo []place
+	for _, v := range p.model.Graph.Outputs {
+		todo = append(todo, place{p.model.Graph, v.Name})
+	}
+	for len(todo) > 0 {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		def, ok := p.ix.Resolve(at.graph, at.name)
+		if at.name == "" || !ok || def.Node == nil || p.live[def.Node] {
+			continue
+		}
+		n := def.Node
+		p.live[n] = true
+		for _, name := range p.operands(n) {
+			todo = append(todo, place{n.Graph, name})
+		}
+		for _, body := range n.Subgraphs() {
+			for _, v := range body.Outputs {
+				todo = append(todo, place{body, v.Name})
+			}
+		}
+	}
+}
+
+// weightsFile holds all weights, in float32 where PyTorch computes with nothing narrower.
+func (p *printer) weightsFile(ctx context.Context, set *weights.Set) (*safetensors.File, error) {
+	f, err := set.File(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var wide []safetensors.Tensor
+	for k := range set.Weights {
+		w := &set.Weights[k]
+		a := f.Tensor(w.Name)
+		if w.Stored != nil {
+			if a, err = w.Stored.Array(); err != nil {
+				return nil, err
+			}
+		} else if a.Type != onnx.Double && a.Type != onnx.Float {
+			x, err := a.Float32s()
+			if err != nil {
+				return nil, err
+			}
+			a = &onnx.Array{Type: onnx.Float, Dims: a.Dims, Data: x}
+		}
+		wide = append(wide, safetensors.Tensor{Name: w.Name, Array: a})
+	}
+	f.Tensors = wide
+	return f, nil
+}
+
+// value is the expression of a value as seen from a scope.
+func (p *printer) value(g *onnx.Graph, name string) string {
+	if name == "" {
+		return "None"
+	}
+	def, ok := p.ix.Resolve(g, name)
+	if !ok {
+		return "None"
+	}
+	if t := tensorOf(def); t != nil {
+		return "self." + p.attribute(t, name)
+	}
+	return p.local(place{def.Graph, name})
+}
+
+// local is the variable of a value.
+func (p *printer) local(at place) string {
+	if id := p.locals[at]; id != "" {
+		return id
+	}
+	id := p.ident(at.name)
+	p.locals[at] = id
+	return id
+}
+
+// attribute is the field of Model that holds a tensor.
+func (p *printer) attribute(t *onnx.Tensor, name string) string {
+	if id := p.attrs[t]; id != "" {
+		return id
+	}
+	w := p.weights[t]
+	if w == nil {
+		id := p.ident(name)
+		p.attrs[t] = id
+		a, err := t.Array()
+		text := ""
+		if err == nil {
+			text, err = p.literal(a)
+		}
+		if err != nil {
+			p.lacks.add("constant "+strconv.QuoteToASCII(name)+": "+err.Error(), t.String())
+		}
+		p.consts = append(p.consts, constant{id, text})
+		return id
+	}
+	id := p.ident(w.Name)
+	p.attrs[t] = id
+	p.fields = append(p.fields, field{
+		ident: id, weight: w, trainable: p.o.Trainable == nil || p.o.Trainable(p.original[w]), dims: t.Dims, double: t.Type == onnx.Double,
+	})
+	return id
+}
+
+// line writes a line of forward.
+func (p *printer) line(format string, args ...any) {
+	p.body.WriteString(strings.Repeat("    ", p.indent))
+	fmt.Fprintf(&p.body, format, args...)
+	p.body.WriteByte('\n')
+}
+
+// print prints forward.
+func (p *printer) print(ctx context.Context) error {
+	p.indent = 2
+	for _, v := range p.inputs() {
+		p.local(place{p.model.Graph, v.Name})
+	}
+	if err := p.nodes(ctx, p.model.Graph); err != nil {
+		return err
+	}
+	var outs []string
+	for _, v := range p.model.Graph.Outputs {
+		outs = append(outs, p.value(p.model.Graph, v.Name))
+	}
+	p.line("return %s", strings.Join(outs, ", "))
+	return nil
+}
+
+// inputs are the true inputs.
+func (p *printer) inputs() []*onnx.ValueInfo {
+	return slices.DeleteFunc(slices.Clone(p.model.Graph.Inputs), func(v *onnx.ValueInfo) bool {
+		def, ok := p.ix.Resolve(p.model.Graph, v.Name)
+		return ok && (def.Tensor != nil || def.Sparse != nil)
+	})
+}
+
+// nodes prints the live nodes of a graph.
+func (p *printer) nodes(ctx context.Context, g *onnx.Graph) error {
+	for _, n := range g.Nodes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if p.live[n] {
+			p.node(ctx, n)
+		}
+	}
+	return nil
+}
