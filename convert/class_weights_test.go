@@ -75,7 +75,7 @@ func TestClassWeights(t *testing.T) {
 
 func TestClassWeightsThatCannotBeMeant(t *testing.T) {
 	train := own("gestures_train.npz")
-	targets := writeNPZ(t, map[string]*onnx.Array{
+	targets := npzOf(t, map[string]*onnx.Array{
 		"frames": {Type: onnx.Float, Dims: []int{9, 12, 1024}, Data: make([]float32, 9*12*1024)},
 		"label":  {Type: onnx.Float, Dims: []int{9, 8}, Data: make([]float32, 9*8)},
 	})
