@@ -184,7 +184,7 @@ func everyKernel[C float](t *testing.T, tr *tier[C], eps float64) {
 	}
 	for _, k := range []int{1, 2, 3, 5, 8, 9, 16, 17, 35} {
 		for add := range 2 {
-			for v, blocks := range append(slices.Clone(tr.blocks), tr.ahead) {
+			for v, blocks := range append(slices.Clone(tr.blocks), tr.ahead, tr.below) {
 				v = min(v, len(tr.blocks)-1)
 				for _, bl := range blocks {
 					for _, tail := range []int{1, tr.lanes - 1, tr.lanes} {
