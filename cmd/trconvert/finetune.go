@@ -29,6 +29,7 @@ func finetuneVerb() *verb {
 			flagLabels,
 			{name: "teacher", value: "MODEL", group: groupData, kind: modelFile, usage: "a model, such as the original, whose outputs are to be met; with --labels both count"},
 			flagLoss, flagOutput,
+			{name: "class-weights", value: "WEIGHTS", group: groupData, usage: "how much the labels of each class count in the cross-entropy, a weighted mean then: none (default); balanced, N/(K·n) for a class with n of the N labels of K classes; or a number for each class, such as 1,1,4"},
 			{name: "val", value: "FRACTION|DATA", group: groupData, kind: anyFile, usage: "what epochs are judged by: a part of the samples, held back, such as 0.1 (default: none, and the last epoch is written), or another data set"},
 			flagLengths, flagBatchAxis, flagState,
 
@@ -88,6 +89,7 @@ func parseFinetune(c *cli.Context) (command, error) {
 		Threads:    f.threads,
 	}
 	f.options.Data.Held, f.options.Data.HeldPart = r.held("val")
+	f.options.Data.ClassWeights = r.classWeights("class-weights")
 	return f, r.err
 }
 
@@ -104,6 +106,26 @@ func (r *reader) held(name string) (data string, part float64) {
 		r.fail(name, v, "must be a part of the samples from 0 to below 1, or a file")
 	}
 	return "", x
+}
+
+// classWeights reads none, balanced, or a number for each class.
+func (r *reader) classWeights(name string) (w convert.ClassWeights) {
+	v := r.text(name)
+	switch v {
+	case "", "none":
+		return w
+	case "balanced":
+		return convert.ClassWeights{Balanced: true}
+	}
+	for _, s := range strings.Split(v, ",") {
+		x, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) || x < 0 {
+			r.fail(name, v, "must be none, balanced, or a number from 0 for each class, such as 1,1,4")
+			return w
+		}
+		w.Each = append(w.Each, x)
+	}
+	return w
 }
 
 func (f finetuneCommand) run(ctx context.Context, c *console) error {
