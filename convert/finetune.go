@@ -162,6 +162,7 @@ type tuning struct {
 	recipe         finetune.Recipe  // from aim on
 	objective      finetune.Objective
 	stored         map[*onnx.Tensor]finetune.Rounding // of weights
+	before         *finetune.Evaluation               // of the model as it is stored, where training does not begin with it
 	closers        []func()
 }
 

@@ -27,8 +27,8 @@ type Training struct {
 	Epochs  []TrainingEpoch `json:"epochs"`
 	// BestEpoch is the epoch whose weights were written, 0 where none was better than the start.
 	BestEpoch int   `json:"best_epoch"`
-	Before    Score `json:"before"`
-	After     Score `json:"after"` // of the written file
+	Before    Score `json:"before"` // of the input, or of its fresh cores where these are asked for
+	After     Score `json:"after"`  // of the written file
 	// MeasuredOn says what Before and After were measured on: validation or training.
 	MeasuredOn string `json:"measured_on"`
 	LossName   string `json:"loss_name"`
@@ -126,7 +126,11 @@ func (t *tuning) record(r *finetune.Result) {
 	if r.Start == "" && slices.ContainsFunc(t.weights, func(w weight) bool { return w.role == roleCore }) {
 		t.report.Start = startStored
 	}
-	t.report.Before = Score{Number(r.Before.Loss), Number(r.Before.Metric)}
+	before := r.Before
+	if t.before != nil {
+		before = *t.before
+	}
+	t.report.Before = Score{Number(before.Loss), Number(before.Metric)}
 	t.report.MetricName = string(r.Before.Kind)
 	t.report.MeasuredOn = "training"
 	if t.held != nil {

@@ -34,9 +34,9 @@ func finetuneVerb() *verb {
 			flagLengths, flagBatchAxis, flagState,
 
 			{name: "train", value: "WHAT", group: groupTrain, words: convert.Trainings, usage: "all (default): every weight; cores: the cores of factored layers; site: those and the layers' R and biases; head: what stands behind the last recurrent layer"},
-			{name: "start", value: "START", group: groupTrain, words: convert.Starts, usage: "what the cores begin with: stored (default), as they are; fresh, drawn anew, with all other weights as they are; try, whichever of the two does better in a short trial; layers, as they are, then moved by least squares until each layer's input projection is as near to that of the same layer of --teacher as it gets. layers takes seconds, and pays where the model was decomposed without --calibration; at ratios of several hundred fresh may be the better one"},
+			{name: "start", value: "START", group: groupTrain, words: convert.Starts, usage: "what the cores begin with: auto (default), fresh where a layer is 200 times smaller or more and the model wrong more often than right, otherwise stored; stored, as they are; fresh, drawn anew, with all other weights as they are; try, whichever of the two does better in a short trial; layers, as they are, then moved by least squares until each layer's input projection is as near to that of the same layer of --teacher as it gets. layers takes seconds, and pays where the model was decomposed without --calibration"},
 			{name: "epochs", value: "N", group: groupTrain, usage: "times the data are gone through (default: as often as makes 2400 steps, for streams 480 steps of a window each)"},
-			{name: "lr", value: "X", group: groupTrain, usage: "learning rate (default 0.01, for streams 0.001)"},
+			{name: "lr", value: "X", group: groupTrain, usage: "learning rate (default 0.01, with cores that auto drew anew 0.02, for streams 0.001)"},
 			{name: "batch", value: "N", group: groupTrain, usage: "samples of a step (default 32, for streams 4, or all where there are fewer)"},
 			{name: "seed", value: "S", group: groupTrain, usage: "of everything random (default 0); same seed, same bytes"},
 			{name: "checkpoint", value: "DIR", group: groupTrain, kind: anyFile, usage: "keep the state of the training in this folder"},
