@@ -3,6 +3,7 @@ package convert
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/trconvert/trconvert/export/csource"
 	"github.com/trconvert/trconvert/export/gosource"
 	"github.com/trconvert/trconvert/export/source"
+	"github.com/trconvert/trconvert/export/step"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
@@ -37,13 +39,19 @@ func (e *exporting) source(ctx context.Context, print func(*source.Program, sour
 	if err != nil {
 		return nil, err
 	}
-	o := source.Options{
-		Dims: dims, Int8: e.o.Weights == export.Int8, MergeAtStart: e.o.Source.MergeAtStart, Stream: true, States: e.o.States,
+	if err := e.checkStates(); err != nil {
+		return nil, err
 	}
+	states := e.o.States
+	if len(states) == 0 {
+		states = step.States(e.model)
+	}
+	o := source.Options{Dims: dims, Int8: e.o.Weights == export.Int8, MergeAtStart: e.o.Source.MergeAtStart, Stream: true, States: states}
 	p, err := source.Lower(ctx, e.model, o)
 	if err != nil {
 		return nil, err
 	}
+	e.describe(p)
 	files, err := print(p, o)
 	if err != nil {
 		return nil, err
@@ -53,6 +61,25 @@ func (e *exporting) source(ctx context.Context, print func(*source.Program, sour
 		out[name] = raw(data)
 	}
 	return &product{files: out}, nil
+}
+
+// describe puts what a program computes into the report.
+func (e *exporting) describe(p *source.Program) {
+	r := e.report
+	r.Weights = export.Float32
+	if len(p.Quantized) > 0 {
+		r.Weights = export.Int8
+	}
+	ports := func(list []source.Port) (out []string) {
+		for _, p := range list {
+			out = append(out, fmt.Sprintf("%q %s %s", p.Name, typeName(p.Type), strings.ReplaceAll(fmt.Sprint(p.Dims), " ", ", ")))
+		}
+		return out
+	}
+	r.Inputs, r.Outputs = ports(p.Run.Inputs), ports(p.Run.Outputs)
+	if p.Stream == nil {
+		e.warn("no-step", "", "there is no function for one time step: %s", p.NoStream)
+	}
 }
 
 // Sizes of symbolic dims where none are asked for.

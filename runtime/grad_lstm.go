@@ -128,7 +128,7 @@ func (c *lstmBack[T]) general(s *stepState[T], b int) {
 func (c *lstmBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 	h := c.r.cols
 	if g.r != nil {
-		product(true, false, 4*h, h, k.n, k.gates, 4*h, k.h, h, g.betaR, g.r, h)
+		product(true, false, 4*h, h, k.hi-k.lo, k.gates[k.lo*4*h:], 4*h, k.h[k.lo*h:], h, g.betaR, g.r, h)
 		g.betaR = 1
 	}
 	if g.p == nil {

@@ -167,7 +167,14 @@ func (t *trace[T]) weights(k int, cell backCell[T], g *weightGradients[T]) {
 	l, w, rows, h, gh := t.layer, &t.dir.w, t.layer.batch, t.layer.cfg.Hidden, t.dir.w.rows
 	first, last := t.bounds(k)
 	n := (last - first) * rows
-	v := &stretch[T]{n: n, gates: t.gates[:n*gh]}
+	v := &stretch[T]{n: n, hi: n, gates: t.gates[:n*gh]}
+	if first == 0 && l.initialH == nil {
+		if t.flipped {
+			v.hi -= rows
+		} else {
+			v.lo = rows
+		}
+	}
 	ahead := func(x []T) (before, after []T) {
 		if x == nil {
 			return nil, nil

@@ -36,7 +36,7 @@ func (c *rnnBack[T]) biases(sums []T, g *weightGradients[T]) {
 func (c *rnnBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 	h := c.r.cols
 	if g.r != nil {
-		product(true, false, h, h, k.n, k.gates, h, k.h, h, g.betaR, g.r, h)
+		product(true, false, h, h, k.hi-k.lo, k.gates[k.lo*h:], h, k.h[k.lo*h:], h, g.betaR, g.r, h)
 		g.betaR = 1
 	}
 }

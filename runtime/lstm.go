@@ -56,7 +56,9 @@ func (c *lstmCell[T]) inputBias(wb, rb []T) []T {
 }
 
 func (c *lstmCell[T]) advance(s *stepState[T]) {
-	c.r.multiply(s.batch, s.h, 1, s.gates, c.r.rows)
+	if !s.atRest {
+		c.r.multiply(s.batch, s.h, 1, s.gates, c.r.rows)
+	}
 	s.rows(c.row)
 }
 

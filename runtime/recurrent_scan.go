@@ -36,6 +36,7 @@ type stepState[T floating] struct {
 	batch, hidden int
 	gates         []T
 	h, nextH, c   []T
+	atRest        bool  // h is known to be zero, so that products with it are left out
 	scratch       []T   // [B, H]
 	step          int   // iterations done
 	lens          []int // see layer

@@ -23,6 +23,8 @@ func newRNNCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, 
 func (c *rnnCell[T]) inputBias(wb, rb []T) []T { return sum(wb, rb) }
 
 func (c *rnnCell[T]) advance(s *stepState[T]) {
-	c.r.multiply(s.batch, s.h, 1, s.gates, c.r.rows)
+	if !s.atRest {
+		c.r.multiply(s.batch, s.h, 1, s.gates, c.r.rows)
+	}
 	s.rows(c.row)
 }

@@ -199,8 +199,8 @@ func open(t *testing.T, path string) *onnx.Model {
 	return m
 }
 
-// TestNodes holds every operator to the stored outputs of the ONNX project's node tests.
-func TestNodes(t *testing.T) {
+// TestPyTorchNodes holds every operator to the stored outputs of the ONNX project's node tests.
+func TestPyTorchNodes(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(shared(t, "onnx-node"), "*", "model.onnx"))
 	if err != nil {
 		t.Fatal(err)
@@ -256,8 +256,8 @@ func nodeExample(t *testing.T, path string) (example, bool) {
 	return e, okIn && okOut
 }
 
-// TestModels holds whole models of others to the outputs that ONNX Runtime and PyTorch stored for them.
-func TestModels(t *testing.T) {
+// TestPyTorchModels holds whole models of others to the outputs that ONNX Runtime and PyTorch stored for them.
+func TestPyTorchModels(t *testing.T) {
 	root := shared(t, "models")
 	paths, err := filepath.Glob(filepath.Join(root, "*", "*", "model.onnx"))
 	if err != nil {
