@@ -48,6 +48,10 @@ const (
 	fewestCols = 128 // likewise
 )
 
+// columnDepth is stepDepth where lines of A come from the second-level cache for each k: a panel of B then stays in the first, even where it is as wide
+// as there are kernels for.
+const columnDepth = 128
+
 // packed is op(B), or a range of it, cut into steps of k and panels of columns: each panel of a step is contiguous, its rows as long as the
 // panel is wide.
 type packed[C float] struct {
@@ -70,6 +74,15 @@ func (t *tier[C]) layout(n, k int) packed[C] {
 	return b
 }
 
+// layoutOf is layout for op(B), given op(A).
+func (p *product[A, B, C]) layoutOf(t *tier[C]) packed[C] {
+	b := t.layout(p.n, p.k)
+	if p.fetchesColumns(t, &b) {
+		b.depth = ceil(p.k, ceil(p.k, columnDepth))
+	}
+	return b
+}
+
 // at is the start of the panel at column j of the step at k0 and the distance between its rows.
 func (b *packed[C]) at(k0, k, j int) (*C, int) {
 	if b.in {
@@ -85,7 +98,7 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 		p.tiledPieces(t)
 		return
 	}
-	b := t.layout(p.n, p.k)
+	b := p.layoutOf(t)
 	if data, ok := p.bInPlace(t); ok {
 		b.data, b.width, b.in = data, p.b.row, true
 		p.tiledRange(t, &b, 0, p.k, 0, p.n, lower)
@@ -109,7 +122,7 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 
 // tiledAlone is tiled for what is too small to share: it runs in this goroutine and leaves nothing on the heap.
 func (p *product[A, B, C]) tiledAlone(t *tier[C], lower bool) {
-	b := t.layout(p.n, p.k)
+	b := p.layoutOf(t)
 	if data, ok := p.bInPlace(t); ok {
 		b.data, b.width, b.in = data, p.b.row, true
 	} else {
@@ -323,14 +336,13 @@ func (p *product[A, B, C]) wayOf(t *tier[C], b *packed[C], rows, cols int) way[C
 		return copied
 	case p.a.col != 1 && p.a.row != 1:
 		return copied
-	case p.a.col != 1 && p.a.col <= 128:
+	case p.a.col != 1 && p.a.col <= nearColumns:
 		return whole
-	case p.a.col != 1:
-		if t.ahead == nil || b.panel != len(t.blocks)*t.lanes {
-			return copied
-		}
+	case p.fetchesColumns(t, b):
 		whole.blocks = t.ahead
 		return whole
+	case p.a.col != 1:
+		return copied
 	case p.a.row*size%cachePeriod != 0 || ceil(cols, b.panel)*t.tall(b) <= 24:
 		if p.a.row*size >= fetchStride && ceil(cols, t.lanes) == len(t.blocks) {
 			whole.blocks = t.below
@@ -341,6 +353,15 @@ func (p *product[A, B, C]) wayOf(t *tier[C], b *packed[C], rows, cols int) way[C
 	}
 	whole.rows = t.tall(b)
 	return whole
+}
+
+// nearColumns is the distance of columns, in elements, up to which they stay in place without being fetched.
+const nearColumns = 128
+
+// fetchesColumns reports that columns of A, far apart, are multiplied in place by the kernels that fetch them.
+func (p *product[A, B, C]) fetchesColumns(t *tier[C], b *packed[C]) bool {
+	_, same := any(p.a.data).([]C)
+	return same && t.ahead != nil && p.a.row == 1 && p.a.col > nearColumns && b.panel == len(t.blocks)*t.lanes
 }
 
 // fetchStride is the distance of rows, in bytes, from which those below are fetched.
