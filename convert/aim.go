@@ -82,6 +82,9 @@ func (t *tuning) aimAtLabels(ctx context.Context, g *glance, output string) (*sc
 			return nil, fmt.Errorf("convert: data %q: labels %q: none of %d samples has one", t.o.Data.Path, labels, t.all.Len())
 		}
 	}
+	if err := t.weigh(ctx, s); err != nil {
+		return nil, err
+	}
 	if t.o.Data.Held == "" { // a part of what has been checked
 		return s, nil
 	}

@@ -71,6 +71,11 @@ type BenchResult struct {
 	Step    Number `json:"step_ms"`    // median / steps; null where the steps are not known
 	Runs    int    `json:"runs"`
 
+	// LoadCPU and RunCPU are the time that the process had processors during a load and a run, medians: more with every thread, and not what a busy machine adds to the
+	// clock. Null where the system does not tell.
+	LoadCPU Number `json:"load_cpu_ms"`
+	RunCPU  Number `json:"cpu_ms"`
+
 	Resident Resident `json:"memory"`
 
 	// What the first model takes on the same engine divided by what this one takes: above 1 this one is better.

@@ -22,6 +22,7 @@ type contender struct {
 	stop func()
 
 	loads, firsts, readies, times []float64 // milliseconds
+	loadCPU, runCPU               []float64 // milliseconds of processors
 }
 
 func (t *contender) close() {
@@ -32,7 +33,7 @@ func (t *contender) close() {
 }
 
 const (
-	loadRounds = 25                     // most loads of a model on an engine
+	loadRounds = 50                     // most loads of a model on an engine
 	loadLeast  = 3                      // fewest
 	loadTime   = 500 * time.Millisecond // after this time for each of them no further round begins
 
@@ -89,12 +90,13 @@ func inTurn(contenders []*contender, round int) []*contender {
 // load opens the model, runs it once and leaves it open.
 func (t *contender) load(ctx context.Context) error {
 	t.close()
-	begin := time.Now()
+	begin, cpu := time.Now(), processorTime()
 	var err error
 	if t.run, t.stop, err = openOn(ctx, t.result.File, t.result.Engine, t.engine, t.o); err != nil {
 		return err
 	}
 	load := since(begin)
+	t.loadCPU = append(t.loadCPU, processorTime()-cpu)
 	begin = time.Now()
 	if _, err := t.run(ctx, t.feeds); err != nil {
 		t.close()
@@ -154,17 +156,19 @@ func (b *bench) measure(ctx context.Context) error {
 }
 
 func (t *contender) turn(ctx context.Context) error {
-	for n, spent := 0, 0.0; n <= turnMost && spent < turnTime; n++ {
+	if _, err := t.run(ctx, t.feeds); err != nil {
+		return err
+	}
+	cpu, n := processorTime(), 0
+	for spent := 0.0; n < turnMost && spent < turnTime; n++ {
 		begin := time.Now()
 		if _, err := t.run(ctx, t.feeds); err != nil {
 			return err
 		}
-		if n == 0 {
-			continue
-		}
 		took := since(begin)
 		t.times, spent = append(t.times, took), spent+took
 	}
+	t.runCPU = append(t.runCPU, (processorTime()-cpu)/float64(n))
 	return nil
 }
 
@@ -172,13 +176,14 @@ func (t *contender) turn(ctx context.Context) error {
 func (t *contender) summarise(steps int) {
 	r := &t.result
 	nan := Number(math.NaN())
-	r.Median, r.Low, r.High, r.Fastest, r.Step, r.Resident = nan, nan, nan, nan, nan, notMeasured()
+	r.Median, r.Low, r.High, r.Fastest, r.Step, r.LoadCPU, r.RunCPU, r.Resident = nan, nan, nan, nan, nan, nan, nan, notMeasured()
 	if t.failed != nil {
 		r.Load, r.First, r.Ready = nan, nan, nan
 		return
 	}
 	r.Runs, r.Median, r.Fastest = len(t.times), Number(median(t.times)), Number(slices.Min(t.times))
 	r.Low, r.High = Number(quantile(t.times, 0.1)), Number(quantile(t.times, 0.9))
+	r.LoadCPU, r.RunCPU = Number(median(t.loadCPU)), Number(median(t.runCPU))
 	if steps > 0 {
 		r.Step = r.Median / Number(steps)
 	}

@@ -107,6 +107,7 @@ func targets() []exportTarget {
 	return []exportTarget{
 		{name: "onnx", options: []string{optForm, optMerge, optOpset, optWeights}, weights: Storages, make: exportONNX},
 		{name: "onnx-step", options: []string{optWeights, optState}, weights: Storages, make: exportStep},
+		{name: "onnx-gates", options: []string{optBatch, optDim, optState}, make: exportGates},
 		{name: "safetensors", make: exportSafetensors},
 		{name: "npz", make: exportNPZ},
 		{name: "pytorch", folder: true, make: exportPyTorch},

@@ -22,7 +22,7 @@ func exportGates(ctx context.Context, e *exporting) (*product, error) {
 	}
 	defer s.Model.Close()
 	e.states(s)
-	dims, err := e.fixedDims(s.Model)
+	dims, err := e.fixedDims(ctx, s.Model)
 	if err != nil {
 		return nil, err
 	}

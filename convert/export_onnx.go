@@ -71,7 +71,9 @@ func exportONNX(ctx context.Context, e *exporting) (*product, error) {
 	}
 	p := &product{model: c.m}
 	if c.m != e.model {
-		p.check = func(ctx context.Context, written *onnx.Model) (*Comparison, error) { return e.compare(ctx, written, storage) }
+		p.check = func(ctx context.Context, written *onnx.Model) (*Comparison, error) {
+			return e.compare(ctx, written, storage)
+		}
 	}
 	return p, nil
 }

@@ -3,6 +3,7 @@ package convert
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -10,7 +11,9 @@ import (
 	"github.com/trconvert/trconvert/export/csource"
 	"github.com/trconvert/trconvert/export/gosource"
 	"github.com/trconvert/trconvert/export/source"
+	"github.com/trconvert/trconvert/export/step"
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/recurrent"
 )
 
 // sourceStorages are the types in which source code holds weights; the first is the default.
@@ -32,17 +35,23 @@ func exportGo(ctx context.Context, e *exporting) (*product, error) {
 
 // source lowers the model and prints it.
 func (e *exporting) source(ctx context.Context, print func(*source.Program, source.Options) (map[string][]byte, error)) (*product, error) {
-	dims, err := e.fixedDims(e.model)
+	dims, err := e.fixedDims(ctx, e.model)
 	if err != nil {
 		return nil, err
 	}
-	o := source.Options{
-		Dims: dims, Int8: e.o.Weights == export.Int8, MergeAtStart: e.o.Source.MergeAtStart, Stream: true, States: e.o.States,
+	if err := e.checkStates(); err != nil {
+		return nil, err
 	}
+	states := e.o.States
+	if len(states) == 0 {
+		states = step.States(e.model)
+	}
+	o := source.Options{Dims: dims, Int8: e.o.Weights == export.Int8, MergeAtStart: e.o.Source.MergeAtStart, Stream: true, States: states}
 	p, err := source.Lower(ctx, e.model, o)
 	if err != nil {
 		return nil, err
 	}
+	e.describe(p)
 	files, err := print(p, o)
 	if err != nil {
 		return nil, err
@@ -54,40 +63,50 @@ func (e *exporting) source(ctx context.Context, print func(*source.Program, sour
 	return &product{files: out}, nil
 }
 
+// describe puts what a program computes into the report.
+func (e *exporting) describe(p *source.Program) {
+	r := e.report
+	r.Weights = export.Float32
+	if len(p.Quantized) > 0 {
+		r.Weights = export.Int8
+	}
+	ports := func(list []source.Port) (out []string) {
+		for _, p := range list {
+			out = append(out, fmt.Sprintf("%q %s %s", p.Name, typeName(p.Type), strings.ReplaceAll(fmt.Sprint(p.Dims), " ", ", ")))
+		}
+		return out
+	}
+	r.Inputs, r.Outputs = ports(p.Run.Inputs), ports(p.Run.Outputs)
+	if p.Stream == nil {
+		e.warn("no-step", "", "there is no function for one time step: %s", p.NoStream)
+	}
+}
+
 // Sizes of symbolic dims where none are asked for.
 const (
 	sourceBatch = 1
 	sourceSteps = 16
 )
 
-// fixedDims gives every named symbolic dim of the inputs a size: that of --dim, else --batch for a name such as batch, N or B, and --steps for all others. A dim
-// without a name becomes 1.
-func (e *exporting) fixedDims(m *onnx.Model) (map[string]int, error) {
-	var names []string
-	for _, v := range trueInputs(m) {
-		if v.Type == nil {
-			continue
-		}
-		for _, d := range v.Type.Shape {
-			if d.Param != "" && !slices.Contains(names, d.Param) {
-				names = append(names, d.Param)
-			}
-		}
-	}
+// fixedDims gives every named symbolic dim of the inputs a size: that of --dim, else --batch for those that are the batch of recurrent nodes (or are named so), and --steps for all
+// others. A dim without a name becomes 1.
+func (e *exporting) fixedDims(ctx context.Context, m *onnx.Model) (map[string]int, error) {
+	names := symbolicDims(m)
 	for _, name := range sortedNames(e.o.Dims) {
 		if !slices.Contains(names, name) {
 			return nil, &OptionError{Option: optDim, Value: name, What: "the inputs have no symbolic dim of that name", Near: nearest(name, names, 1), Valid: names}
 		}
 	}
+	role := dimRoles(ctx, m, names)
 	o := e.o.Source
 	dims := map[string]int{}
 	batches, steps := 0, 0
 	for _, name := range names {
 		given := e.o.Dims[name]
-		switch {
+		switch batch, known := role[name]; {
 		case given != 0:
 			dims[name] = given
-		case isBatch(name):
+		case batch || !known && isBatch(name):
 			batches++
 			dims[name] = cmp.Or(o.Batch, sourceBatch)
 		default:
@@ -104,6 +123,55 @@ func (e *exporting) fixedDims(m *onnx.Model) (map[string]int, error) {
 		}
 	}
 	return dims, nil
+}
+
+// symbolicDims lists the names of dims of the true inputs, in order.
+func symbolicDims(m *onnx.Model) (names []string) {
+	for _, v := range trueInputs(m) {
+		if v.Type == nil {
+			continue
+		}
+		for _, d := range v.Type.Shape {
+			if d.Param != "" && !slices.Contains(names, d.Param) {
+				names = append(names, d.Param)
+			}
+		}
+	}
+	return names
+}
+
+// dimRoles says which dims are the batch of recurrent nodes (true) and which their steps (false), by a run in which every dim has a size of its own. Where that is impossible, or a dim
+// is neither, there is no entry.
+func dimRoles(ctx context.Context, m *onnx.Model, names []string) map[string]bool {
+	role := map[string]bool{}
+	sizes := []int{5, 7, 11, 13, 17, 19}
+	if len(names) == 0 || len(names) > len(sizes) {
+		return role
+	}
+	dims := map[string]int{}
+	for k, name := range names {
+		dims[name] = sizes[k]
+	}
+	v, err := source.Evaluate(ctx, m, source.Options{Dims: dims})
+	if err != nil {
+		return role // Lower says what is wrong
+	}
+	for _, n := range v.Nodes() {
+		x := v.Of(n.Input(recurrent.SlotX))
+		cfg, err := recurrent.ParseConfig(n, m.Opset(""))
+		if err != nil || x == nil || len(x.Dims) != 3 {
+			continue
+		}
+		for name, size := range dims {
+			switch size {
+			case x.Dims[1-cfg.Layout]:
+				role[name] = true
+			case x.Dims[cfg.Layout]:
+				role[name] = false
+			}
+		}
+	}
+	return role
 }
 
 // isBatch says whether the name of a dim is one that exporters give the batch.

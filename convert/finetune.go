@@ -39,6 +39,8 @@ type TrainingData struct {
 	// Held is a data set for validation, of the same form as Path; "": the part HeldPart of the samples is held back.
 	Held     string
 	HeldPart float64 // 0: that of finetune.Defaults; negative: none
+	// ClassWeights weigh the labels in the cross-entropy.
+	ClassWeights ClassWeights
 }
 
 // TrainingSettings say how long and how boldly is trained; what is 0 is chosen by finetune.Defaults.
@@ -84,7 +86,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (*Training, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	t := &tuning{o: o, report: &Training{Schema: FinetuneSchema, Teacher: o.Teacher, Epochs: []TrainingEpoch{}, Train: o.Train, Groups: []TrainingGroup{}, Layers: []LayerReport{}}}
+	t := &tuning{o: o, report: &Training{Schema: FinetuneSchema, Teacher: o.Teacher, Epochs: []TrainingEpoch{}, Train: o.Train, Groups: []TrainingGroup{}, Layers: []LayerReport{}, ClassWeights: []float32{}}}
 	defer t.close()
 	if err := t.run(ctx); err != nil {
 		return nil, ended(ctx, o.Model, err)
@@ -106,7 +108,7 @@ func (o *FinetuneOptions) complete() error {
 	if o.Weights != "" {
 		unknown = oneOf("--weights", string(o.Weights), Storages)
 	}
-	for _, err := range []error{checkLoss(&o.Loss), oneOf("--train", o.Train, Trainings), oneOf("--start", o.Start, Starts), unknown} {
+	for _, err := range []error{checkLoss(&o.Loss), oneOf("--train", o.Train, Trainings), oneOf("--start", o.Start, Starts), o.Data.ClassWeights.check(), unknown} {
 		if err != nil {
 			return err
 		}
@@ -126,6 +128,8 @@ func (o *FinetuneOptions) complete() error {
 		return missing("--resume", "needs the folder of the checkpoint (--checkpoint DIR)")
 	case o.Data.Output != "" && o.Data.Reading.Labels == "":
 		return missing("--output", "says which output the labels are for, but no --labels are given")
+	case o.Data.ClassWeights.given() && o.Data.Reading.Labels == "":
+		return missing("--class-weights", "weigh labels, but no --labels are given")
 	case o.Data.HeldPart >= 1 || math.IsNaN(o.Data.HeldPart):
 		return &OptionError{Option: "--val", Value: fmt.Sprint(o.Data.HeldPart), What: "must be a part of the samples below 1, or a file"}
 	case s.Epochs < 0 || s.Batch < 0 || s.Rate < 0 || math.IsNaN(s.Rate) || math.IsInf(s.Rate, 0):
@@ -158,6 +162,7 @@ type tuning struct {
 	recipe         finetune.Recipe  // from aim on
 	objective      finetune.Objective
 	stored         map[*onnx.Tensor]finetune.Rounding // of weights
+	before         *finetune.Evaluation               // of the model as it is stored, where training does not begin with it
 	closers        []func()
 }
 

@@ -13,12 +13,22 @@ import (
 	"github.com/trconvert/trconvert/tensor"
 )
 
-// Starts are what the cores of a training begin with: the values that are stored (the default), fresh random ones, whichever of the two has the lower loss after a
-// short trial, or the stored ones moved towards the teacher's pre-activations layer by layer. Everything else begins as it is stored. Far beyond the ratios at which a
-// fit means something, fresh cores are the better start.
-var Starts = []string{startStored, startFresh, startTry, startLayers}
+// Starts are what the cores of a training begin with: what suits them (the default), the values that are stored, fresh random ones, whichever of the two has the lower loss after a
+// short trial, or the stored ones moved towards the teacher's pre-activations layer by layer. Everything else begins as it is stored.
+//
+// Far beyond the ratios at which a fit means something, fresh cores are the better start: auto draws those of layers anew whose W is freshRatio times larger than its cores or more, if the model
+// as it is stored is wrong more often than right on the data that epochs are judged by, which shows that its cores are fitted and not trained.
+var Starts = []string{startAuto, startStored, startFresh, startTry, startLayers}
 
 const (
+	freshRatio   = 200
+	freshCorrect = 0.5
+	// freshRate is by how much the learning rate is higher than the default where auto draws cores anew: they have the longer way to go.
+	freshRate = 2
+)
+
+const (
+	startAuto   = "auto"
 	startStored = "stored"
 	startFresh  = "fresh"
 	startTry    = "try"
@@ -33,8 +43,10 @@ func (t *tuning) starts(ctx context.Context) ([]finetune.Start, error) {
 	case startLayers:
 		values, err := t.layers(ctx)
 		return []finetune.Start{{Name: startLayers, Values: values}}, err
+	case startAuto:
+		return t.suited(ctx)
 	}
-	fresh, err := t.freshCores(ctx)
+	fresh, err := t.freshCores(ctx, 1)
 	switch {
 	case err != nil:
 		return nil, err
@@ -50,12 +62,36 @@ func (t *tuning) starts(ctx context.Context) ([]finetune.Start, error) {
 	return all, nil
 }
 
-// freshCores draws the cores of all rings that are trained. A ring whose output side is stored multiplied out keeps what it has.
-func (t *tuning) freshCores(ctx context.Context) (map[*onnx.Tensor]*onnx.Array, error) {
+// suited draws cores anew where their fit means nothing.
+func (t *tuning) suited(ctx context.Context) ([]finetune.Start, error) {
+	if len(t.o.Data.Reading.States) > 0 {
+		return nil, nil
+	}
+	fresh, err := t.freshCores(ctx, freshRatio)
+	if err != nil || len(fresh) == 0 {
+		return nil, err
+	}
+	judge := t.train
+	if t.held != nil {
+		judge = t.held
+	}
+	e, err := finetune.Evaluate(ctx, t.model, judge, t.objective, finetune.EvaluateOptions{Batch: t.report.Settings.Batch, Teacher: t.teacher})
+	if err != nil || e.Kind != finetune.Accuracy || e.Metric >= freshCorrect {
+		return nil, err
+	}
+	t.before = &e
+	if t.o.Settings.Rate == 0 {
+		t.report.Settings.Rate *= freshRate
+	}
+	return []finetune.Start{{Name: startFresh, Values: fresh, Rate: t.report.Settings.Rate}}, nil
+}
+
+// freshCores draws the cores of all rings that are trained and whose W is at least ratio times larger. A ring whose output side is stored multiplied out keeps what it has.
+func (t *tuning) freshCores(ctx context.Context, ratio int) (map[*onnx.Tensor]*onnx.Array, error) {
 	values := make(map[*onnx.Tensor]*onnx.Array)
 	for k, r := range t.rings {
 		cores := t.cores(r)
-		if cores == nil {
+		if cores == nil || int64(r.In)*int64(r.Out) < int64(ratio)*numbersOf(cores) {
 			continue
 		}
 		hidden, err := t.hidden(r)
@@ -76,6 +112,14 @@ func (t *tuning) freshCores(ctx context.Context) (map[*onnx.Tensor]*onnx.Array, 
 		}
 	}
 	return values, nil
+}
+
+// numbersOf counts the elements of cores.
+func numbersOf(cores []*onnx.Tensor) (n int64) {
+	for _, c := range cores {
+		n += c.Elements()
+	}
+	return n
 }
 
 // cores are the tensors of a ring; nil where not all of them are trained, or its output side is stored multiplied out.

@@ -27,28 +27,34 @@ type Training struct {
 	Epochs  []TrainingEpoch `json:"epochs"`
 	// BestEpoch is the epoch whose weights were written, 0 where none was better than the start.
 	BestEpoch int   `json:"best_epoch"`
-	Before    Score `json:"before"`
-	After     Score `json:"after"` // of the written file
+	Before    Score `json:"before"` // of the input, or of its fresh cores where these are asked for
+	After     Score `json:"after"`  // of the written file
 	// MeasuredOn says what Before and After were measured on: validation or training.
-	MeasuredOn string          `json:"measured_on"`
-	LossName   string          `json:"loss_name"`
-	MetricName string          `json:"metric_name"`
-	Trained    int64           `json:"trained_parameters"`
-	Train      string          `json:"train"`
-	Weights    Storage         `json:"weights"` // the narrowest type in which weights of the result are stored
-	Groups     []TrainingGroup `json:"groups"`
-	Samples    int             `json:"samples"`
-	Held       int             `json:"val_samples"`
-	Settings   SettingsReport  `json:"settings"`
-	Plot       string          `json:"plot"`   // the curve of the losses, "" without
-	Start      string          `json:"start"`  // of the cores: stored, fresh or layers; "" where there are none
-	Layers     []LayerReport   `json:"layers"` // of the start layers
-	Status     string          `json:"status"`
-	BackOffs   int             `json:"back_offs"`  // times that losses were NaN or infinite
-	KeptBytes  int64           `json:"kept_bytes"` // most that a step kept for its gradients
-	Seconds    float64         `json:"seconds"`
-	PeakBytes  int64           `json:"peak_bytes"`
-	Warnings   []Warning       `json:"warnings"`
+	MeasuredOn string `json:"measured_on"`
+	LossName   string `json:"loss_name"`
+	MetricName string `json:"metric_name"`
+	// ClassWeights are by class; empty where all count alike.
+	ClassWeights []float32       `json:"class_weights"`
+	Trained      int64           `json:"trained_parameters"`
+	Train        string          `json:"train"`
+	Weights      Storage         `json:"weights"` // the narrowest type in which weights of the result are stored
+	Groups       []TrainingGroup `json:"groups"`
+	Samples      int             `json:"samples"`
+	Held         int             `json:"val_samples"`
+	Settings     SettingsReport  `json:"settings"`
+	Plot         string          `json:"plot"`   // the curve of the losses, "" without
+	Start        string          `json:"start"`  // of the cores: stored, fresh or layers; "" where there are none
+	Layers       []LayerReport   `json:"layers"` // of the start layers
+	Status       string          `json:"status"`
+	BackOffs     int             `json:"back_offs"` // times that losses were NaN or infinite
+	// KeptBytes is the most that the passes of a step kept for their gradients, StepBytes the most that this and the gradients on their way back took together.
+	KeptBytes int64 `json:"kept_bytes"`
+	StepBytes int64 `json:"step_bytes"`
+	// FrontBytes is what was remembered of the part that no trained weight reaches, which ran only once; 0 where there is none, or where it did not fit.
+	FrontBytes int64     `json:"front_bytes"`
+	Seconds    float64   `json:"seconds"`
+	PeakBytes  int64     `json:"peak_bytes"`
+	Warnings   []Warning `json:"warnings"`
 }
 
 // TrainingEpoch is the figures of one epoch; those of validation are null without validation data.
@@ -114,12 +120,17 @@ func (t *tuning) record(r *finetune.Result) {
 	for _, e := range r.History {
 		t.report.Epochs = append(t.report.Epochs, trainingEpoch(e))
 	}
-	t.report.BestEpoch, t.report.Status, t.report.BackOffs, t.report.KeptBytes = r.BestEpoch, r.Status.String(), r.BackOffs, r.PeakKept
+	t.report.BestEpoch, t.report.Status, t.report.BackOffs = r.BestEpoch, r.Status.String(), r.BackOffs
+	t.report.KeptBytes, t.report.StepBytes, t.report.FrontBytes = r.PeakKept, r.Peak, r.Front.Bytes
 	t.report.Start = r.Start
 	if r.Start == "" && slices.ContainsFunc(t.weights, func(w weight) bool { return w.role == roleCore }) {
 		t.report.Start = startStored
 	}
-	t.report.Before = Score{Number(r.Before.Loss), Number(r.Before.Metric)}
+	before := r.Before
+	if t.before != nil {
+		before = *t.before
+	}
+	t.report.Before = Score{Number(before.Loss), Number(before.Metric)}
 	t.report.MetricName = string(r.Before.Kind)
 	t.report.MeasuredOn = "training"
 	if t.held != nil {

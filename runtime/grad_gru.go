@@ -22,8 +22,8 @@ type gruBack[T floating] struct {
 
 func (c *gruCell[T]) activated() bool { return c.fused != nil && c.sigmoid }
 
-func (c *gruCell[T]) backward() backCell[T] {
-	b := &gruBack[T]{gruCell: c, gates: newBackWeight(c.gates), candidate: newBackWeight(c.candidate)}
+func (c *gruCell[T]) backward(l *loan) backCell[T] {
+	b := &gruBack[T]{gruCell: c, gates: newBackWeight(c.gates, l), candidate: newBackWeight(c.candidate, l)}
 	b.first, b.second = b.generalFirst, b.generalSecond
 	if c.activated() {
 		b.first, b.second = b.plainFirst, b.plainSecond
@@ -129,8 +129,8 @@ func (c *gruBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 		dCand, stride, by = k.scratch, h, k.h
 	}
 	if g.r != nil {
-		product(true, false, 2*h, h, k.n, k.gates, 3*h, k.h, h, g.betaR, g.r, h)
-		product(true, false, h, h, k.n, dCand, stride, by, h, g.betaR, g.r[2*h*h:], h)
+		product(true, false, 2*h, h, k.hi-k.lo, k.gates[k.lo*3*h:], 3*h, k.h[k.lo*h:], h, g.betaR, g.r, h)
+		product(true, false, h, h, k.hi-k.lo, dCand[min(k.lo*stride, len(dCand)):], stride, by[k.lo*h:], h, g.betaR, g.r[2*h*h:], h)
 		g.betaR = 1
 	}
 }

@@ -21,8 +21,8 @@ type lstmBack[T floating] struct {
 
 func (c *lstmCell[T]) activated() bool { return c.fused != nil }
 
-func (c *lstmCell[T]) backward() backCell[T] {
-	b := &lstmBack[T]{lstmCell: c, r: newBackWeight(c.r)}
+func (c *lstmCell[T]) backward(l *loan) backCell[T] {
+	b := &lstmBack[T]{lstmCell: c, r: newBackWeight(c.r, l)}
 	b.row = b.general
 	if c.activated() {
 		b.row = b.plain
@@ -128,7 +128,7 @@ func (c *lstmBack[T]) general(s *stepState[T], b int) {
 func (c *lstmBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 	h := c.r.cols
 	if g.r != nil {
-		product(true, false, 4*h, h, k.n, k.gates, 4*h, k.h, h, g.betaR, g.r, h)
+		product(true, false, 4*h, h, k.hi-k.lo, k.gates[k.lo*4*h:], 4*h, k.h[k.lo*h:], h, g.betaR, g.r, h)
 		g.betaR = 1
 	}
 	if g.p == nil {

@@ -54,6 +54,7 @@ type backState[T floating] struct {
 // stretch is what stands for some time steps in the order of their slots; n is steps times batch rows.
 type stretch[T floating] struct {
 	n                  int
+	lo, hi             int // the rows where h may be other than zero
 	gates              []T // [n, G·H]
 	scratch            []T // [n, H]
 	h, nextH, c, nextC []T // [n, H]
@@ -302,6 +303,7 @@ func (t *trace[T]) state(s *stepState[T], row, i, first, last int) {
 		}
 		return x[(slot*rows+row)*width:][:s.batch*width]
 	}
+	s.atRest = i == 0 && t.layer.initialH == nil
 	s.step, s.gates, s.scratch = i, at(t.gates, slot, gh), at(t.scratch, slot, h)
 	s.h, s.nextH, s.c, s.nextC = at(t.h, before, h), at(t.h, after, h), at(t.c, before, h), at(t.c, after, h)
 }

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"context"
 	"errors"
 
 	"github.com/trconvert/trconvert/internal/gemm"
@@ -60,7 +59,7 @@ func (t *layerTrace[T]) backward(c *backCall, in, d []*Tensor) ([]*Tensor, error
 			g.x = make([]T, len(g.x))
 		}
 	}
-	if err := eachDirection(count, func(d int) error { return t.parts[d].backward(c.ctx, dy, &own[d]) }); err != nil {
+	if err := eachDirection(count, func(d int) error { return t.parts[d].backward(c, dy, &own[d]) }); err != nil {
 		return nil, err
 	}
 	for k := 1; k < count && own[k].x != nil; k++ {
@@ -74,7 +73,8 @@ func (t *layerTrace[T]) backward(c *backCall, in, d []*Tensor) ([]*Tensor, error
 }
 
 // backward goes back through the direction; dy are the gradients of Y, Y_h and Y_c, nil where there are none.
-func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T]) error {
+func (t *trace[T]) backward(c *backCall, dy [3][]T, g *weightGradients[T]) error {
+	ctx := c.ctx
 	l, rows, h := t.layer, t.layer.batch, t.layer.cfg.Hidden
 	dh := make([]T, rows*h)
 	l.initial(dh, dy[1], t.d)
@@ -90,7 +90,7 @@ func (t *trace[T]) backward(ctx context.Context, dy [3][]T, g *weightGradients[T
 		clear(g.w)
 		clear(g.r)
 	}
-	cell := t.dir.cell.backward()
+	cell := t.dir.cell.backward(c.loan)
 	width := t.dir.w.rows + h
 	var sums []T
 	if g.wb != nil {
@@ -167,7 +167,14 @@ func (t *trace[T]) weights(k int, cell backCell[T], g *weightGradients[T]) {
 	l, w, rows, h, gh := t.layer, &t.dir.w, t.layer.batch, t.layer.cfg.Hidden, t.dir.w.rows
 	first, last := t.bounds(k)
 	n := (last - first) * rows
-	v := &stretch[T]{n: n, gates: t.gates[:n*gh]}
+	v := &stretch[T]{n: n, hi: n, gates: t.gates[:n*gh]}
+	if first == 0 && l.initialH == nil {
+		if t.flipped {
+			v.hi -= rows
+		} else {
+			v.lo = rows
+		}
+	}
 	ahead := func(x []T) (before, after []T) {
 		if x == nil {
 			return nil, nil

@@ -10,8 +10,8 @@ type rnnBack[T floating] struct {
 // activated: advance leaves the arguments in the gates.
 func (c *rnnCell[T]) activated() bool { return true }
 
-func (c *rnnCell[T]) backward() backCell[T] {
-	b := &rnnBack[T]{rnnCell: c, r: newBackWeight(c.r)}
+func (c *rnnCell[T]) backward(l *loan) backCell[T] {
+	b := &rnnBack[T]{rnnCell: c, r: newBackWeight(c.r, l)}
 	b.row = func(s *stepState[T], b int) {
 		h := s.hidden
 		args, dh := s.gates[b*h:(b+1)*h], s.dh[b*h:(b+1)*h]
@@ -36,7 +36,7 @@ func (c *rnnBack[T]) biases(sums []T, g *weightGradients[T]) {
 func (c *rnnBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 	h := c.r.cols
 	if g.r != nil {
-		product(true, false, h, h, k.n, k.gates, h, k.h, h, g.betaR, g.r, h)
+		product(true, false, h, h, k.hi-k.lo, k.gates[k.lo*h:], h, k.h[k.lo*h:], h, g.betaR, g.r, h)
 		g.betaR = 1
 	}
 }

@@ -28,7 +28,7 @@ type gruCell[T floating] struct {
 	biased func(gates, bias, projected, old, hidden []T)
 }
 
-func newGRUCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack bool) *gruCell[T] {
+func newGRUCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack packing) *gruCell[T] {
 	h, clip := cfg.Hidden, T(cfg.Clip)
 	c := &gruCell[T]{gates: newWeight(2*h, h, r[:2*h*h], pack), candidate: newWeight(h, h, r[2*h*h:], pack),
 		f: newActivation(acts[0], clip), g: newActivation(acts[1], clip),
@@ -62,7 +62,9 @@ func (c *gruCell[T]) inputBias(wb, rb []T) []T {
 // advance leaves r⊙H in the scratch space, or H·Rhᵀ + Rbh with linear_before_reset.
 func (c *gruCell[T]) advance(s *stepState[T]) {
 	h := s.hidden
-	c.gates.multiply(s.batch, s.h, 1, s.gates, 3*h)
+	if !s.atRest {
+		c.gates.multiply(s.batch, s.h, 1, s.gates, 3*h)
+	}
 	if c.linearBeforeReset {
 		var beta T
 		if c.rbh != nil {
@@ -71,10 +73,17 @@ func (c *gruCell[T]) advance(s *stepState[T]) {
 				copy(s.scratch[b*h:], c.rbh)
 			}
 		}
-		c.candidate.multiply(s.batch, s.h, beta, s.scratch, h)
+		switch {
+		case !s.atRest:
+			c.candidate.multiply(s.batch, s.h, beta, s.scratch, h)
+		case c.rbh == nil:
+			clear(s.scratch[:s.batch*h])
+		}
 	} else {
 		s.rows(c.reset)
-		c.candidate.multiply(s.batch, s.scratch, 1, s.gates[min(2*h, len(s.gates)):], 3*h)
+		if !s.atRest {
+			c.candidate.multiply(s.batch, s.scratch, 1, s.gates[min(2*h, len(s.gates)):], 3*h)
+		}
 	}
 	s.rows(c.finish)
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"sync"
 	"unsafe"
 
 	"github.com/trconvert/trconvert/internal/shape"
@@ -18,8 +19,9 @@ type arena struct {
 	size int // elements of free
 }
 
-// loan is what a pass has borrowed. A nil loan lends fresh arrays. Whatever outlives the pass must be kept.
+// loan is what a pass has borrowed. A nil loan lends fresh arrays. Whatever outlives the pass must be kept. The two directions of a layer may borrow at the same time.
 type loan struct {
+	mu    sync.Mutex
 	arena *arena
 	lent  [][]float32
 	size  int // elements of lent
@@ -27,7 +29,12 @@ type loan struct {
 
 // floats returns n elements of no particular content.
 func (l *loan) floats(n int) []float32 {
-	if l == nil || n < loanLeast || l.size+n > loanMost {
+	if l == nil || n < loanLeast {
+		return make([]float32, n)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.size+n > loanMost {
 		return make([]float32, n)
 	}
 	l.size += n
@@ -86,7 +93,7 @@ func (l *loan) settle() {
 	for a.size > loanMost {
 		a.take(0)
 	}
-	*l = loan{}
+	l.lent, l.size = nil, 0
 }
 
 // lend is alloc for a result that is written as a whole before it is read.

@@ -29,7 +29,7 @@ type lstmCell[T floating] struct {
 }
 
 // newLSTMCell makes the cell of a direction; p is nil without peepholes.
-func newLSTMCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r, p []T, pack bool) *lstmCell[T] {
+func newLSTMCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r, p []T, pack packing) *lstmCell[T] {
 	h, clip := cfg.Hidden, T(cfg.Clip)
 	c := &lstmCell[T]{r: newWeight(4*h, h, r, pack), coupled: cfg.InputForget,
 		f: newActivation(acts[0], clip), g: newActivation(acts[1], clip), hAct: newActivation(acts[2], clip),
@@ -56,7 +56,9 @@ func (c *lstmCell[T]) inputBias(wb, rb []T) []T {
 }
 
 func (c *lstmCell[T]) advance(s *stepState[T]) {
-	c.r.multiply(s.batch, s.h, 1, s.gates, c.r.rows)
+	if !s.atRest {
+		c.r.multiply(s.batch, s.h, 1, s.gates, c.r.rows)
+	}
 	s.rows(c.row)
 }
 

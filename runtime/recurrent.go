@@ -181,7 +181,7 @@ func runLayer[T floating](c *call, o *recurrentOp, memory *layerMemory[T], in []
 	if err != nil {
 		return nil, nil, err
 	}
-	directions := memory.directions(o, in, l.steps > 1)
+	directions := memory.directions(o, in, l.steps > 1, c.loan())
 	if traced {
 		saved, err = l.record(c, typ, directions, memory, results)
 	} else {

@@ -27,8 +27,8 @@ type cell[T floating] interface {
 	advance(s *stepState[T])
 	// activated says that the gradient goes by what advance leaves in s.gates. Otherwise it goes by s.args.
 	activated() bool
-	// backward prepares the gradient of steps.
-	backward() backCell[T]
+	// backward prepares the gradient of steps of a pass with the given loan.
+	backward(l *loan) backCell[T]
 }
 
 // stepState is what a cell sees of one time step. States are [B, H]; c is nil but for LSTM.
@@ -36,6 +36,7 @@ type stepState[T floating] struct {
 	batch, hidden int
 	gates         []T
 	h, nextH, c   []T
+	atRest        bool  // h is known to be zero, so that products with it are left out
 	scratch       []T   // [B, H]
 	step          int   // iterations done
 	lens          []int // see layer

@@ -18,12 +18,18 @@ type weight[T floating] struct {
 	packed     *gemm.Packed // nil where that does not pay
 }
 
-func newWeight[T floating](rows, cols int, data []T, pack bool) weight[T] {
+func newWeight[T floating](rows, cols int, data []T, pack packing) weight[T] {
 	w := weight[T]{rows: rows, cols: cols, data: data}
-	if single, ok := any(data).([]float32); ok && pack && len(data) <= packElements {
-		w.packed = gemm.PackB(true, rows, cols, single, cols)
+	if single, ok := any(data).([]float32); ok && pack.pays && len(data) <= packElements {
+		w.packed = gemm.PackBIn(pack.loan.floats(gemm.PackedSize(rows, cols)), true, rows, cols, single, cols)
 	}
 	return w
+}
+
+// packing says whether to lay weights out for the kernels, and where: in a pass's loan, or in memory that stays if that is nil.
+type packing struct {
+	pays bool
+	loan *loan
 }
 
 // multiply computes C = A·Mᵀ + beta·C; A is [m, cols] and C [m, rows] with rows ldc apart.
@@ -42,10 +48,10 @@ type backWeight[T floating] struct {
 	packed     *gemm.Packed // nil where that does not pay
 }
 
-func newBackWeight[T floating](w weight[T]) backWeight[T] {
+func newBackWeight[T floating](w weight[T], l *loan) backWeight[T] {
 	b := backWeight[T]{rows: w.rows, cols: w.cols, data: w.data}
 	if w.packed != nil {
-		b.packed = gemm.PackB(false, w.cols, w.rows, any(w.data).([]float32), w.cols)
+		b.packed = gemm.PackBIn(l.floats(gemm.PackedSize(w.cols, w.rows)), false, w.cols, w.rows, any(w.data).([]float32), w.cols)
 	}
 	return b
 }
@@ -78,7 +84,7 @@ type direction[T floating] struct {
 }
 
 // newDirection reads direction d of the checked operands W, R, B and P.
-func newDirection[T floating](cfg *recurrent.Config, d int, w, r, b, p []T, pack bool) *direction[T] {
+func newDirection[T floating](cfg *recurrent.Config, d int, w, r, b, p []T, pack packing) *direction[T] {
 	h, gh := cfg.Hidden, cfg.Op.Gates()*cfg.Hidden
 	n := len(w) / cfg.Direction.Count()
 	dir := &direction[T]{reverse: cfg.Direction == recurrent.Reverse || d == 1, w: newWeight(gh, n/gh, w[d*n:(d+1)*n], pack)}
@@ -111,8 +117,8 @@ type layerMemory[T floating] struct {
 }
 
 // directions reads the weights: once, where they are constants of the program. Weights that are not are packed if they are used often
-// enough.
-func (m *layerMemory[T]) directions(o *recurrentOp, in []*Tensor, often bool) []*direction[T] {
+// enough, in the pass's loan.
+func (m *layerMemory[T]) directions(o *recurrentOp, in []*Tensor, often bool, l *loan) []*direction[T] {
 	if o.fixed {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -122,9 +128,13 @@ func (m *layerMemory[T]) directions(o *recurrentOp, in []*Tensor, often bool) []
 	}
 	w, r := wideData[T](in[recurrent.SlotW]), wideData[T](in[recurrent.SlotR])
 	b, p := wideData[T](optional(in, recurrent.SlotB)), wideData[T](optional(in, recurrent.SlotP))
+	pack := packing{often, l}
+	if o.fixed {
+		pack = packing{pays: true}
+	}
 	list := make([]*direction[T], o.cfg.Direction.Count())
 	for d := range list {
-		list[d] = newDirection(&o.cfg, d, w, r, b, p, o.fixed || often)
+		list[d] = newDirection(&o.cfg, d, w, r, b, p, pack)
 	}
 	if o.fixed {
 		m.kept = list

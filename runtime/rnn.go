@@ -10,7 +10,7 @@ type rnnCell[T floating] struct {
 	row func(s *stepState[T], b int)
 }
 
-func newRNNCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack bool) *rnnCell[T] {
+func newRNNCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, r []T, pack packing) *rnnCell[T] {
 	c := &rnnCell[T]{r: newWeight(cfg.Hidden, cfg.Hidden, r, pack), f: newActivation(acts[0], T(cfg.Clip)), df: newDerivative(acts[0], T(cfg.Clip))}
 	c.row = func(s *stepState[T], b int) {
 		next := s.nextH[b*s.hidden : (b+1)*s.hidden]
@@ -23,6 +23,8 @@ func newRNNCell[T floating](cfg *recurrent.Config, acts []recurrent.Activation, 
 func (c *rnnCell[T]) inputBias(wb, rb []T) []T { return sum(wb, rb) }
 
 func (c *rnnCell[T]) advance(s *stepState[T]) {
-	c.r.multiply(s.batch, s.h, 1, s.gates, c.r.rows)
+	if !s.atRest {
+		c.r.multiply(s.batch, s.h, 1, s.gates, c.r.rows)
+	}
 	s.rows(c.row)
 }

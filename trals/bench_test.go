@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/internal/pages"
 	"github.com/trconvert/trconvert/tensor"
 )
@@ -55,7 +56,7 @@ func BenchmarkSweep(b *testing.B) {
 				w = &tensor.Dense{Dims: []int{product(c.out), product(c.in)}, Data: readFloats(b, filepath.Join(dir, c.name+".w"))}
 				values := readFloats(b, filepath.Join(dir, c.name+".start"))
 				for _, g := range append(slices.Clone(r.in), r.out...) {
-					widenInto(g.v, values[:len(g.v)])
+					gemm.Widen(g.v, values[:len(g.v)])
 					values = values[len(g.v):]
 				}
 			} else {

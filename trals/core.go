@@ -30,18 +30,16 @@ func (s *algebra) upperPairs(m []float64, x, n int) []float64 {
 // scatterPairs sets the blocks (i,j), i ≤ j, of out, p·q columns and rows ld apart, to m [pairs(p), q, q].
 func scatterPairs(m []float64, p, q int, out []float64, ld int) {
 	for i := range p {
-		for j := i; j < p; j++ {
-			gemm.CopyRows(q, q, m, q, out[i*q*ld+j*q:], ld)
-			m = m[q*q:]
-		}
+		gemm.CopyBlocks(p-i, q, q, m, q*q, q, out[i*(q*ld+q):], q, ld)
+		m = m[(p-i)*q*q:]
 	}
 }
 
 // columnTransfer sets out to X[y,y',z,z'] = Σ_n S[n,y,z]·S[n,y',z'] of columns S [n, y·z].
-func columnTransfer[T float](columns []T, n, y, z int, out []float64, s *algebra) {
+func columnTransfer(columns []float64, n, y, z int, out []float64, s *algebra) {
 	defer s.release(s.mark())
 	x := s.take(len(out))
-	gramOfColumns(n, y*z, columns, x)
+	gemm.Gram64(true, y*z, n, columns, y*z, x, y*z)
 	permuteInto(out, x, [4]int{y, z, y, z}, [4]int{0, 2, 1, 3})
 }
 
@@ -57,7 +55,8 @@ func tailTransfer(tail []float64, p, n, b int, s *algebra) []float64 {
 func headTransfer[T float](head []T, a, p int, w *scratch[T], s *algebra) []float64 {
 	defer w.release(w.mark())
 	out, n := s.take(p*p*a*a), len(head)/(a*p)
-	columnTransfer(w.permuted(head, [4]int{1, a, n, p}, [4]int{0, 2, 3, 1}), n, p, a, out, s)
+	defer s.release(s.mark())
+	columnTransfer(widened(w.permuted(head, [4]int{1, a, n, p}, [4]int{0, 2, 3, 1}), &s.scratch), n, p, a, out, s)
 	return out
 }
 
@@ -137,7 +136,8 @@ func solveCore(g *core, blocks, right []float64, d damping, s *algebra) {
 	pq, ld := g.p*g.q, g.p*g.q+g.n
 	shape, swap := [4]int{1, g.p, g.n, g.q}, [4]int{0, 1, 3, 2}
 	old, x := s.permuted(g.v, shape, swap), s.permuted(right, shape, swap) // [p·q, n]
-	var mean float64
+	found := s.take(len(x))
+	var mean, largest float64
 	diagonal := s.take(pq)
 	block := blocks
 	for i := range g.p {
@@ -145,6 +145,7 @@ func solveCore(g *core, blocks, right []float64, d damping, s *algebra) {
 			v := block[j*(g.q+1)]
 			diagonal[i*g.q+j] = v
 			mean += v / float64(pq)
+			largest = max(largest, v)
 		}
 		block = block[(g.p-i)*g.q*g.q:]
 	}
@@ -168,15 +169,15 @@ func solveCore(g *core, blocks, right []float64, d damping, s *algebra) {
 			continue
 		}
 		s.chol.Back()
-		if s.limit > 0 && ridge < 1 {
-			// A start may be out of scale, and then comes down by itself.
-			if now := strength(g.n, diagonal, a[pq:], ld); now > s.limit && now > strength(g.n, diagonal, old, g.n)/100 {
+		gemm.CopyRows(pq, g.n, a[pq:], ld, found, g.n)
+		// A start may be out of scale, and then comes down by itself.
+		if s.limit > 0 && ridge < 1 && largest*gemm.Dot(found, found) > s.limit {
+			if now := strength(diagonal, found); now > s.limit && now > strength(diagonal, old)/100 {
 				ridge = max(30*ridge, firstRidge)
 				continue
 			}
 		}
-		gemm.CopyRows(pq, g.n, a[pq:], ld, x, g.n)
-		permuteInto(g.v, x, [4]int{1, g.p, g.q, g.n}, swap)
+		permuteInto(g.v, found, [4]int{1, g.p, g.q, g.n}, swap)
 		return
 	}
 }
@@ -184,12 +185,13 @@ func solveCore(g *core, blocks, right []float64, d damping, s *algebra) {
 // firstRidge is the least ridge that is tried.
 const firstRidge = 1e-12
 
-// strength is Σ diagonal[i]·‖x_i‖² of the rows of x, n elements each and ld apart, diagonal being the Gram's: the squared norm of the tensor if
-// the core's slices were orthogonal in it. How often it exceeds the tensor's own is how much rounding errors of the core are magnified.
-func strength(n int, diagonal, x []float64, ld int) float64 {
+// strength is Σ diagonal[i]·‖x_i‖² of the rows of x, diagonal being the Gram's: the squared norm of the tensor if the core's slices were
+// orthogonal in it. How often it exceeds the tensor's own is how much rounding errors of the core are magnified.
+func strength(diagonal, x []float64) float64 {
 	var sum float64
+	n := len(x) / len(diagonal)
 	for i, v := range diagonal {
-		row := x[i*ld : i*ld+n]
+		row := x[i*n : (i+1)*n]
 		sum += v * dot(row, row)
 	}
 	return sum

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/trconvert/trconvert/internal/gemm"
 	"github.com/trconvert/trconvert/tensor"
 )
 
@@ -140,7 +141,7 @@ func TestSweepsAreExactLeastSquares(t *testing.T) {
 		plain := make([]chainCore, len(start))
 		for k, g := range start {
 			plain[k] = chainCore{g.Left, g.Mode, g.Right, make([]float64, len(g.Data))}
-			widenInto(plain[k].v, g.Data)
+			gemm.Widen(plain[k].v, g.Data)
 		}
 		var got, want []float64
 		_, err = m.Decompose(context.Background(), c.in, c.out, Options{Ranks: c.ranks, Init: InitGiven, Start: start, Sweeps: 8, Tol: -1,

@@ -58,8 +58,9 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 		return
 	}
 	c.rightCanonical(small)
-	for _, g := range c {
-		round[T](g.v)
+	values := make([][]T, len(c)) // of the cores as they are now
+	for k, g := range c {
+		values[k] = w.rounded(g.v)
 	}
 	last := len(c) - 1
 
@@ -71,7 +72,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 		g := c[k]
 		rows := len(partial[k]) / (g.n * g.q)
 		partial[k-1] = w.take(rows * g.p)
-		gemm.Mul(false, true, rows, g.p, g.n*g.q, 1, partial[k], g.n*g.q, w.narrowed(g.v), g.n*g.q, 0, partial[k-1], g.p)
+		gemm.Mul(false, true, rows, g.p, g.n*g.q, 1, partial[k], g.n*g.q, values[k], g.n*g.q, 0, partial[k-1], g.p)
 		if k < last {
 			states *= g.n
 			if tail != nil && states*g.p*b*(g.p*b/2+g.q) > transferCost(g.p, g.n, g.q, b) {
@@ -103,13 +104,10 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 		g := &c[k]
 		mark := small.mark()
 		// Right is Σ over a and the modes before of left·partial, [p, n, q]; for the first core a and p are the same bond.
-		right := small.take(g.p * g.n * g.q)
-		if k == 0 {
-			widenInto(right, partial[0])
-		} else {
-			x := w.take(len(right))
-			gemm.Mul(true, false, g.p, g.n*g.q, len(left)/g.p, 1, left, g.p, partial[k], g.n*g.q, 0, x, g.n*g.q)
-			widenInto(right, x)
+		right := partial[0]
+		if k > 0 {
+			right = w.take(len(g.v))
+			gemm.Mul(true, false, g.p, g.n*g.q, len(left)/g.p, 1, left, g.p, partial[k], g.n*g.q, 0, right, g.n*g.q)
 		}
 		f := small.upperPairs(before, g.p, len(before)/(g.p*g.p))
 		if open && k > 0 {
@@ -123,19 +121,18 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			blocks = small.take(pairs(g.p) * qq)
 			gemm.F64(false, true, pairs(g.p), qq, bb, 1, f, bb, after[k], bb, 0, blocks, qq)
 		}
-		solveCore(g, blocks, right, dampingOf[T](), small)
+		solveCore(g, blocks, widened(right, &small.scratch), dampingOf[T](), small)
 		small.release(mark)
 		if k < last {
 			c.pushRight(k, small)
 		}
-		round[T](g.v) // so that what is merged in T and what in float64 belong to the same ring
+		x := w.rounded(g.v) // so that what is merged in T and what in float64 belong to the same ring
 		if k == last && merged == nil {
 			return
 		}
 		if k == last && merged == nil {
 			return
 		}
-		x := w.narrowed(g.v)
 		if k > 0 {
 			rows := len(left) / g.p
 			y := merged

@@ -54,20 +54,30 @@ func (s *scratch[T]) narrowed(x []float64) []T {
 	return y
 }
 
-// round rounds x to type T.
-func round[T float](x []float64) {
-	if _, same := any(x).([]T); same {
-		return
+// rounded is x in type T, to which x is rounded as well.
+func (s *scratch[T]) rounded(x []float64) []T {
+	if y, ok := any(x).([]T); ok {
+		return y
 	}
+	y := s.take(len(x))
 	for i, v := range x {
-		x[i] = float64(T(v))
+		y[i] = T(v)
+		x[i] = float64(y[i])
 	}
+	return y
 }
 
-func widenInto[T float](y []float64, x []T) {
-	for i, v := range x {
-		y[i] = float64(v)
+// widened is x in float64.
+func widened[T float](x []T, s *scratch[float64]) []float64 {
+	switch x := any(x).(type) {
+	case []float64:
+		return x
+	case []float32:
+		y := s.take(len(x))
+		gemm.Widen(y, x)
+		return y
 	}
+	return nil
 }
 
 // permute4 returns x [dims] with its axes in the order perm.
@@ -102,14 +112,10 @@ func permuteInto[T float](out, x []T, dims, perm [4]int) {
 		from, at := i*s[0], i*n[1]*block
 		switch 1 { // the axis along which x is contiguous
 		case s[3]:
-			if n[1] > n[2] { // the fewer calls
-				for j := range n[2] {
-					gemm.CopyRows(n[1], row, x[from+j*s[2]:], s[1], out[at+j*row:], block)
-				}
-				continue
-			}
-			for j := range n[1] {
-				gemm.CopyRows(n[2], row, x[from+j*s[1]:], s[2], out[at+j*block:], row)
+			if n[1] > n[2] {
+				gemm.CopyBlocks(n[2], n[1], row, x[from:], s[2], s[1], out[at:], row, block)
+			} else {
+				gemm.CopyBlocks(n[1], n[2], row, x[from:], s[1], s[2], out[at:], block, row)
 			}
 		case s[2]:
 			for j := range n[1] {

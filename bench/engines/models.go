@@ -179,6 +179,9 @@ func (o *options) make(ctx context.Context, dir string, m *model) ([]*artifact, 
 				compacts[key] = made
 			}
 			a.path, a.compact, a.refused = made.path, made.path, made.refused
+			if strings.Contains(a.refused, "has no LSTM, GRU or RNN") {
+				break // the model is run as it is
+			}
 		}
 		if r.export != nil && a.refused == "" {
 			a.path = filepath.Join(dir, fmt.Sprintf("%s-%d-out", m.name, k))

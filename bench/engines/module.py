@@ -28,7 +28,7 @@ def tensor(i):
 
 
 with torch.no_grad():
-    outputs = net(*[tensor(case["inputs"][name]) for name, *_ in module.INPUTS])
+    outputs = net(*[tensor(case["inputs"][name]).to(dtype or torch.float32) for name, dtype, *_ in module.INPUTS])
 if not isinstance(outputs, tuple):
     outputs = (outputs,)
 named = {}

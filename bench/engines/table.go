@@ -41,7 +41,11 @@ func (t *table) markdown() string {
 			engines = append(engines, e.name+" ("+e.version+")")
 		}
 	}
-	fmt.Fprintf(&b, "%d models: %s. Engines: %s.\n\n", len(t.models), strings.Join(names, ", "), strings.Join(engines, ", "))
+	fmt.Fprintf(&b, "%d models: %s.", len(t.models), strings.Join(names, ", "))
+	if len(engines) > 0 {
+		fmt.Fprintf(&b, " Engines: %s.", strings.Join(engines, ", "))
+	}
+	b.WriteString("\n\n")
 	t.part(&b, func(k kind) bool { return k == graph })
 	t.part(&b, func(k kind) bool { return k != graph })
 	for k, n := range t.notes {

@@ -25,7 +25,7 @@ func (s *store) plot(folder, experiment string) error {
 			continue // the dense model has no place on the axis
 		}
 		name := g.Format
-		if experiment == "convert" {
+		if g.Method != methodScratch {
 			name += " " + g.Method
 		}
 		k := slices.IndexFunc(c.Curves, func(c plot.Curve) bool { return c.Name == name })

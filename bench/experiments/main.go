@@ -1,7 +1,7 @@
 // Experiments trains recurrent classifiers whose input matrix is dense, a tensor ring, a train, a TT-matrix or a truncated SVD, through the command line alone, and
 // prints what they reach on data they have not seen.
 //
-//	go run ./bench/experiments [flags] scratch|convert|stability SET…
+//	go run ./bench/experiments [flags] scratch|convert|stability [SET…]
 //
 // A SET is a folder with train.npz and test.npz, which hold x [N, T, I] and label [N], and perhaps a trained dense classifier dense*.onnx; where there
 // is none, one is trained first. The experiments are:
@@ -11,7 +11,7 @@
 //	           modes and ranks from random weights
 //	stability  rings and TT-matrices trained from random weights over ranks and seeds
 //
-// Every run is one line of OUT/results.jsonl; runs that are there already are not repeated. The tables give the median over the seeds and, in brackets, the
+// Every run is one line of OUT/results.jsonl; runs that are there already are not repeated. Without a SET nothing is run, and what is there is printed and drawn. The tables give the median over the seeds and, in brackets, the
 // range. Epochs and all settings are the program's defaults unless -epochs says otherwise; the test split is read once a run, by eval, after everything else.
 package main
 
@@ -58,7 +58,7 @@ func main() {
 	flag.Parse()
 	experiments := map[string]func(context.Context, *options, *set) ([]run, error){"scratch": scratch, "convert": convert, "stability": stability}
 	plan := experiments[flag.Arg(0)]
-	if plan == nil || flag.NArg() < 2 {
+	if plan == nil {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -87,7 +87,7 @@ func (o *options) all(ctx context.Context, name string, plan func(context.Contex
 	if err := os.MkdirAll(o.out, 0o777); err != nil {
 		return err
 	}
-	if o.program == "" {
+	if o.program == "" && len(folders) > 0 {
 		o.program = filepath.Join(o.out, "trconvert")
 		if out, err := exec.CommandContext(ctx, "go", "build", "-o", o.program, "./cmd/trconvert").CombinedOutput(); err != nil {
 			return fmt.Errorf("go build: %w\n%s", err, out)

@@ -128,13 +128,13 @@ func benchTimes(r *convert.Benchmark) string {
 		}
 		rows = append(rows, []string{
 			t.File, engineName(r, t), term.Count(t.Bytes), milliseconds(t.Load), milliseconds(t.First), milliseconds(t.Median), between,
-			milliseconds(t.Step * 1000), memory(t.Resident.Used), memory(t.Resident.Peak), fmt.Sprint(t.Runs),
+			milliseconds(t.RunCPU), milliseconds(t.Step * 1000), memory(t.Resident.Used), memory(t.Resident.Peak),
 		})
 	}
 	return term.Table([]term.Column{
 		{Title: "model", Wrap: 60}, {Title: "engine"}, {Title: "bytes", Figure: true}, {Title: "load, ms", Figure: true}, {Title: "first run", Figure: true},
-		{Title: "a run", Figure: true}, {Title: "most runs", Figure: true}, {Title: "a step, µs", Figure: true},
-		{Title: "memory, MB", Figure: true}, {Title: "peak", Figure: true}, {Title: "runs", Figure: true},
+		{Title: "a run", Figure: true}, {Title: "most runs", Figure: true}, {Title: "processor", Figure: true}, {Title: "a step, µs", Figure: true},
+		{Title: "memory, MB", Figure: true}, {Title: "peak", Figure: true},
 	}, rows)
 }
 

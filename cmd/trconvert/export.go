@@ -13,7 +13,7 @@ import (
 func exportVerb() *verb {
 	return &verb{
 		name:  "export",
-		short: "write a model for another use: another opset or form, one time step, source code",
+		short: "write a model for another use: other opsets, one time step, PyTorch, C, Go",
 		args:  []argument{modelArgument("MODEL")},
 		flags: []*flag{
 			{name: "target", value: "T", group: groupForm, words: convert.Targets, usage: "what is written; see below"},
@@ -31,13 +31,15 @@ func exportVerb() *verb {
 			flagJSON, flagQuiet, flagForce, flagFollow, flagThreads,
 		},
 		text: `
-Targets: onnx, the model itself in any form, opset and storage; c, C99 source without allocation, and go, a Go package without dependencies, both with the weights and a
-test inside.
+onnx: the model itself in any form, opset and storage. onnx-step: one time step with its states as inputs and outputs, for models that run forward in time. onnx-gates: the same with a
+product for each gate and no operator that the smallest runtimes lack. safetensors, npz: the weights alone, under stable names. pytorch: a module with its weights and a program that trains
+it. c: C99 source without allocation. go: a Go package without dependencies. C and Go come with a test; with --weights int8 they hold their matrices so.
 
 A model that a target cannot express is refused with what it lacks, and nothing is written. With --force a file is replaced, and a folder where every file in it is
 listed in its trconvert.json, that is, where export wrote it and nothing else lies there.`,
 		examples: []string{
 			"export model.tr.onnx --target onnx --opset 17 -o model.17.onnx",
+			"export model.tr.onnx --target onnx-step -o step.onnx",
 			"export model.tr.onnx --target c -o model_c --weights int8",
 		},
 		parse: parseExport,

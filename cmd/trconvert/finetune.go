@@ -29,13 +29,14 @@ func finetuneVerb() *verb {
 			flagLabels,
 			{name: "teacher", value: "MODEL", group: groupData, kind: modelFile, usage: "a model, such as the original, whose outputs are to be met; with --labels both count"},
 			flagLoss, flagOutput,
+			{name: "class-weights", value: "WEIGHTS", group: groupData, usage: "how much the labels of each class count in the cross-entropy, a weighted mean then: none (default); balanced, N/(K·n) for a class with n of the N labels of K classes; or a number for each class, such as 1,1,4"},
 			{name: "val", value: "FRACTION|DATA", group: groupData, kind: anyFile, usage: "what epochs are judged by: a part of the samples, held back, such as 0.1 (default: none, and the last epoch is written), or another data set"},
 			flagLengths, flagBatchAxis, flagState,
 
 			{name: "train", value: "WHAT", group: groupTrain, words: convert.Trainings, usage: "all (default): every weight; cores: the cores of factored layers; site: those and the layers' R and biases; head: what stands behind the last recurrent layer"},
-			{name: "start", value: "START", group: groupTrain, words: convert.Starts, usage: "what the cores begin with: stored (default), as they are; fresh, drawn anew, with all other weights as they are; try, whichever of the two does better in a short trial; layers, as they are, then moved by least squares until each layer's input projection is as near to that of the same layer of --teacher as it gets. layers takes seconds, and pays where the model was decomposed without --calibration; at ratios of several hundred fresh may be the better one"},
+			{name: "start", value: "START", group: groupTrain, words: convert.Starts, usage: "what the cores begin with: auto (default), fresh where a layer is 200 times smaller or more and the model wrong more often than right, otherwise stored; stored, as they are; fresh, drawn anew, with all other weights as they are; try, whichever of the two does better in a short trial; layers, as they are, then moved by least squares until each layer's input projection is as near to that of the same layer of --teacher as it gets. layers takes seconds, and pays where the model was decomposed without --calibration"},
 			{name: "epochs", value: "N", group: groupTrain, usage: "times the data are gone through (default: as often as makes 2400 steps, for streams 480 steps of a window each)"},
-			{name: "lr", value: "X", group: groupTrain, usage: "learning rate (default 0.01, for streams 0.001)"},
+			{name: "lr", value: "X", group: groupTrain, usage: "learning rate (default 0.01, with cores that auto drew anew 0.02, for streams 0.001)"},
 			{name: "batch", value: "N", group: groupTrain, usage: "samples of a step (default 32, for streams 4, or all where there are fewer)"},
 			{name: "seed", value: "S", group: groupTrain, usage: "of everything random (default 0); same seed, same bytes"},
 			{name: "checkpoint", value: "DIR", group: groupTrain, kind: anyFile, usage: "keep the state of the training in this folder"},
@@ -88,6 +89,7 @@ func parseFinetune(c *cli.Context) (command, error) {
 		Threads:    f.threads,
 	}
 	f.options.Data.Held, f.options.Data.HeldPart = r.held("val")
+	f.options.Data.ClassWeights = r.classWeights("class-weights")
 	return f, r.err
 }
 
@@ -104,6 +106,26 @@ func (r *reader) held(name string) (data string, part float64) {
 		r.fail(name, v, "must be a part of the samples from 0 to below 1, or a file")
 	}
 	return "", x
+}
+
+// classWeights reads none, balanced, or a number for each class.
+func (r *reader) classWeights(name string) (w convert.ClassWeights) {
+	v := r.text(name)
+	switch v {
+	case "", "none":
+		return w
+	case "balanced":
+		return convert.ClassWeights{Balanced: true}
+	}
+	for _, s := range strings.Split(v, ",") {
+		x, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) || x < 0 {
+			r.fail(name, v, "must be none, balanced, or a number from 0 for each class, such as 1,1,4")
+			return w
+		}
+		w.Each = append(w.Each, x)
+	}
+	return w
 }
 
 func (f finetuneCommand) run(ctx context.Context, c *console) error {

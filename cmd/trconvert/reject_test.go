@@ -41,7 +41,7 @@ func TestRejects(t *testing.T) {
 	for _, group := range [][]rejection{
 		wireRejections(), graphRejections(), tensorRejections(), namingRejections(), locationRejections(), dataFileRejections(), outputRejections(),
 		configRejections(), weightRejections(), scopeRejections(), optionRejections(), arrayRejections(), recordRejections(), sampleRejections(),
-		labelRejections(), gradientRejections(), checkpointRejections(), newRejections(), importRejections(),
+		labelRejections(), gradientRejections(), checkpointRejections(), newRejections(), importRejections(), exportRejections(),
 	} {
 		for _, c := range group {
 			t.Run(c.name, c.test)

@@ -24,7 +24,16 @@ func trainingFolder(t *testing.T) (line []string) {
 
 // TestResumeAfterKill kills the program at random moments and lets it go on; in the end the bytes are those of a training that nothing disturbed.
 func TestResumeAfterKill(t *testing.T) {
-	line := trainingFolder(t)
+	t.Run("labels", func(t *testing.T) { resumes(t, trainingFolder(t), 10) })
+	t.Run("start of layers", func(t *testing.T) { // its least squares run anew each time
+		line := trainingFolder(t)
+		perform(t, "new -o t.onnx --input 6 --hidden 48 --classes 3 --layers 2 --format dense --seed 9 --quiet")
+		resumes(t, append(line, "--teacher", "t.onnx", "--start", "layers"), 5)
+	})
+}
+
+// resumes kills a training a number of times.
+func resumes(t *testing.T, line []string, kills int) {
 	undisturbed := strings.Split(strings.Replace(strings.Join(line, " "), "--checkpoint ck --resume", "-o whole.onnx", 1), " ")
 	undisturbed = append(undisturbed[:2], undisturbed[4:]...) // without -o out.onnx
 	began := time.Now()
@@ -32,7 +41,6 @@ func TestResumeAfterKill(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	whole := time.Since(began)
-	const kills = 10
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	killed := 0
 	for range kills {

@@ -52,10 +52,10 @@ func Print(p *source.Program, o Options) (map[string][]byte, error) {
 		return nil, fmt.Errorf("export: Go source: %w", err)
 	}
 	files := map[string][]byte{
-		"go.mod":          fmt.Appendf(nil, "module %s\n\ngo 1.22\n", name),
-		name + ".go":      code,
-		name + "_test.go": test,
-		"weights.bin":     weights(p),
+		"go.mod":        fmt.Appendf(nil, "module example.com/%s\n\ngo 1.22\n", name), // a path without a dot may be the standard library's
+		"model.go":      code,
+		"model_test.go": test,
+		"weights.bin":   weights(p),
 	}
 	if err := p.SampleFiles(files); err != nil {
 		return nil, err

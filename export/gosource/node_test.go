@@ -110,7 +110,7 @@ func TestNodes(t *testing.T) {
 			t.Fatalf("%s: %v", c.Name, err)
 		}
 		delete(files, "go.mod")
-		delete(files, name+"_test.go")
+		delete(files, "model_test.go")
 		folder := map[string][]byte{}
 		for f, data := range files {
 			folder[filepath.Join(name, f)] = data

@@ -114,6 +114,20 @@ func (n *node) int(name string, otherwise int64) int64 {
 	return v
 }
 
+// number is an integer attribute as text.
+func (n *node) number(name string, otherwise int64) string {
+	return strconv.FormatInt(n.int(name, otherwise), 10)
+}
+
+// flag is an integer attribute that says yes or no.
+func (n *node) flag(name string, otherwise bool) string {
+	v := int64(0)
+	if otherwise {
+		v = 1
+	}
+	return boolean(n.int(name, v) != 0)
+}
+
 func (n *node) float(name string, otherwise float32) string {
 	n.asked[name] = true
 	v, err := n.AttrFloat(name, otherwise)

@@ -31,7 +31,7 @@ func init() {
 		"Equal": comparison("eq"), "Less": comparison("lt"), "LessOrEqual": comparison("le"), "Greater": comparison("gt"), "GreaterOrEqual": comparison("ge"),
 		"And": logical("and"), "Or": logical("or"), "Xor": logical("xor"), "Where": library("_where", 3), "Softplus": library("_softplus", 1),
 		"Max": fold("torch.maximum"), "Min": fold("torch.minimum"), "Sum": fold("torch.add"),
-		"Mean": func(n *node) { n.call("_mean", n.ins()...) }, "Mod": func(n *node) { n.call("_mod", n.in(0), n.in(1), boolean(n.int("fmod", 0) != 0)) },
+		"Mean": func(n *node) { n.call("_mean", n.ins()...) }, "Mod": func(n *node) { n.call("_mod", n.in(0), n.in(1), n.flag("fmod", false)) },
 		"Elu":         func(n *node) { n.call("_elu", n.in(0), n.float("alpha", 1)) },
 		"Celu":        func(n *node) { n.call("_celu", n.in(0), n.float("alpha", 1)) },
 		"LeakyRelu":   func(n *node) { n.set("F.leaky_relu(%s, %s)", n.in(0), n.float("alpha", 0.01)) },
@@ -49,31 +49,31 @@ func init() {
 		"ReduceSumSquare": reduction("_reduce_sum_square", 18), "ReduceLogSum": reduction("_reduce_log_sum", 18), "ReduceLogSumExp": reduction("_reduce_log_sum_exp", 18),
 		"ArgMax": arg(true), "ArgMin": arg(false),
 		"CumSum": func(n *node) {
-			n.call("_cumsum", n.in(0), n.inInt(1), boolean(n.int("exclusive", 0) != 0), boolean(n.int("reverse", 0) != 0))
+			n.call("_cumsum", n.in(0), n.inInt(1), n.flag("exclusive", false), n.flag("reverse", false))
 		},
 
 		"Shape": printShape, "Reshape": printReshape,
 		"Squeeze":   func(n *node) { n.call("_squeeze", n.in(0), n.moved("axes", 1)) },
 		"Unsqueeze": func(n *node) { n.call("_unsqueeze", n.in(0), n.moved("axes", 1)) },
-		"Flatten":   func(n *node) { n.call("_flatten", n.in(0), strconv.FormatInt(n.int("axis", 1), 10)) },
+		"Flatten":   func(n *node) { n.call("_flatten", n.in(0), n.number("axis", 1)) },
 		"Transpose": func(n *node) { n.call("_transpose", n.in(0), n.ints("perm")) },
 		"Concat": func(n *node) {
-			n.call("_concat", append([]string{strconv.FormatInt(n.int("axis", 1), 10)}, n.ins()...)...)
+			n.call("_concat", append([]string{n.number("axis", 1)}, n.ins()...)...)
 		},
 		"Expand": func(n *node) { n.call("_expand", n.in(0), n.inInts(1)) },
 		"Tile":   func(n *node) { n.call("_tile", n.in(0), n.inInts(1)) },
 		"Slice":  printSlice, "Split": printSplit, "Pad": printPad, "Gather": printGather,
 		"GatherElements": func(n *node) {
-			n.call("_gather_elements", n.in(0), n.in(1), strconv.FormatInt(n.int("axis", 0), 10))
+			n.call("_gather_elements", n.in(0), n.in(1), n.number("axis", 0))
 		},
 		"ScatterElements": func(n *node) {
-			n.call("_scatter_elements", n.in(0), n.in(1), n.in(2), strconv.FormatInt(n.int("axis", 0), 10), n.string("reduction", "none", "none", "add", "mul", "max", "min"))
+			n.call("_scatter_elements", n.in(0), n.in(1), n.in(2), n.number("axis", 0), n.string("reduction", "none", "none", "add", "mul", "max", "min"))
 		},
 		"ScatterND": func(n *node) {
 			n.call("_scatter_nd", n.in(0), n.in(1), n.in(2), n.string("reduction", "none", "none", "add", "mul", "max", "min"))
 		},
 		"Range": library("_range", 3), "OneHot": func(n *node) {
-			n.call("_one_hot", n.in(0), n.in(1), n.in(2), strconv.FormatInt(n.int("axis", -1), 10))
+			n.call("_one_hot", n.in(0), n.in(1), n.in(2), n.number("axis", -1))
 		},
 		"TopK": printTopK, "Trilu": printTrilu, "Einsum": printEinsum,
 
@@ -81,20 +81,14 @@ func init() {
 		"BatchNormalization": printBatchNorm, "LayerNormalization": printLayerNorm,
 		"InstanceNormalization": func(n *node) { n.call("_instance_norm", n.in(0), n.in(1), n.in(2), n.float("epsilon", 1e-5)) },
 		"DequantizeLinear": func(n *node) {
-			n.call("_dequantize", n.in(0), n.in(1), n.in(2), strconv.FormatInt(n.int("axis", 1), 10))
+			n.call("_dequantize", n.in(0), n.in(1), n.in(2), n.number("axis", 1))
 		},
 	}
 }
 
 // template prints an expression of the only operand.
 func template(format string) func(*node) {
-	return func(n *node) {
-		x := n.in(0)
-		if strings.Contains(format, "-%") && strings.HasPrefix(x, "-") {
-			x = "(" + x + ")"
-		}
-		n.set(format, x)
-	}
+	return func(n *node) { n.set(format, n.in(0)) }
 }
 
 // library calls a function with a number of operands.
@@ -192,7 +186,7 @@ func softmax(name string) func(*node) {
 			n.set("F.%s(%s, %d)", name, n.in(0), n.int("axis", -1))
 			return
 		}
-		n.call("_softmax_rows", "F."+name, n.in(0), strconv.FormatInt(n.int("axis", 1), 10))
+		n.call("_softmax_rows", "F."+name, n.in(0), n.number("axis", 1))
 	}
 }
 
@@ -204,26 +198,26 @@ func reduction(function string, moved int64) func(*node) {
 		if n.opset >= moved {
 			axes = n.inInts(1)
 		}
-		n.call("_reduce", function, n.in(0), axes, boolean(n.int("keepdims", 1) != 0), boolean(n.int("noop_with_empty_axes", 0) != 0))
+		n.call("_reduce", function, n.in(0), axes, n.flag("keepdims", true), n.flag("noop_with_empty_axes", false))
 	}
 }
 
 func arg(largest bool) func(*node) {
 	return func(n *node) {
-		n.call("_arg", n.in(0), strconv.FormatInt(n.int("axis", 0), 10), boolean(n.int("keepdims", 1) != 0), boolean(n.int("select_last_index", 0) != 0), boolean(largest))
+		n.call("_arg", n.in(0), n.number("axis", 0), n.flag("keepdims", true), n.flag("select_last_index", false), boolean(largest))
 	}
 }
 
 func printShape(n *node) {
 	end := "None"
 	if n.Attr("end") != nil {
-		end = strconv.FormatInt(n.int("end", 0), 10)
+		end = n.number("end", 0)
 	}
-	n.call("_shape", n.in(0), strconv.FormatInt(n.int("start", 0), 10), end)
+	n.call("_shape", n.in(0), n.number("start", 0), end)
 }
 
 func printReshape(n *node) {
-	n.call("_reshape", n.in(0), n.moved("shape", 1), boolean(n.int("allowzero", 0) != 0))
+	n.call("_reshape", n.in(0), n.moved("shape", 1), n.flag("allowzero", false))
 }
 
 func printSlice(n *node) {
@@ -236,7 +230,7 @@ func printSlice(n *node) {
 
 func printSplit(n *node) {
 	parts := int(n.int("num_outputs", int64(len(n.Outputs))))
-	values := n.calls("_split", n.in(0), strconv.FormatInt(n.int("axis", 0), 10), n.moved("split", 1), strconv.Itoa(parts))
+	values := n.calls("_split", n.in(0), n.number("axis", 0), n.moved("split", 1), strconv.Itoa(parts))
 	if len(n.Outputs) == 1 {
 		n.line("%s, = %s", n.outs(1), values)
 		return
@@ -275,12 +269,12 @@ func printGather(n *node) {
 func printTopK(n *node) {
 	k := ""
 	if n.opset < 10 {
-		k = strconv.FormatInt(n.int("k", 0), 10)
+		k = n.number("k", 0)
 	} else {
 		k = n.inInt(1)
 	}
 	n.only(2)
-	n.line("%s = %s", n.outs(2), n.calls("_top_k", n.in(0), k, strconv.FormatInt(n.int("axis", -1), 10), strconv.FormatInt(n.int("largest", 1), 10), strconv.FormatInt(n.int("sorted", 1), 10)))
+	n.line("%s = %s", n.outs(2), n.calls("_top_k", n.in(0), k, n.number("axis", -1), n.number("largest", 1), n.number("sorted", 1)))
 }
 
 func printTrilu(n *node) {
@@ -288,7 +282,7 @@ func printTrilu(n *node) {
 	if n.has(1) {
 		k = n.inInt(1)
 	}
-	n.call("_trilu", n.in(0), k, boolean(n.int("upper", 1) != 0))
+	n.call("_trilu", n.in(0), k, n.flag("upper", true))
 }
 
 func printEinsum(n *node) {
@@ -300,32 +294,32 @@ func printGemm(n *node) {
 	if n.opset < 7 {
 		n.asked["broadcast"] = true
 	}
-	n.call("_gemm", n.in(0), n.in(1), n.in(2), n.float("alpha", 1), n.float("beta", 1), boolean(n.int("transA", 0) != 0), boolean(n.int("transB", 0) != 0))
+	n.call("_gemm", n.in(0), n.in(1), n.in(2), n.float("alpha", 1), n.float("beta", 1), n.flag("transA", false), n.flag("transB", false))
 }
 
 var padModes = []string{"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", ""}
 
 func printConv(n *node) {
 	n.asked["kernel_shape"] = true // that of W
-	n.call("_conv", n.in(0), n.in(1), n.in(2), n.ints("strides"), n.ints("dilations"), n.ints("pads"), n.string("auto_pad", "NOTSET", padModes...), strconv.FormatInt(n.int("group", 1), 10))
+	n.call("_conv", n.in(0), n.in(1), n.in(2), n.ints("strides"), n.ints("dilations"), n.ints("pads"), n.string("auto_pad", "NOTSET", padModes...), n.number("group", 1))
 }
 
 func printConvTranspose(n *node) {
 	n.asked["kernel_shape"] = true
 	n.call("_conv_transpose", n.in(0), n.in(1), n.in(2), n.ints("strides"), n.ints("dilations"), n.ints("pads"), n.ints("output_padding"), n.ints("output_shape"),
-		n.string("auto_pad", "NOTSET", padModes...), strconv.FormatInt(n.int("group", 1), 10))
+		n.string("auto_pad", "NOTSET", padModes...), n.number("group", 1))
 }
 
 func printMaxPool(n *node) {
 	if n.int("storage_order", 0) != 0 {
 		n.refuse("storage_order 1")
 	}
-	n.call("_max_pool", n.in(0), n.ints("kernel_shape"), n.ints("strides"), n.ints("dilations"), n.ints("pads"), n.string("auto_pad", "NOTSET", padModes...), boolean(n.int("ceil_mode", 0) != 0))
+	n.call("_max_pool", n.in(0), n.ints("kernel_shape"), n.ints("strides"), n.ints("dilations"), n.ints("pads"), n.string("auto_pad", "NOTSET", padModes...), n.flag("ceil_mode", false))
 }
 
 func printAveragePool(n *node) {
 	n.call("_average_pool", n.in(0), n.ints("kernel_shape"), n.ints("strides"), n.ints("dilations"), n.ints("pads"), n.string("auto_pad", "NOTSET", padModes...),
-		boolean(n.int("ceil_mode", 0) != 0), boolean(n.int("count_include_pad", 0) != 0))
+		n.flag("ceil_mode", false), n.flag("count_include_pad", false))
 }
 
 // printBatchNorm normalises by the running statistics, as the model does.
@@ -346,7 +340,7 @@ func printLayerNorm(n *node) {
 		n.refuse("stash_type")
 	}
 	n.only(3)
-	n.line("%s = %s", n.outs(3), n.calls("_layer_norm", n.in(0), n.in(1), n.in(2), strconv.FormatInt(n.int("axis", -1), 10), n.float("epsilon", 1e-5)))
+	n.line("%s = %s", n.outs(3), n.calls("_layer_norm", n.in(0), n.in(1), n.in(2), n.number("axis", -1), n.float("epsilon", 1e-5)))
 }
 
 // printConstant leaves tensors to those who read them, and prints numbers where they stand.

@@ -55,6 +55,9 @@ func printIf(n *node) {
 			n.refuse("%v", err)
 		}
 		for k, v := range a.G.Outputs {
+			if n.Output(k) == "" {
+				continue
+			}
 			n.line("%s = %s", n.local(place{n.Graph, n.Output(k)}), n.value(a.G, v.Name))
 		}
 		n.indent--

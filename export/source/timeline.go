@@ -18,9 +18,9 @@ const (
 
 // Timeline says how a model goes through time: which axes of its inputs are time, and what its outputs are after each step.
 type Timeline struct {
-	Model           *onnx.Model            // with symbolic time axes, and branches of If whose condition is constant in their place
-	Inputs, Outputs map[string]int         // time axes by name; of outputs, Timeless and Current too
-	Nodes           []*onnx.Node           // of the main graph, live ones in order
+	Model           *onnx.Model    // with symbolic time axes, and branches of If whose condition is constant in their place
+	Inputs, Outputs map[string]int // time axes by name; of outputs, Timeless and Current too
+	Nodes           []*onnx.Node   // of the main graph, live ones in order
 	whole, step     *graph
 }
 

@@ -83,6 +83,19 @@ func Make(ctx context.Context, m *onnx.Model, o Options) (*Model, error) {
 	return rewrite(ctx, m, t, found)
 }
 
+// States pairs the states of a model that is one step already, by output, as the graph shows them; nil where it is none.
+func States(m *onnx.Model) map[string]string {
+	f, err := findStates(m, Options{})
+	if err != nil || !f.complete() {
+		return nil
+	}
+	pairs := map[string]string{}
+	for _, s := range f.states {
+		pairs[s.Output] = s.Input
+	}
+	return pairs
+}
+
 // sampleDim is the size of named dims in the sample run, which tells them from the ones that are 1.
 const sampleDim = 2
 

@@ -2,7 +2,7 @@
 //
 // Weights are the floating tensors of all graphs of a model: initializers and the values of Constant nodes, stored in whatever type. A name is, in this order,
 //
-//	SITE/core0, SITE/core1, …    for the cores of a ring, SITE being the first of its sites
+//	SITE/core0, SITE/core1, …    for the cores of a factor, SITE being the first of its sites (LAYER.R for R of a layer)
 //	SITE/W, SITE/R, SITE/bias, SITE/peepholes, SITE/initial_h, SITE/initial_c
 //	                             for the tensor that alone such an operand of a recurrent node is made of
 //	PATH/NAME                    for any other: the name it has in its graph, behind the path of the graph where it is not the main one

@@ -37,8 +37,9 @@ type SiteInfo struct {
 	Weights   map[string]string `json:"weights"` // operand to the name of the weight that it is made of; W of a ring is made of several and not listed
 }
 
-// RingInfo describes a factored W [out, in]; see [export.Record].
+// RingInfo describes a factored matrix [out, in]; see [export.Record] and [export.MatrixRecord].
 type RingInfo struct {
+	Role         string   `json:"role"` // "w" of the input matrix W of recurrent layers; others: see package matrices
 	Sites        []string `json:"sites"`
 	Format       string   `json:"format"`
 	Form         string   `json:"form"`
@@ -49,6 +50,8 @@ type RingInfo struct {
 	Out          int      `json:"out"`
 	Cores        []string `json:"cores"`
 	MergedOutput bool     `json:"merged_output"` // the last core is L [directions, gates·H, r_0·r_n] instead
+	Dims         []int    `json:"dims"`          // of the dense matrix as its node wants it; none of W
+	Transposed   bool     `json:"transposed"`    // which is [in, out] then
 }
 
 // gates are the blocks of rows by operator.
@@ -70,16 +73,20 @@ func (s *Set) Sites() []SiteInfo {
 	return all
 }
 
-// RingInfos describes the rings.
+// RingInfos describes the factors.
 func (s *Set) RingInfos() []RingInfo {
 	names := map[string]string{}
 	for k := len(s.Weights) - 1; k >= 0; k-- {
 		names[s.Weights[k].Value] = s.Weights[k].Name
 	}
 	all := []RingInfo{}
-	for _, r := range s.Rings {
+	for k, r := range s.records() {
 		info := RingInfo{
-			Sites: r.Sites, Format: r.Format, Form: string(r.Form), InModes: r.InModes, OutModes: r.OutModes, Ranks: r.Ranks, In: r.In, Out: r.Out, MergedOutput: r.MergedOutput,
+			Role: "w", Sites: r.Sites, Format: r.Format, Form: string(r.Form), InModes: r.InModes, OutModes: r.OutModes, Ranks: r.Ranks, In: r.In, Out: r.Out, MergedOutput: r.MergedOutput, Dims: []int{},
+		}
+		if other := k - len(s.rings); other >= 0 {
+			m := s.matrices[other]
+			info.Role, info.Dims, info.Transposed = string(m.Role), m.Dims, m.Transposed
 		}
 		for _, core := range r.Cores {
 			info.Cores = append(info.Cores, names[core])

@@ -45,7 +45,9 @@ func (w *Weight) each(f func(name string, t *onnx.Tensor) error) error {
 type Set struct {
 	Model   *onnx.Model
 	Weights []Weight // in the order of the model's graphs
-	Rings   []export.Record
+
+	rings    []export.Record       // in place of W
+	matrices []export.MatrixRecord // in place of other matrices
 
 	sites    []site
 	byName   map[string]*Weight
@@ -71,7 +73,10 @@ func Of(m *onnx.Model) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Rings, err = export.Records(m); err != nil {
+	if s.rings, err = export.Records(m); err != nil {
+		return nil, err
+	}
+	if s.matrices, err = export.Matrices(m); err != nil {
 		return nil, err
 	}
 	s.collect(stored)
@@ -160,7 +165,7 @@ func (s *Set) name() error {
 			values[w.Value] = w
 		}
 	}
-	for _, r := range s.Rings {
+	for _, r := range s.records() {
 		for k, core := range r.Cores {
 			want(values[core], r.Sites[0]+"/core"+strconv.Itoa(k))
 		}
@@ -182,6 +187,15 @@ func (s *Set) name() error {
 		s.byName[w.Name] = w
 	}
 	return nil
+}
+
+// records are those of all factors.
+func (s *Set) records() []export.Record {
+	all := slices.Clone(s.rings)
+	for _, r := range s.matrices {
+		all = append(all, r.Record)
+	}
+	return all
 }
 
 // nameOperands names the tensors behind the operands of recurrent nodes.

@@ -166,9 +166,13 @@ func scale[C float](m, n int, beta C, c []C, ldc int) {
 
 func checkMatrix(name string, length, rows, cols, ld int) {
 	if ld < cols || length < (rows-1)*ld+cols {
-		panic("gemm: matrix " + name + ": " + strconv.Itoa(rows) + "×" + strconv.Itoa(cols) + " with rows " + strconv.Itoa(ld) +
-			" apart does not fit " + strconv.Itoa(length) + " elements")
+		badMatrix(name, length, rows, cols, ld)
 	}
+}
+
+func badMatrix(name string, length, rows, cols, ld int) {
+	panic("gemm: matrix " + name + ": " + strconv.Itoa(rows) + "×" + strconv.Itoa(cols) + " with rows " + strconv.Itoa(ld) +
+		" apart does not fit " + strconv.Itoa(length) + " elements")
 }
 
 // view is a matrix with any strides: element (i, j) is data[i·row + j·col].

@@ -184,7 +184,7 @@ func everyKernel[C float](t *testing.T, tr *tier[C], eps float64) {
 	}
 	for _, k := range []int{1, 2, 3, 5, 8, 9, 16, 17, 35} {
 		for add := range 2 {
-			for v, blocks := range append(slices.Clone(tr.blocks), tr.ahead) {
+			for v, blocks := range append(slices.Clone(tr.blocks), tr.ahead, tr.below) {
 				v = min(v, len(tr.blocks)-1)
 				for _, bl := range blocks {
 					for _, tail := range []int{1, tr.lanes - 1, tr.lanes} {
@@ -331,4 +331,46 @@ func testMove[T float](t *testing.T) {
 			}
 		}
 	}
+}
+
+// Blocks and their rows go where the distances say, what lies between stays as it is.
+func TestCopyBlocks(t *testing.T) {
+	forKernels(t, func(t *testing.T) {
+		for _, s := range []struct{ n, rows, cols, sb, ss, db, ds int }{{1, 1, 1, 0, 1, 0, 1}, {3, 4, 8, 32, 8, 8, 24}, {3, 4, 5, 5, 15, 20, 5}, {2, 1, 7, 9, 0, 11, 0}} {
+			src := guarded[float64](t, (s.n-1)*s.sb+(s.rows-1)*s.ss+s.cols, false)
+			for i := range src {
+				src[i] = float64(i) + 0.5
+			}
+			dst := guarded[float64](t, (s.n-1)*s.db+(s.rows-1)*s.ds+s.cols, false)
+			want := make([]float64, len(dst))
+			for b := range s.n {
+				for r := range s.rows {
+					for j := range s.cols {
+						want[b*s.db+r*s.ds+j] = src[b*s.sb+r*s.ss+j]
+					}
+				}
+			}
+			CopyBlocks(s.n, s.rows, s.cols, src, s.sb, s.ss, dst, s.db, s.ds)
+			if !slices.Equal(dst, want) {
+				t.Errorf("%+v: %v, want %v", s, dst, want)
+			}
+		}
+	})
+}
+
+func TestWiden(t *testing.T) {
+	forKernels(t, func(t *testing.T) {
+		for n := range 40 {
+			x, y := guarded[float32](t, n, false), guarded[float64](t, n, false)
+			for i := range x {
+				x[i] = float32(i) + 0.1
+			}
+			Widen(y, x)
+			for i, v := range x {
+				if y[i] != float64(v) {
+					t.Fatalf("n=%d: element %d is %v, want %v", n, i, y[i], float64(v))
+				}
+			}
+		}
+	})
 }

@@ -18,9 +18,7 @@ func SumSquares64(a []float32) float64 { return Dot64(a, a) }
 func Dot(a, b []float64) float64 { return inner(tierOf[float64](), a, b) }
 
 func inner[T float](t *tier[T], a, b []T) float64 {
-	if len(a) != len(b) {
-		panic("gemm: inner product of " + strconv.Itoa(len(a)) + " and " + strconv.Itoa(len(b)) + " elements (lengths must be equal)")
-	}
+	checkLengths(len(a), len(b))
 	if len(a) <= innerBlock {
 		return innerOf(t, a, b)
 	}
@@ -36,6 +34,12 @@ func inner[T float](t *tier[T], a, b []T) float64 {
 		total += s
 	}
 	return total
+}
+
+func checkLengths(a, b int) {
+	if a != b {
+		panic("gemm: vectors of " + strconv.Itoa(a) + " and " + strconv.Itoa(b) + " elements (lengths must be equal)")
+	}
 }
 
 func innerOf[T float](t *tier[T], a, b []T) float64 {

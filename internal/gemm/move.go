@@ -5,21 +5,45 @@ import "unsafe"
 // CopyRows copies rows × cols elements; rows are ss apart in src and ds in dst, which must not overlap; the distances of a single row do not
 // matter. It panics if a slice is too short.
 func CopyRows[T float](rows, cols int, src []T, ss int, dst []T, ds int) {
-	if rows <= 0 || cols <= 0 {
+	CopyBlocks(1, rows, cols, src, 0, ss, dst, 0, ds)
+}
+
+// CopyBlocks is [CopyRows] of n blocks, which start sb apart in src and db in dst, 0 or more.
+func CopyBlocks[T float](n, rows, cols int, src []T, sb, ss int, dst []T, db, ds int) {
+	if n <= 0 || rows <= 0 || cols <= 0 {
 		return
 	}
 	if rows == 1 {
 		ss, ds = cols, cols
 	}
-	checkMatrix("source", len(src), rows, cols, ss)
-	checkMatrix("copy", len(dst), rows, cols, ds)
+	checkMatrix("source", len(src)-(n-1)*sb, rows, cols, ss)
+	checkMatrix("copy", len(dst)-(n-1)*db, rows, cols, ds)
 	words := int(unsafe.Sizeof(T(0))) / 4
-	if current.copyRows != nil && cols*words%8 == 0 {
-		current.copyRows(rows, cols*words, (*float32)(unsafe.Pointer(&src[0])), ss*words, (*float32)(unsafe.Pointer(&dst[0])), ds*words, 0)
+	if copyRows := current.copyRows; copyRows != nil && cols*words%8 == 0 {
+		for i := range n {
+			copyRows(rows, cols*words, (*float32)(unsafe.Pointer(&src[i*sb])), ss*words, (*float32)(unsafe.Pointer(&dst[i*db])), ds*words, 0)
+		}
 		return
 	}
-	for i := range rows {
-		copyRow(dst[i*ds:i*ds+cols], src[i*ss:])
+	for i := range n {
+		for r := range rows {
+			copyRow(dst[i*db+r*ds:i*db+r*ds+cols], src[i*sb+r*ss:])
+		}
+	}
+}
+
+// Widen sets y to x. It panics if the lengths differ.
+func Widen(y []float64, x []float32) {
+	checkLengths(len(y), len(x))
+	if len(x) == 0 {
+		return
+	}
+	if current.widenRows != nil {
+		current.widenRows(1, len(x), &x[0], len(x), &y[0], len(y), 0)
+		return
+	}
+	for i, v := range x {
+		y[i] = float64(v)
 	}
 }
 

@@ -11,6 +11,22 @@ type Packed struct {
 
 // PackB lays out op(B) [k, n], which is B, or Bᵀ if tb is set, with rows of B ldb apart. It takes time and memory for one copy of B.
 func PackB(tb bool, n, k int, b []float32, ldb int) *Packed {
+	return PackBIn(make([]float32, PackedSize(n, k)), tb, n, k, b, ldb)
+}
+
+// PackedSize is the number of elements that a packed op(B) [k, n] takes.
+func PackedSize(n, k int) int {
+	if n <= 0 || k <= 0 {
+		return 0
+	}
+	if t := current.f32; t != nil {
+		n = ceil(n, t.lanes) * t.lanes
+	}
+	return k * n
+}
+
+// PackBIn is [PackB] in memory of the caller's, PackedSize elements of any content, which must be left alone as long as the result is used.
+func PackBIn(space []float32, tb bool, n, k int, b []float32, ldb int) *Packed {
 	p := &Packed{n: n, k: k, tier: current.f32}
 	if n <= 0 || k <= 0 {
 		return p
@@ -23,7 +39,7 @@ func PackB(tb bool, n, k int, b []float32, ldb int) *Packed {
 		checkMatrix("B", len(b), k, n, ldb)
 	}
 	if p.tier == nil {
-		p.plain = make([]float32, k*n)
+		p.plain = space[:k*n]
 		for x := range k {
 			for j := range n {
 				p.plain[x*n+j] = b[x*v.row+j*v.col]
@@ -33,7 +49,7 @@ func PackB(tb bool, n, k int, b []float32, ldb int) *Packed {
 	}
 	width := ceil(n, p.tier.lanes) * p.tier.lanes
 	p.panels = p.tier.layout(n, k)
-	p.panels.data, p.panels.width = make([]float32, k*width), width
+	p.panels.data, p.panels.width = space[:k*width], width
 	packPanels(p.tier, &p.panels, v, 0, k, 0, n, k*n)
 	return p
 }

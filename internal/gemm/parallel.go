@@ -42,6 +42,7 @@ func parallel(n, work int, start func() (run func(int), done func())) {
 	for range threads - 1 {
 		go c.work()
 	}
+	go nothing() // stands next in this processor's line, from which others take only after a pause, so that the workers do not
 	c.work()
 	c.wait()
 }

@@ -99,6 +99,11 @@ func f32AVX512R1V4(k int, a *float32, rs int, ks int, b *float32, bs int, c *flo
 //go:noescape
 func f32AVX512R6V4Ahead(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
 
+// f32AVX512R6V4Below computes 6 rows of 4 vectors of C, fetching A ahead.
+//
+//go:noescape
+func f32AVX512R6V4Below(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, alpha float32, tail int, add int)
+
 // f32AVX512Dot4x4 computes a block of C, 4 rows of A times 4 rows of B.
 //
 //go:noescape
@@ -318,6 +323,11 @@ func f64AVX512R1V4(k int, a *float64, rs int, ks int, b *float64, bs int, c *flo
 //
 //go:noescape
 func f64AVX512R6V4Ahead(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
+
+// f64AVX512R6V4Below computes 6 rows of 4 vectors of C, fetching A ahead.
+//
+//go:noescape
+func f64AVX512R6V4Below(k int, a *float64, rs int, ks int, b *float64, bs int, c *float64, cs int, alpha float64, tail int, add int)
 
 // f64AVX512Dot4x4 computes a block of C, 4 rows of A times 4 rows of B.
 //

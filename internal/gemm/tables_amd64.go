@@ -13,6 +13,7 @@ var (
 			{{6, f32AVX512R6V4}, {4, f32AVX512R4V4}, {2, f32AVX512R2V4}, {1, f32AVX512R1V4}},
 		},
 		ahead: []block[float32]{{6, f32AVX512R6V4Ahead}, {4, f32AVX512R4V4}, {2, f32AVX512R2V4}, {1, f32AVX512R1V4}},
+		below: []block[float32]{{6, f32AVX512R6V4Below}, {4, f32AVX512R4V4}, {2, f32AVX512R2V4}, {1, f32AVX512R1V4}},
 		dots: []dots[float32]{
 			{4, f32AVX512Dot4x4, f32AVX512Dot4x1},
 			{2, f32AVX512Dot2x4, f32AVX512Dot2x1},
@@ -51,6 +52,7 @@ var (
 			{{6, f64AVX512R6V4}, {4, f64AVX512R4V4}, {2, f64AVX512R2V4}, {1, f64AVX512R1V4}},
 		},
 		ahead: []block[float64]{{6, f64AVX512R6V4Ahead}, {4, f64AVX512R4V4}, {2, f64AVX512R2V4}, {1, f64AVX512R1V4}},
+		below: []block[float64]{{6, f64AVX512R6V4Below}, {4, f64AVX512R4V4}, {2, f64AVX512R2V4}, {1, f64AVX512R1V4}},
 		dots: []dots[float64]{
 			{4, f64AVX512Dot4x4, f64AVX512Dot4x1},
 			{2, f64AVX512Dot2x4, f64AVX512Dot2x1},

@@ -28,7 +28,7 @@ type tier[C float] struct {
 	lanes        int
 	panel        int          // vectors of a column panel in wide matrices
 	blocks       [][]block[C] // blocks[v−1] are the kernels of v vectors, largest first and the last of one row
-	ahead        []block[C]   // the last of blocks, fetching columns of A in place; nil if there are none
+	ahead, below []block[C]   // the last of blocks, fetching columns and rows of A in place; nil if there are none
 	dots         []dots[C]    // largest first and the last of one row
 	axpy8, axpy1 axpy[C]
 	inner        func(n int, a, b *C) float64 // n a positive multiple of innerStep
@@ -47,6 +47,10 @@ const (
 	fewestRows = 96  // of a job that is made smaller
 	fewestCols = 128 // likewise
 )
+
+// columnDepth is stepDepth where lines of A come from the second-level cache for each k: a panel of B then stays in the first, even where it is as wide
+// as there are kernels for.
+const columnDepth = 128
 
 // packed is op(B), or a range of it, cut into steps of k and panels of columns: each panel of a step is contiguous, its rows as long as the
 // panel is wide.
@@ -70,6 +74,15 @@ func (t *tier[C]) layout(n, k int) packed[C] {
 	return b
 }
 
+// layoutOf is layout for op(B), given op(A).
+func (p *product[A, B, C]) layoutOf(t *tier[C]) packed[C] {
+	b := t.layout(p.n, p.k)
+	if p.fetchesColumns(t, &b) {
+		b.depth = ceil(p.k, ceil(p.k, columnDepth))
+	}
+	return b
+}
+
 // at is the start of the panel at column j of the step at k0 and the distance between its rows.
 func (b *packed[C]) at(k0, k, j int) (*C, int) {
 	if b.in {
@@ -85,7 +98,7 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 		p.tiledPieces(t)
 		return
 	}
-	b := t.layout(p.n, p.k)
+	b := p.layoutOf(t)
 	if data, ok := p.bInPlace(t); ok {
 		b.data, b.width, b.in = data, p.b.row, true
 		p.tiledRange(t, &b, 0, p.k, 0, p.n, lower)
@@ -109,7 +122,7 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 
 // tiledAlone is tiled for what is too small to share: it runs in this goroutine and leaves nothing on the heap.
 func (p *product[A, B, C]) tiledAlone(t *tier[C], lower bool) {
-	b := t.layout(p.n, p.k)
+	b := p.layoutOf(t)
 	if data, ok := p.bInPlace(t); ok {
 		b.data, b.width, b.in = data, p.b.row, true
 	} else {
@@ -123,7 +136,7 @@ func (p *product[A, B, C]) tiledAlone(t *tier[C], lower bool) {
 	}
 	if way := p.wayOf(t, &b, p.m, p.n); way.inPlace != nil && p.k <= b.depth {
 		for i := 0; i < p.m; i += way.rows {
-			p.panels(t, &b, way.inPlace[i*p.a.row:], p.a.row, p.a.col, p.k, 0, i, min(i+way.rows, p.m), 0, 0, p.n, p.add, lower, way.ahead)
+			p.panels(t, &b, way.inPlace[i*p.a.row:], p.a.row, p.a.col, p.k, 0, i, min(i+way.rows, p.m), 0, 0, p.n, p.add, lower, way.blocks)
 		}
 		return
 	}
@@ -271,14 +284,14 @@ func (p *product[A, B, C]) tiledJob(t *tier[C], b *packed[C], w *space[C], k0, k
 			pack(t, block, ks, p.a.transposed(), x, k, i0, i1-i0)
 		}
 		for i := i0; i < i1; i += way.rows {
-			p.panels(t, b, block[(i-i0)*rs:], rs, ks, k, x, i, min(i+way.rows, i1), j0, first, last, add, lower, way.ahead)
+			p.panels(t, b, block[(i-i0)*rs:], rs, ks, k, x, i, min(i+way.rows, i1), j0, first, last, add, lower, way.blocks)
 		}
 		add = 1
 	}
 }
 
 // panels adds the products of k rows of B from x on to rows i0…i1, columns j0+first…j0+last of C; a is row i0 of A.
-func (p *product[A, B, C]) panels(t *tier[C], b *packed[C], a []C, rs, ks, k, x, i0, i1, j0, first, last, add int, lower, ahead bool) {
+func (p *product[A, B, C]) panels(t *tier[C], b *packed[C], a []C, rs, ks, k, x, i0, i1, j0, first, last, add int, lower bool, fetching []block[C]) {
 	for j := first; j < last; j += b.panel {
 		if lower && j0+j >= i1 {
 			return
@@ -288,8 +301,8 @@ func (p *product[A, B, C]) panels(t *tier[C], b *packed[C], a []C, rs, ks, k, x,
 		tail := n - (vectors-1)*t.lanes
 		bp, bs := b.at(x, k, j)
 		blocks := t.blocks[vectors-1]
-		if ahead {
-			blocks = t.ahead
+		if fetching != nil {
+			blocks = fetching
 		}
 		i := i0
 		if lower && j0+j > i0 { // blocks that end above the diagonal
@@ -307,9 +320,9 @@ func (p *product[A, B, C]) panels(t *tier[C], b *packed[C], a []C, rs, ks, k, x,
 
 // way is how a job goes through A.
 type way[C float] struct {
-	inPlace []C  // A, or nil if its blocks are copied
-	rows    int  // that are taken through all panels of B at a time
-	ahead   bool // by the kernels that fetch it
+	inPlace []C        // A, or nil if its blocks are copied
+	rows    int        // that are taken through all panels of B at a time
+	blocks  []block[C] // kernels that fetch it, nil for those that do not
 }
 
 // wayOf chooses the way of a job of so many rows and columns of C. Only elements of C's type stay in place. Rows do unless they meet in the same
@@ -323,15 +336,17 @@ func (p *product[A, B, C]) wayOf(t *tier[C], b *packed[C], rows, cols int) way[C
 		return copied
 	case p.a.col != 1 && p.a.row != 1:
 		return copied
-	case p.a.col != 1 && p.a.col <= 128:
+	case p.a.col != 1 && p.a.col <= nearColumns:
+		return whole
+	case p.fetchesColumns(t, b):
+		whole.blocks = t.ahead
 		return whole
 	case p.a.col != 1:
-		if t.ahead == nil || b.panel != len(t.blocks)*t.lanes {
-			return copied
-		}
-		whole.ahead = true
-		return whole
+		return copied
 	case p.a.row*size%cachePeriod != 0 || ceil(cols, b.panel)*t.tall(b) <= 24:
+		if p.a.row*size >= fetchStride && ceil(cols, t.lanes) == len(t.blocks) {
+			whole.blocks = t.below
+		}
 		return whole
 	case cols*b.depth*size > inPlaceB:
 		return copied
@@ -339,6 +354,18 @@ func (p *product[A, B, C]) wayOf(t *tier[C], b *packed[C], rows, cols int) way[C
 	whole.rows = t.tall(b)
 	return whole
 }
+
+// nearColumns is the distance of columns, in elements, up to which they stay in place without being fetched.
+const nearColumns = 128
+
+// fetchesColumns reports that columns of A, far apart, are multiplied in place by the kernels that fetch them.
+func (p *product[A, B, C]) fetchesColumns(t *tier[C], b *packed[C]) bool {
+	_, same := any(p.a.data).([]C)
+	return same && t.ahead != nil && p.a.row == 1 && p.a.col > nearColumns && b.panel == len(t.blocks)*t.lanes
+}
+
+// fetchStride is the distance of rows, in bytes, from which those below are fetched.
+const fetchStride = 1024
 
 // inPlaceB is the part of the second-level cache that a step of B may take up.
 const inPlaceB = 512 << 10

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/trconvert/trconvert/internal/gemm"
+	"github.com/trconvert/trconvert/internal/vec"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/runtime"
 )
@@ -110,34 +111,42 @@ const block = 1 << 14
 
 func updateOne[T float32 | float64](o Optimizer, w *weight, value, grad []T, data func(*onnx.Array) []T, rate, scale float64, t int) {
 	rate *= w.rate
-	shrink := T(1 - rate*o.Decay*w.decay)
 	gemm.Parallel((len(value)+block-1)/block, func(k int) {
 		lo, hi := k*block, min((k+1)*block, len(value))
 		if o.Method == SGD {
-			sgd(value[lo:hi], grad[lo:hi], data(w.moments[0])[lo:hi], T(rate), shrink, T(scale), T(o.Momentum))
+			sgd(value[lo:hi], grad[lo:hi], data(w.moments[0])[lo:hi], T(rate), T(1-rate*o.Decay*w.decay), T(scale), T(o.Momentum))
 			return
 		}
-		c1 := 1 / (1 - math.Pow(o.Beta1, float64(t)))
-		c2 := 1 / (1 - math.Pow(o.Beta2, float64(t)))
-		adam(value[lo:hi], grad[lo:hi], data(w.moments[0])[lo:hi], data(w.moments[1])[lo:hi], adamFactors[T]{
-			rate: T(rate * c1), shrink: shrink, scale: T(scale), beta1: T(o.Beta1), rest1: T(1 - o.Beta1), beta2: T(o.Beta2), rest2: T(1 - o.Beta2), c2: T(c2), epsilon: T(o.Epsilon),
-		})
+		f := adamFactors{
+			rate: rate * (1 / (1 - math.Pow(o.Beta1, float64(t)))), shrink: 1 - rate*o.Decay*w.decay, scale: scale,
+			beta1: o.Beta1, beta2: o.Beta2, c2: 1 / (1 - math.Pow(o.Beta2, float64(t))), epsilon: o.Epsilon,
+		}
+		m, v := data(w.moments[0])[lo:hi], data(w.moments[1])[lo:hi]
+		switch w := any(value[lo:hi]).(type) {
+		case []float32:
+			f.single().Step(w, any(grad[lo:hi]).([]float32), any(m).([]float32), any(v).([]float32))
+		case []float64:
+			f.step(w, any(grad[lo:hi]).([]float64), any(m).([]float64), any(v).([]float64))
+		}
 	})
 }
 
-type adamFactors[T float32 | float64] struct {
-	rate, shrink, scale, beta1, rest1, beta2, rest2, c2, epsilon T
+// adamFactors are those of vec.Adam in float64.
+type adamFactors struct{ rate, shrink, scale, beta1, beta2, c2, epsilon float64 }
+
+func (f *adamFactors) single() *vec.Adam {
+	return &vec.Adam{Rate: float32(f.rate), Shrink: float32(f.shrink), Scale: float32(f.scale), Beta1: float32(f.beta1), Rest1: float32(1 - f.beta1),
+		Beta2: float32(f.beta2), Rest2: float32(1 - f.beta2), C2: float32(f.c2), Epsilon: float32(f.epsilon)}
 }
 
-func adam[T float32 | float64](w, g, m, v []T, f adamFactors[T]) {
+// step is vec.Adam.Step.
+func (f *adamFactors) step(w, g, m, v []float64) {
 	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
 	for i := range w {
-		d := T(g[i] * f.scale)
-		m1 := T(f.beta1*m[i]) + T(f.rest1*d)
-		m2 := T(f.beta2*v[i]) + T(f.rest2*T(d*d))
-		m[i], v[i] = m1, m2
-		step := T(f.rate*m1) / (T(math.Sqrt(float64(T(f.c2*m2)))) + f.epsilon)
-		w[i] = T(w[i]*f.shrink) - step
+		d := float64(g[i] * f.scale)
+		m[i] = float64(f.beta1*m[i]) + float64((1-f.beta1)*d)
+		v[i] = float64(f.beta2*v[i]) + float64((1-f.beta2)*float64(d*d))
+		w[i] = float64(w[i]*f.shrink) - float64(f.rate*m[i])/(math.Sqrt(float64(f.c2*v[i]))+f.epsilon)
 	}
 }
 

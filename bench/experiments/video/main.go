@@ -3,7 +3,8 @@
 //
 //	go run ./bench/experiments/video -o DIR [-width 160] [-height 120] [-steps 6] [-train 1650] [-test 330] [-seed 1]
 //
-// DIR/train.npz and DIR/test.npz hold x, float16 [N, steps, height·width·3], grey values 0 to 255 as (value − 128)/64, and label, int64 [N].
+// DIR/train.npz and DIR/test.npz hold x, float16 [N, steps, height·width·3], grey values 0 to 255 as (value − 32)/32, and label, int64 [N]. So their
+// mean is near 0 and their deviation near ½: with a mean that is large beside the deviation a dense LSTM of 57,600 inputs learns nothing in the same number of epochs.
 //
 // A film shows a soft bright disc of random colour, size and place in front of a still background of random shade, under noise. The eleven kinds come as pairs that
 // are each other's reverse, or that differ in nothing but the order of the frames, so that one frame, or the mean of all, hardly tells a class: to the left and to the right, up and
@@ -30,7 +31,7 @@ var kinds = []string{"left", "right", "up", "down", "clockwise", "anticlockwise"
 // levels are the grey values as they are stored.
 var levels = func() (l [256]uint16) {
 	for v := range l {
-		l[v] = onnx.Float32ToFloat16(float32(v-128) / 64)
+		l[v] = onnx.Float32ToFloat16(float32(v-32) / 32)
 	}
 	return l
 }()

@@ -50,10 +50,11 @@ func main() {
 func writeProducts() {
 	for _, m := range machines {
 		for _, s := range m.shapes() {
-			m.micro(s.rows, s.vectors, false)
+			m.micro(s.rows, s.vectors, fetchNothing)
 		}
-		if s, ok := m.ahead(); ok {
-			m.micro(s.rows, s.vectors, true)
+		if s, ok := m.fetching(); ok {
+			m.micro(s.rows, s.vectors, fetchColumns)
+			m.micro(s.rows, s.vectors, fetchRows)
 		}
 		for _, rows := range m.dotRows() {
 			m.dot(rows, 4)
@@ -106,8 +107,8 @@ func (m machine) shapes() []shape {
 	return s
 }
 
-// ahead is the block that there is another kernel of, for columns of A in place.
-func (m machine) ahead() (s shape, ok bool) { return shape{6, 4}, m.wide }
+// fetching is the block that there are other kernels of, which fetch A in place.
+func (m machine) fetching() (s shape, ok bool) { return shape{6, 4}, m.wide }
 
 func (m machine) lanes() int {
 	n := 8
@@ -280,17 +281,28 @@ const group = 6 // rows addressed from one pointer
 // a power of two apart, which meet in a few of its sets.
 const rowsAhead = 32
 
+// fetched is what a kernel fetches of A into the second-level cache.
+type fetched int
+
+const (
+	fetchNothing fetched = iota
+	fetchColumns         // those to come, of rows that are neighbours in memory and k far apart
+	fetchRows            // the rows of the next block, each contiguous: the processor's own fetching begins anew with every row
+)
+
+func (f fetched) suffix() string { return [...]string{"", "Ahead", "Below"}[f] }
+
 // micro writes a kernel of rows × vectors accumulators. Blocks too small to hide the latency of a multiply-add run several k at a time
-// into accumulators of their own, added at the end. With ahead, rows of A are neighbours in memory and k far apart, and those to come are fetched.
-func (m machine) micro(rows, vectors int, ahead bool) {
+// into accumulators of their own, added at the end.
+func (m machine) micro(rows, vectors int, fetch fetched) {
 	split := 1
 	for split*rows*vectors < latency {
 		split *= 2
 	}
 	e := m.element()
-	name, how := fmt.Sprintf("R%dV%d", rows, vectors), "."
-	if ahead {
-		name, how = name+"Ahead", ", fetching A ahead."
+	name, how := fmt.Sprintf("R%dV%d", rows, vectors)+fetch.suffix(), "."
+	if fetch != fetchNothing {
+		how = ", fetching A ahead."
 	}
 	m.begin(name, fmt.Sprintf("k int, a *%s, rs, ks int, b *%s, bs int, c *%s, cs int, alpha %s, tail, add int", e, e, e, e),
 		fmt.Sprintf("computes %d rows of %d vectors of C%s", rows, vectors, how))
@@ -300,8 +312,11 @@ func (m machine) micro(rows, vectors int, ahead bool) {
 	address := newRowAddress(rs, min(rows, group))
 	a := rowPointers(loadGP("a"), rs, rows)
 	far := GP64()
-	if ahead {
+	switch fetch {
+	case fetchColumns:
 		IMUL3Q(operand.Imm(rowsAhead), ks, far)
+	case fetchRows:
+		far = rowPointers(a[0], rs, 2*rows)[rows/group].(reg.GPVirtual)
 	}
 	m.prefetchC(rows, vectors)
 	acc := make([][][]reg.VecVirtual, split)
@@ -327,10 +342,16 @@ func (m machine) micro(rows, vectors int, ahead bool) {
 				m.move(from, bv[v])
 			}
 		}
-		if ahead {
+		switch fetch {
+		case fetchColumns:
 			for _, r := range []int{0, rows - 1} { // the line may end between them
 				PREFETCHT1(operand.Mem{Base: a[0], Index: far, Scale: 1, Disp: r * m.size()})
 			}
+		case fetchRows:
+			for r := range rows {
+				PREFETCHT1(address.at(far, r))
+			}
+			ADDQ(ks, far)
 		}
 		for r := range acc {
 			from := address.at(a[r/group], r%group)

@@ -28,14 +28,16 @@ func listing() []byte {
 			fmt.Fprintf(&b, "{%d, %s}", s.rows, m.name(s.rows, s.vectors))
 		}
 		fmt.Fprint(&b, "},\n},\n")
-		if first, ok := m.ahead(); ok {
-			fmt.Fprintf(&b, "ahead: []block[%s]{{%d, %sAhead}", e, first.rows, m.name(first.rows, first.vectors))
-			for _, s := range m.shapes() {
-				if s.vectors == first.vectors && s.rows < first.rows {
-					fmt.Fprintf(&b, ", {%d, %s}", s.rows, m.name(s.rows, s.vectors))
+		if first, ok := m.fetching(); ok {
+			for _, f := range []fetched{fetchColumns, fetchRows} {
+				fmt.Fprintf(&b, "%s: []block[%s]{{%d, %s%s}", strings.ToLower(f.suffix()), e, first.rows, m.name(first.rows, first.vectors), f.suffix())
+				for _, s := range m.shapes() {
+					if s.vectors == first.vectors && s.rows < first.rows {
+						fmt.Fprintf(&b, ", {%d, %s}", s.rows, m.name(s.rows, s.vectors))
+					}
 				}
+				fmt.Fprint(&b, "},\n")
 			}
-			fmt.Fprint(&b, "},\n")
 		}
 		fmt.Fprintf(&b, "dots: []dots[%s]{\n", e)
 		for _, r := range m.dotRows() {
