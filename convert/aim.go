@@ -99,7 +99,7 @@ func (t *tuning) aimAtLabels(ctx context.Context, g *glance, output string) (*sc
 // aimAtTeacher pairs outputs with those of the teacher.
 func (t *tuning) aimAtTeacher(ctx context.Context, student *runtime.Program, g *glance, outputs []string, loss string) ([]finetune.Distill, error) {
 	if len(outputs) == 0 {
-		return nil, &UnsupportedError{File: t.o.Model, Reasons: []string{"it has no output of float or double that a loss could be taken of"}}
+		return nil, &UnsupportedError{File: t.o.Model, Reasons: []string{"it has no output of a floating type that a loss could be taken of"}}
 	}
 	p, err := runtime.Compile(ctx, t.teacher, runtime.Options{Threads: t.o.Threads})
 	if err != nil {

@@ -217,7 +217,7 @@ func TestPyTorchTrains(t *testing.T) {
 	train := func(out string, more ...string) string {
 		// The redirections are named because torchrun of PyTorch 1.13 cannot read its own default under Python 3.11.
 		args := []string{
-			"-m", "torch.distributed.run", "--standalone", "--nnodes", "1", "--nproc_per_node", "2", "-r", "2", "-t", "2", filepath.Join(folder, "train.py"),
+			"-m", "torch.distributed.run", "--nnodes", "1", "--nproc_per_node", "2", "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "-r", "2", "-t", "2", filepath.Join(folder, "train.py"),
 			"--data", own("gestures_train.npz"), "--val", own("gestures.npz"), "--epochs", "4", "--lr", "0.005", "--out", out,
 		}
 		return runPython(t, append(args, more...)...)

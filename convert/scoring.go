@@ -37,7 +37,7 @@ type scoring struct {
 func floatOutputs(outputs []*onnx.ValueInfo, states map[string]string) []*onnx.ValueInfo {
 	var out []*onnx.ValueInfo
 	for _, v := range outputs {
-		if _, state := states[v.Name]; !state && v.Type != nil && v.Type.Kind == "tensor" && (v.Type.Elem == onnx.Float || v.Type.Elem == onnx.Double) {
+		if _, state := states[v.Name]; !state && v.Type != nil && v.Type.Kind == "tensor" && isFloating(v.Type.Elem) {
 			out = append(out, v)
 		}
 	}
@@ -54,7 +54,7 @@ func chooseOutput(file string, outputs []*onnx.ValueInfo, states map[string]stri
 	case asked != "":
 		return asked, nil
 	case len(all) == 0:
-		return "", &UnsupportedError{File: file, Reasons: []string{fmt.Sprintf("none of its outputs is of float or double and no state: %s", strings.Join(describe(outputs), ", "))}}
+		return "", &UnsupportedError{File: file, Reasons: []string{fmt.Sprintf("none of its outputs is of a floating type and no state: %s", strings.Join(describe(outputs), ", "))}}
 	case len(all) > 1:
 		return "", &OptionError{Option: "--output", What: "the model has several outputs; say which one the labels are for", Valid: describe(all)}
 	}

@@ -148,19 +148,19 @@ func (f *files) body() string {
 	p := f.program
 	pr := &printer{used: map[string]bool{}, states: p.States, refuse: "return;"}
 	if len(p.Init) > 0 {
-		pr.line("static int merged;")
-		pr.line("")
-		pr.line("void %s_init(void)", f.name)
-		pr.line("{")
+		pr.Line("static int merged;")
+		pr.Line("")
+		pr.Line("void %s_init(void)", f.name)
+		pr.Line("{")
 		pr.steps(p.Init)
-		pr.line("merged = 1;")
-		pr.line("}")
-		pr.line("")
+		pr.Line("merged = 1;")
+		pr.Line("}")
+		pr.Line("")
 	}
 	pr.refuse = "return 1;"
 	f.entry(pr, &p.Run, fmt.Sprintf("int %s_run(const struct %s_inputs *in, const struct %s_outputs *out)", f.name, f.name, f.name))
 	if p.Stream != nil {
-		pr.line("")
+		pr.Line("")
 		f.reset(pr)
 		f.entry(pr, p.Stream, fmt.Sprintf("int %s_step(struct %s_state *state, const struct %s_step_inputs *in, const struct %s_step_outputs *out)", f.name, f.name, f.name, f.name))
 	}
@@ -184,39 +184,39 @@ func (f *files) body() string {
 
 func (f *files) entry(pr *printer, e *source.Entry, signature string) {
 	pr.inputs, pr.outputs = e.Inputs, e.Outputs
-	pr.line("%s", signature)
-	pr.line("{")
+	pr.Line("%s", signature)
+	pr.Line("{")
 	if len(f.program.Init) > 0 {
-		pr.line("if (!merged) {")
-		pr.line("%s_init();", f.name)
-		pr.line("}")
+		pr.Line("if (!merged) {")
+		pr.Line("%s_init();", f.name)
+		pr.Line("}")
 	}
 	at := pr.b.Len()
 	pr.steps(e.Steps)
 	for _, name := range []string{"in", "out", "state"} {
 		if strings.Contains(signature, "*"+name) && !strings.Contains(pr.b.String()[at:], name+"->") {
-			pr.line("(void)%s;", name)
+			pr.Line("(void)%s;", name)
 		}
 	}
-	pr.line("return 0;")
-	pr.line("}")
+	pr.Line("return 0;")
+	pr.Line("}")
 }
 
 func (f *files) reset(pr *printer) {
-	pr.line("void %s_reset(struct %s_state *state)", f.name, f.name)
-	pr.line("{")
-	pr.line("int32_t k;")
+	pr.Line("void %s_reset(struct %s_state *state)", f.name, f.name)
+	pr.Line("{")
+	pr.Line("int32_t k;")
 	for _, s := range f.program.States {
 		value := "0.0f"
 		if s.Init != nil {
 			value = fmt.Sprintf("w%d[k]", s.Init.Index)
 		}
-		pr.line("for (k = 0; k < %d; k++) {", s.Buf.Len)
-		pr.line("state->%s[k] = %s;", s.Ident, value)
-		pr.line("}")
+		pr.Line("for (k = 0; k < %d; k++) {", s.Buf.Len)
+		pr.Line("state->%s[k] = %s;", s.Ident, value)
+		pr.Line("}")
 	}
-	pr.line("}")
-	pr.line("")
+	pr.Line("}")
+	pr.Line("")
 }
 
 // weights is the header of constants.

@@ -53,12 +53,12 @@ func run(t *testing.T, dir string, args ...string) string {
 }
 
 const (
-	shared = sourcetest.Shared
+	shared = "../../../shared/"
 	own    = "../../testdata/models/"
 )
 
 func TestModelsGiveTheOutputsOfTheRuntime(t *testing.T) {
-	for _, tt := range sourcetest.Models {
+	for _, tt := range sourcetest.Models(shared) {
 		t.Run(tt.Name, func(t *testing.T) {
 			m := sourcetest.Open(t, tt.Path)
 			files, err := csource.Write(context.Background(), m, csource.Options{Options: source.Options{Dims: tt.Dims}})

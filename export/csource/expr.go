@@ -55,6 +55,8 @@ func float(v float32) string {
 	return s + "f"
 }
 
+var texts = source.Dictionary{Any: anyExpr, Float: floatExpr, Int: intExpr}
+
 // expr prints an expression; from is the type of its first operand and to that of the result.
 func (p *printer) expr(e source.Expr, from, to source.Elem, args ...string) string {
 	switch e.Op {
@@ -66,15 +68,9 @@ func (p *printer) expr(e source.Expr, from, to source.Elem, args ...string) stri
 	case "cast":
 		return p.cast(from, to, args[0])
 	}
-	text, ok := anyExpr[e.Op]
-	if !ok {
-		if text, ok = floatExpr[e.Op]; from == source.Int32 || from == source.Int64 {
-			text, ok = intExpr[e.Op]
-			text = strings.NewReplacer("(T)", "("+cTypes[from]+")", "(U)", "(u"+cTypes[from]+")").Replace(text)
-		}
-	}
-	if !ok {
-		panic("csource: no text for " + e.Op) // every operation that package source uses has one: TestEveryOperation
+	text := texts.Text(e.Op, from)
+	if from == source.Int32 || from == source.Int64 {
+		text = strings.NewReplacer("(T)", "("+cTypes[from]+")", "(U)", "(u"+cTypes[from]+")").Replace(text)
 	}
 	return e.Fill(text, float, p.used, args...)
 }

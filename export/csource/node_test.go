@@ -18,7 +18,7 @@ func TestNodes(t *testing.T) {
 		t.Skip("compiles some hundred files")
 	}
 	gcc := compiler(t)
-	cases, refused := sourcetest.Cases(t)
+	cases, refused := sourcetest.Cases(t, shared)
 	t.Logf("%d node tests, %d are refused: %s", len(cases), len(refused), strings.Join(refused, " "))
 	if len(cases) < 200 {
 		t.Errorf("%d node tests are lowered, expected 200 at least", len(cases))

@@ -16,7 +16,7 @@ import (
 // TestInt8 holds code with int8 weights to the runtime with exactly the weights that int8 stands for, to 1e-4, and says what that costs against the model. The bound of a
 // single weight is that of rounding: half a scale of its row.
 func TestInt8(t *testing.T) {
-	for _, tt := range sourcetest.Models {
+	for _, tt := range sourcetest.Models(shared) {
 		t.Run(tt.Name, func(t *testing.T) {
 			ctx := context.Background()
 			m := sourcetest.Open(t, tt.Path)
@@ -50,7 +50,7 @@ func TestInt8(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.HasPrefix(tt.Path, sourcetest.Shared) && tt.Name != "dtln_model_1" {
+			if strings.HasPrefix(tt.Path, shared) && tt.Name != "dtln_model_1" {
 				return // compiled in TestModelsGiveTheOutputsOfTheRuntime; the kernels are the same
 			}
 			t.Log(run(t, build(t, files), "sample_input.bin", "sample_output.bin"))

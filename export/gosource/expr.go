@@ -53,6 +53,8 @@ func float(v float32) string {
 	return strconv.FormatFloat(float64(v), 'g', -1, 32)
 }
 
+var texts = source.Dictionary{Any: anyExpr, Float: floatExpr, Int: intExpr}
+
 // expr prints an expression; from is the type of its last operand and to that of the result.
 func (p *printer) expr(e source.Expr, from, to source.Elem, args ...string) string {
 	switch e.Op {
@@ -67,17 +69,9 @@ func (p *printer) expr(e source.Expr, from, to source.Elem, args ...string) stri
 	case "cast":
 		return p.cast(from, to, args[0])
 	}
-	text, ok := anyExpr[e.Op]
-	if b := boolExpr[e.Op]; from == source.Bool && b != "" {
-		text = b
-	}
-	if !ok {
-		if text, ok = floatExpr[e.Op]; from == source.Int32 || from == source.Int64 {
-			text, ok = intExpr[e.Op]
-		}
-	}
-	if !ok {
-		panic("gosource: no text for " + e.Op) // every operation that package source uses has one: TestEveryOperation
+	text := boolExpr[e.Op]
+	if from != source.Bool || text == "" {
+		text = texts.Text(e.Op, from)
 	}
 	return e.Fill(text, float, p.used, args...)
 }

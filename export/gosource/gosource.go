@@ -82,13 +82,13 @@ func (f *files) code() string {
 	p := f.program
 	pr := &printer{used: map[string]bool{}, states: p.States}
 	if len(p.Init) > 0 {
-		pr.line("// merge multiplies the cores of the weights.")
-		pr.line("func (w *weights) merge() {")
-		pr.line("m := newScratch()")
-		pr.line("_ = m")
+		pr.Line("// merge multiplies the cores of the weights.")
+		pr.Line("func (w *weights) merge() {")
+		pr.Line("m := newScratch()")
+		pr.Line("_ = m")
 		pr.steps(p.Init)
-		pr.line("}")
-		pr.line("")
+		pr.Line("}")
+		pr.Line("")
 	}
 	pr.refuse = "fmt.Errorf(\"" + f.name + ": an index or a length in the inputs is out of range\")"
 	f.entry(pr, "Run", "Inputs", "Outputs", "Run computes the whole model.", &p.Run)
@@ -223,26 +223,26 @@ func (f *files) structs(b *strings.Builder, kind string, e *source.Entry) {
 
 func (f *files) entry(pr *printer, name, in, out, doc string, e *source.Entry) {
 	pr.inputs, pr.outputs = e.Inputs, e.Outputs
-	pr.line("// %s An input of another length, and an index or a length in it that is out of range, are errors.", doc)
-	pr.line("func (model *Model) %s(in %s) (%s, error) {", name, in, out)
-	pr.line("var out %s", out)
+	pr.Line("// %s An input of another length, and an index or a length in it that is out of range, are errors.", doc)
+	pr.Line("func (model *Model) %s(in %s) (%s, error) {", name, in, out)
+	pr.Line("var out %s", out)
 	for _, p := range e.Inputs {
-		pr.line("if len(in.%s) != %d {", exported(p.Ident), p.Buf.Len)
-		pr.line("return out, fmt.Errorf(\"%s: %s has %%d elements, want %d\", len(in.%s))", f.name, exported(p.Ident), p.Buf.Len, exported(p.Ident))
-		pr.line("}")
+		pr.Line("if len(in.%s) != %d {", exported(p.Ident), p.Buf.Len)
+		pr.Line("return out, fmt.Errorf(\"%s: %s has %%d elements, want %d\", len(in.%s))", f.name, exported(p.Ident), p.Buf.Len, exported(p.Ident))
+		pr.Line("}")
 	}
 	for _, p := range e.Outputs {
-		pr.line("out.%s = make([]%s, %d)", exported(p.Ident), goTypes[p.Buf.Elem], p.Buf.Len)
+		pr.Line("out.%s = make([]%s, %d)", exported(p.Ident), goTypes[p.Buf.Elem], p.Buf.Len)
 	}
 	lower := strings.ToLower(name)
-	pr.line("return out, model.%s(&in, &out)", lower)
-	pr.line("}")
-	pr.line("")
-	pr.line("func (model *Model) %s(in *%s, out *%s) error {", lower, in, out)
-	pr.line("w, m := model.w, model.m")
-	pr.line("_, _ = w, m")
+	pr.Line("return out, model.%s(&in, &out)", lower)
+	pr.Line("}")
+	pr.Line("")
+	pr.Line("func (model *Model) %s(in *%s, out *%s) error {", lower, in, out)
+	pr.Line("w, m := model.w, model.m")
+	pr.Line("_, _ = w, m")
 	pr.steps(e.Steps)
-	pr.line("return nil")
-	pr.line("}")
-	pr.line("")
+	pr.Line("return nil")
+	pr.Line("}")
+	pr.Line("")
 }

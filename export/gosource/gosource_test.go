@@ -13,6 +13,9 @@ import (
 	"github.com/trconvert/trconvert/export/source/sourcetest"
 )
 
+// shared is the folder of models of others.
+const shared = "../../../shared/"
+
 // test runs the test of a generated package, which compares with stored outputs of package runtime to 1e-4 of the largest element.
 func test(t *testing.T, files map[string][]byte) {
 	t.Helper()
@@ -29,7 +32,7 @@ func test(t *testing.T, files map[string][]byte) {
 }
 
 func TestModelsGiveTheOutputsOfTheRuntime(t *testing.T) {
-	for _, tt := range sourcetest.Models {
+	for _, tt := range sourcetest.Models(shared) {
 		t.Run(tt.Name, func(t *testing.T) {
 			files, err := gosource.Write(context.Background(), sourcetest.Open(t, tt.Path), gosource.Options{Options: source.Options{Dims: tt.Dims}})
 			if err != nil {
@@ -43,7 +46,7 @@ func TestModelsGiveTheOutputsOfTheRuntime(t *testing.T) {
 // TestVariants runs streams, states, int8 weights (against the runtime with the weights that int8 stands for) and cores that are merged at the start.
 func TestVariants(t *testing.T) {
 	ctx := context.Background()
-	gestures, dtln := "../../testdata/models/gestures.onnx", sourcetest.Shared+"models/visible/dtln_model_1/model.onnx"
+	gestures, dtln := "../../testdata/models/gestures.onnx", shared+"models/visible/dtln_model_1/model.onnx"
 	for _, tt := range []struct {
 		name, path string
 		compact    bool

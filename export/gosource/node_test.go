@@ -99,7 +99,7 @@ func TestNodes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles some hundred packages")
 	}
-	cases, refused := sourcetest.Cases(t)
+	cases, refused := sourcetest.Cases(t, shared)
 	t.Logf("%d node tests, %d are refused", len(cases), len(refused))
 	dir := t.TempDir()
 	var imports, calls, lengths strings.Builder

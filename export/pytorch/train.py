@@ -2,7 +2,7 @@
 """Trains the model beside this file, in one process or, under torchrun, in several on one or more machines.
 
     python3 train.py --data train.npz --val test.npz
-    torchrun --nproc_per_node 2 train.py --data 'shards/*.npz' --val test.npz
+    torchrun --nproc_per_node 2 --rdzv_backend c10d --rdzv_endpoint localhost:0 train.py --data 'shards/*.npz' --val test.npz
     torchrun --nnodes 2 --nproc_per_node 8 --rdzv_backend c10d --rdzv_endpoint HOST:29500 train.py --data 'shards/*.npz'
 
 (python3 -m torch.distributed.run is torchrun where that is not installed.) Data are .npz files: an array for each input of the model, under its name, with the samples along axis 0, and the labels. An

@@ -14,11 +14,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-// Folders relative to a package two levels below the root.
-const (
-	Shared = "../../../shared/"
-	own    = "../../testdata/models/"
-)
+// own is the folder of this project's models, relative to a package two levels below the root.
+const own = "../../testdata/models/"
 
 // Model is a model with the dims it is written for.
 type Model struct {
@@ -26,23 +23,25 @@ type Model struct {
 	Dims       map[string]int
 }
 
-// Models are our own models, which are always there, and others that tests skip where they are not.
-var Models = []Model{
-	{"gru_lbr0", own + "gru_lbr0.onnx", map[string]int{"T": 5, "B": 2}},
-	{"gru_lbr1", own + "gru_lbr1.onnx", map[string]int{"T": 5, "B": 2}},
-	{"lstm_bidi", own + "lstm_bidi.onnx", map[string]int{"T": 4, "B": 3}},
-	{"lstm_step_gates", own + "lstm_step_gates.onnx", nil},
-	{"rnn_reverse", own + "rnn_reverse.onnx", map[string]int{"T": 6, "B": 2}},
-	{"tied", own + "tied.onnx", map[string]int{"T": 3, "B": 1}},
-	{"lstm_float16", own + "lstm_float16.onnx", map[string]int{"T": 4, "B": 2}},
-	{"gestures", own + "gestures.onnx", map[string]int{"steps": 7}},
-	{"dtln_model_1", Shared + "models/visible/dtln_model_1/model.onnx", nil},
-	{"byte_sb_bidi_lstm", Shared + "models/visible/byte_sb_bidi_lstm/model.onnx", map[string]int{"length": 9}},
-	{"mnist_gru_gap8", Shared + "models/visible/mnist_gru_gap8/model.onnx", nil},
-	{"burn_gru_bidirectional", Shared + "models/visible/burn_gru_bidirectional/model.onnx", nil},
-	{"holistic", Shared + "data/holistic/dense_lstm64.onnx", nil},
-	{"fsdd", Shared + "data/fsdd/dense_lstm128.onnx", nil},
-	{"moving", Shared + "data/moving/dense_lstm64.onnx", nil},
+// Models are our own models, which are always there, and others below the folder shared, which tests skip where they are not.
+func Models(shared string) []Model {
+	return []Model{
+		{"gru_lbr0", own + "gru_lbr0.onnx", map[string]int{"T": 5, "B": 2}},
+		{"gru_lbr1", own + "gru_lbr1.onnx", map[string]int{"T": 5, "B": 2}},
+		{"lstm_bidi", own + "lstm_bidi.onnx", map[string]int{"T": 4, "B": 3}},
+		{"lstm_step_gates", own + "lstm_step_gates.onnx", nil},
+		{"rnn_reverse", own + "rnn_reverse.onnx", map[string]int{"T": 6, "B": 2}},
+		{"tied", own + "tied.onnx", map[string]int{"T": 3, "B": 1}},
+		{"lstm_float16", own + "lstm_float16.onnx", map[string]int{"T": 4, "B": 2}},
+		{"gestures", own + "gestures.onnx", map[string]int{"steps": 7}},
+		{"dtln_model_1", shared + "models/visible/dtln_model_1/model.onnx", nil},
+		{"byte_sb_bidi_lstm", shared + "models/visible/byte_sb_bidi_lstm/model.onnx", map[string]int{"length": 9}},
+		{"mnist_gru_gap8", shared + "models/visible/mnist_gru_gap8/model.onnx", nil},
+		{"burn_gru_bidirectional", shared + "models/visible/burn_gru_bidirectional/model.onnx", nil},
+		{"holistic", shared + "data/holistic/dense_lstm64.onnx", nil},
+		{"fsdd", shared + "data/fsdd/dense_lstm128.onnx", nil},
+		{"moving", shared + "data/moving/dense_lstm64.onnx", nil},
+	}
 }
 
 // Open opens a model or skips the test.
@@ -79,16 +78,16 @@ type Case struct {
 	Program *source.Program
 }
 
-// Cases lowers the node tests whose operators generated code has. Operands that must be constant are fixed to the stored inputs. The names of the others, which must be
+// Cases lowers the node tests below the folder shared whose operators generated code has. Operands that must be constant are fixed to the stored inputs. The names of the others, which must be
 // refused as unsupported, are returned too.
-func Cases(t testing.TB) (cases []Case, refused []string) {
+func Cases(t testing.TB, shared string) (cases []Case, refused []string) {
 	t.Helper()
-	paths, err := filepath.Glob(Shared + "onnx-node/*/model.onnx")
+	paths, err := filepath.Glob(shared + "onnx-node/*/model.onnx")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(paths) == 0 {
-		t.Skip(Shared + "onnx-node is not there")
+		t.Skip(shared + "onnx-node is not there")
 	}
 	slices.Sort(paths)
 	for _, path := range paths {
