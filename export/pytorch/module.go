@@ -2,7 +2,7 @@ package pytorch
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"fmt"
 	"regexp"
 	"slices"
@@ -13,8 +13,8 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 )
 
-//go:embed library.py
-var libraryText string
+//go:embed library
+var libraryFiles embed.FS
 
 //go:embed files.py
 var filesText string
@@ -24,6 +24,22 @@ var modelText string
 
 //go:embed train.py
 var trainProgram []byte
+
+// libraryOrder is the order of the files of functions that modules call.
+var libraryOrder = []string{"elements", "arrays", "windows", "recurrent", "factored"}
+
+// libraryText is all of them.
+func libraryText() (string, error) {
+	var parts []string
+	for _, name := range libraryOrder {
+		text, err := libraryFiles.ReadFile("library/" + name + ".py")
+		if err != nil {
+			return "", fmt.Errorf("pytorch: library: %w", err)
+		}
+		parts = append(parts, strings.TrimSpace(string(text)))
+	}
+	return strings.Join(parts, "\n\n\n"), nil
+}
 
 // block is a part of the library, which is printed where it is used.
 type block struct {
@@ -81,6 +97,10 @@ func (p *printer) module(set *weights.Set) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	library, err := libraryText()
+	if err != nil {
+		return nil, err
+	}
 	init := p.constructor(set)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n\n", header)
@@ -96,7 +116,7 @@ func (p *printer) module(set *weights.Set) ([]byte, error) {
 	if len(p.ringList) > 0 {
 		p.used["Factored"] = true
 	}
-	for _, part := range append(pruned(libraryText, p.used), strings.TrimSpace(filesText)+"\n") {
+	for _, part := range append(pruned(library, p.used), strings.TrimSpace(filesText)+"\n") {
 		fmt.Fprintf(&b, "\n\n%s", part)
 	}
 	b.WriteString("\n\nclass Model(nn.Module):\n")

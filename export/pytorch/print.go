@@ -3,7 +3,6 @@ package pytorch
 import (
 	"bytes"
 	"context"
-	_ "embed"
 	"fmt"
 	"slices"
 	"sort"

@@ -13,9 +13,12 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/trconvert/trconvert/export/pytorch"
 	"github.com/trconvert/trconvert/export/safetensors"
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/onnxpb"
 	"github.com/trconvert/trconvert/runtime/dataset"
 )
 
@@ -345,4 +348,38 @@ func modelExample(t *testing.T, path string) (example, bool) {
 		e.outputs, found = append(e.outputs, a), found || a != nil
 	}
 	return e, found
+}
+
+// TestPyTorchNames gives values the names of whatever Python and PyTorch have for themselves, and some that are no names: the module still runs. The oracle is y = x + Σ w.
+func TestPyTorchNames(t *testing.T) {
+	odd := []string{"self", "class", "F", "torch", "load", "forward", "parameters", "metadata", "weights", "training", "T_destination", "_add", "1", "a.b", "a_b", "é", "print", "MODEL", "WEIGHTS", "type", "range"}
+	g := &onnxpb.GraphProto{Name: proto.String("g")}
+	value := func(name string) *onnxpb.ValueInfoProto {
+		tensor := &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnx.Float)), Shape: &onnxpb.TensorShapeProto{Dim: []*onnxpb.TensorShapeProto_Dimension{{}}}}
+		return &onnxpb.ValueInfoProto{Name: proto.String(name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: tensor}}}
+	}
+	last := "lambda"
+	g.Input = append(g.Input, value(last))
+	want := float32(10)
+	for k, name := range odd {
+		weight, sum := name, name+" sum"
+		if k%2 == 1 {
+			weight, sum = name+" weight", name
+		}
+		want += float32(k)
+		g.Initializer = append(g.Initializer, &onnxpb.TensorProto{Name: proto.String(weight), DataType: proto.Int32(int32(onnx.Float)), Dims: []int64{1}, FloatData: []float32{float32(k)}})
+		g.Node = append(g.Node, &onnxpb.NodeProto{OpType: proto.String("Add"), Input: []string{last, weight}, Output: []string{sum}})
+		last = sum
+	}
+	g.Output = append(g.Output, value(last))
+	m, err := onnx.FromProto("names.onnx", &onnxpb.ModelProto{IrVersion: proto.Int64(7), OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: proto.Int64(14)}}, Graph: g})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := func(x float32) []*onnx.Array {
+		return []*onnx.Array{{Type: onnx.Float, Dims: []int{1}, Data: []float32{x}}}
+	}
+	for name, why := range run(t, []example{{name: "names", model: m, inputs: one(10), outputs: one(want)}}, 0) {
+		t.Errorf("%s is refused: %s", name, why)
+	}
 }
