@@ -16,8 +16,8 @@ import (
 // Starts are what the cores of a training begin with: what suits them (the default), the values that are stored, fresh random ones, whichever of the two has the lower loss after a
 // short trial, or the stored ones moved towards the teacher's pre-activations layer by layer. Everything else begins as it is stored.
 //
-// Far beyond the ratios at which a fit means something, fresh cores are the better start: auto draws those of layers anew whose W is freshRatio times larger than its cores or more, if the model
-// as it is stored is wrong more often than right on the data that epochs are judged by, which shows that its cores are fitted and not trained.
+// Far beyond the ratios at which a fit means something, fresh cores are the better start: with a teacher, auto draws those of layers anew whose W is freshRatio times larger than its cores or more, if
+// the model as it is stored is wrong more often than right on the data that epochs are judged by, which shows that its cores are fitted and not trained.
 var Starts = []string{startAuto, startStored, startFresh, startTry, startLayers}
 
 const (
@@ -64,7 +64,7 @@ func (t *tuning) starts(ctx context.Context) ([]finetune.Start, error) {
 
 // suited draws cores anew where their fit means nothing.
 func (t *tuning) suited(ctx context.Context) ([]finetune.Start, error) {
-	if len(t.o.Data.Reading.States) > 0 {
+	if t.teacher == nil || len(t.o.Data.Reading.States) > 0 {
 		return nil, nil
 	}
 	fresh, err := t.freshCores(ctx, freshRatio)

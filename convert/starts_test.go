@@ -39,6 +39,10 @@ func TestStartAuto(t *testing.T) {
 			t.Errorf("%s: start %s at rate %v, want %s at 0.01", name, r.Start, r.Settings.Rate, c.want)
 		}
 	}
+	alone := tunes(t, FinetuneOptions{Model: tiny, Data: gestures("gestures_train.npz"), Settings: TrainingSettings{Epochs: 1}})
+	if alone.Start != "stored" || alone.Settings.Rate != 0.01 {
+		t.Errorf("without a teacher: start %s at rate %v, want stored at 0.01", alone.Start, alone.Settings.Rate)
+	}
 	if _, r := tuned(tiny, "", 0.003, 1); r.Start != "fresh" || r.Settings.Rate != 0.003 {
 		t.Errorf("a rate on request: start %s at rate %v, want fresh at 0.003", r.Start, r.Settings.Rate)
 	}
