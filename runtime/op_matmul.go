@@ -147,6 +147,10 @@ func gemmInto[T numeric](ta, tb bool, m, n, k int, alpha T, a, b []T, beta T, c 
 	}
 	switch c := any(c).(type) {
 	case []float32:
+		if !ta && tb && m > innerRows && n <= innerCols && k >= innerDepth {
+			innerProducts(m, n, k, float32(alpha), any(a).([]float32), any(b).([]float32), float32(beta), c)
+			return
+		}
 		gemm.F32(ta, tb, m, n, k, float32(alpha), any(a).([]float32), lda, any(b).([]float32), ldb, float32(beta), c, max(n, 1))
 		return
 	case []float64:
@@ -169,6 +173,29 @@ func gemmInto[T numeric](ta, tb bool, m, n, k int, alpha T, a, b []T, beta T, c 
 			c[i*n+j] = alpha*sum + beta*c[i*n+j]
 		}
 	}
+}
+
+// Products A·Bᵀ of few columns and great depth, as gradients of cores are, are taken as inner products of innerRows rows of A with those of B where both lie: as a matrix, Bᵀ would first
+// be laid out anew.
+const (
+	innerRows  = 4
+	innerCols  = 8
+	innerDepth = 1 << 12
+)
+
+func innerProducts(m, n, k int, alpha float32, a, b []float32, beta float32, c []float32) {
+	rows := func(j int) {
+		i := j * innerRows
+		gemm.F32(false, true, min(innerRows, m-i), n, k, alpha, a[i*k:], k, b, k, beta, c[i*n:], n)
+	}
+	jobs := (m + innerRows - 1) / innerRows
+	if m*n*k < 1<<20 {
+		for j := range jobs {
+			rows(j)
+		}
+		return
+	}
+	gemm.Parallel(jobs, rows)
 }
 
 // buildGemm: https://onnx.ai/onnx/operators/onnx__Gemm.html. Y = alpha·A'·B' + beta·C, C broadcast in one direction and optional

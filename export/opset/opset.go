@@ -113,12 +113,12 @@ func (c *conversion) node(n *onnx.Node) error {
 	}
 	e := &edit{conversion: c, node: n}
 	for a != b {
-		v, why := versions[a], ""
+		var why string
 		if a < b {
 			a++
-			v, why = versions[a], e.up(versions[a])
+			why = e.up(versions[a])
 		} else {
-			why = e.down(v)
+			why = e.down(versions[a])
 			a--
 		}
 		if e.err != nil {
