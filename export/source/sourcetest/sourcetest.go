@@ -39,8 +39,6 @@ func Models(shared string) []Model {
 		{"mnist_gru_gap8", shared + "models/visible/mnist_gru_gap8/model.onnx", nil},
 		{"burn_gru_bidirectional", shared + "models/visible/burn_gru_bidirectional/model.onnx", nil},
 		{"holistic", shared + "data/holistic/dense_lstm64.onnx", nil},
-		{"fsdd", shared + "data/fsdd/dense_lstm128.onnx", nil},
-		{"moving", shared + "data/moving/dense_lstm64.onnx", nil},
 	}
 }
 
