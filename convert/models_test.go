@@ -42,8 +42,6 @@ func TestCases(t *testing.T) {
 		"synthetic/rnn_relu":                  {"gate", "outweigh what W loses"}, // W of 0.8 kB
 		"synthetic/w_also_used_elsewhere":     {"gate", "other readers"},
 		"torch-export/lstmcell_unrolled_op14": {"unsupported", "unrolled"},
-		"torch-export/rnn_relu_op14":          {"gate", "outweigh what W loses"}, // W of 0.4 kB
-		"torch-export/rnn_tanh_bi_op14":       {"gate", "outweigh what W loses"}, // W of 0.8 kB
 	}
 	// What ONNX Runtime itself refuses, so that it cannot be the judge.
 	notInORT := []string{"synthetic/layout1_batchwise", "torch-export/lstm1_double_op14", "synthetic/fp16"}

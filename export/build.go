@@ -1,6 +1,7 @@
 package export
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/trconvert/trconvert/onnx"
@@ -185,6 +186,15 @@ func (b *builder) ring(r Replacement) (ring, error) {
 		b.patch.SetInput(s.Node, recurrent.SlotW, w)
 	}
 	return rec, nil
+}
+
+// dropZeroStates leaves out initial states that are zero anyway. What computed them goes with them, unless something else reads it.
+func (l *lowering) dropZeroStates(ctx context.Context, s *recurrent.Site) {
+	for _, slot := range []int{recurrent.SlotInitialH, recurrent.SlotInitialC} {
+		if s.ZeroState(ctx, slot) {
+			l.patch.SetInput(s.Node, slot, "")
+		}
+	}
 }
 
 // cores stores the cores, save those that other gives dims and data for, and returns their names.
