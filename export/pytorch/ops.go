@@ -173,7 +173,7 @@ func printDropout(n *node) {
 	}
 	n.only(1)
 	if n.has(2) {
-		if v, ok := n.fixed(2); !ok || v[0] != 0 {
+		if v, ok := n.fixed(2); !ok || len(v) != 1 || v[0] != 0 {
 			n.refuse("training_mode")
 		}
 	}

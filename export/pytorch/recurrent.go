@@ -68,7 +68,7 @@ func printIf(n *node) {
 func printLoop(n *node) {
 	n.asked["body"] = true
 	a := n.Attr("body")
-	if a == nil || a.G == nil || len(a.G.Inputs) != len(n.Inputs) || len(a.G.Outputs) != len(n.Outputs)+1 {
+	if a == nil || a.G == nil || len(n.Inputs) < 2 || len(a.G.Inputs) != len(n.Inputs) || len(a.G.Outputs) != len(n.Outputs)+1 {
 		n.refuse("a body that does not fit the node")
 		return
 	}
