@@ -17,7 +17,7 @@ type valueKey struct {
 	name  string
 }
 
-// findElements walks the model once, in file order.
+// findElements walks the model in file order, until the types of bodies have come out of their nodes.
 func findElements(m *onnx.Model) *elements {
 	e := &elements{index: onnx.NewIndex(m), known: map[valueKey]onnx.DataType{}, all: map[string]bool{}}
 	for _, g := range m.Scopes() {
@@ -29,8 +29,13 @@ func findElements(m *onnx.Model) *elements {
 		for _, t := range g.Initializers {
 			e.set(g, t.Name, t.Type)
 		}
-		for _, n := range g.Nodes {
-			e.result(n)
+	}
+	for before := -1; before < len(e.known); {
+		before = len(e.known)
+		for _, g := range m.Scopes() {
+			for _, n := range g.Nodes {
+				e.results(n)
+			}
 		}
 	}
 	return e
@@ -41,8 +46,8 @@ func (e *elements) info(g *onnx.Graph, name string, t *onnx.TypeInfo) {
 	case t == nil:
 	case t.Kind == "tensor":
 		e.set(g, name, t.Elem)
-	default:
-		e.all["sequence"] = true // sequences and optionals
+	case t.Kind == "sequence" || t.Kind == "optional":
+		e.all["sequence"] = true // the word for both in the table
 		e.info(g, "", t.Of)
 	}
 }
@@ -78,16 +83,57 @@ var resultOperand = map[string]int{"Where": 1, "DequantizeLinear": 1, "QuantizeL
 
 // unfollowed are operators whose results the types of their inputs do not tell.
 var unfollowed = map[string]bool{
-	"If": true, "Loop": true, "Scan": true, "SequenceAt": true, "ConcatFromSequence": true, "OptionalGetElement": true, "SequenceMap": true,
+	"SequenceAt": true, "ConcatFromSequence": true, "OptionalGetElement": true, "SequenceMap": true,
 	"RandomNormal": true, "RandomUniform": true, "RandomNormalLike": true, "RandomUniformLike": true, "EyeLike": true, "Multinomial": true, "Bernoulli": true,
 	"DFT": true, "STFT": true, "HannWindow": true, "HammingWindow": true, "BlackmanWindow": true,
 }
 
-// result notes the type of a node's first output.
-func (e *elements) result(n *onnx.Node) {
+// secondResults are types of further outputs; those of other operators are like the first, as far as they are noted.
+var secondResults = map[string]onnx.DataType{"TopK": onnx.Int64, "MaxPool": onnx.Int64, "Dropout": onnx.Bool}
+
+// alike are operators whose outputs are all of the type of the first input.
+var alike = map[string]bool{"LSTM": true, "GRU": true, "RNN": true, "Split": true}
+
+// results notes the types of a node's outputs.
+func (e *elements) results(n *onnx.Node) {
 	if n.Domain != "" || e.index.Function(n) != nil {
 		return
 	}
+	switch n.OpType {
+	case "If", "Scan":
+		e.fromBody(n, 0)
+		return
+	case "Loop":
+		e.fromBody(n, 1) // the first output of the body is the condition
+		return
+	case "SequenceEmpty", "SequenceConstruct", "SplitToSequence", "SequenceInsert", "SequenceErase", "Optional":
+		e.all["sequence"] = true
+		return
+	}
+	t := e.result(n)
+	e.set(n.Graph, n.Output(0), t)
+	for k := 1; k < len(n.Outputs); k++ {
+		if second, ok := secondResults[n.OpType]; ok {
+			e.set(n.Graph, n.Outputs[k], second)
+		} else if alike[n.OpType] {
+			e.set(n.Graph, n.Outputs[k], t)
+		}
+	}
+}
+
+// fromBody gives outputs the types of those of a body.
+func (e *elements) fromBody(n *onnx.Node, skip int) {
+	for _, body := range n.Subgraphs() {
+		for k, name := range n.Outputs {
+			if k+skip < len(body.Outputs) {
+				e.set(n.Graph, name, e.of(body, body.Outputs[k+skip].Name))
+			}
+		}
+	}
+}
+
+// result is the type of a node's first output, Undefined where it is not known.
+func (e *elements) result(n *onnx.Node) onnx.DataType {
 	t := onnx.Undefined
 	switch n.OpType {
 	case "Cast":
@@ -105,13 +151,13 @@ func (e *elements) result(n *onnx.Node) {
 		}
 	default:
 		if unfollowed[n.OpType] {
-			return
+			return onnx.Undefined
 		}
 		if t = fixedResults[n.OpType]; t == onnx.Undefined {
 			t = e.of(n.Graph, n.Input(resultOperand[n.OpType]))
 		}
 	}
-	e.set(n.Graph, n.Output(0), t)
+	return t
 }
 
 // may says whether a node may read or give elements of a type: it is that of one of its values, or of some value of the model where one of the node's is not known.
