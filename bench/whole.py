@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Whole files: bytes and output error of the dense model, of its dynamic int8, and of ours, as Markdown tables.
 
-    python3 bench/whole.py --models VISIBLE --data DATA --int8 int8.py --ort libonnxruntime.so [--trconvert PATH] [--keep FOLDER] [--only NAME,…] [--epochs N]
+    python3 bench/whole.py --models VISIBLE --data DATA --int8 int8.py --ort libonnxruntime.so [--trconvert PATH] [--keep FOLDER] [--only NAME,…] [--epochs N] [--rate X]
 
 VISIBLE holds a folder for each model, DATA the folders speech and text with NAME-calibration.npz and NAME-heldback.npz; int8.py MODEL OUT is ONNX Runtime's dynamic
 quantiser. For two models there is no data: key points that wander and characters of a random language are drawn. Budgets are parts of the int8 file's bytes. Errors are
 ‖y−ŷ‖/‖y‖ on held-back data, in ONNX Runtime and in our runtime; int8 runs in the former alone. Distilled files were trained against the dense model on the calibration data.
-Stacked is the int8 of our float32 file with --merge-output. Without --trconvert the program is built from this folder's module; that needs Go. NumPy is needed.
+Stacked is the int8 of a file of ours whose W alone is factored, with --merge-output:
+the quantiser takes layers whose W and R are stored whole. Without --trconvert the program is built from this folder's module; that needs Go. NumPy is needed.
 """
 import argparse, json, os, subprocess, sys, tempfile
 
@@ -23,8 +24,8 @@ for name in ("models", "data", "int8", "ort"):
 ap.add_argument("--trconvert", default="")
 ap.add_argument("--keep", default="")
 ap.add_argument("--only", default=",".join(MODELS))
-ap.add_argument("--epochs", default="10")
-ap.add_argument("--rate", default="2e-4")
+ap.add_argument("--epochs", default="60")
+ap.add_argument("--rate", default="3e-4")
 args = ap.parse_args()
 
 
@@ -85,7 +86,10 @@ class Model:
         return found
 
     def quantise(self, source, path):
-        code, out, err = sh(sys.executable, args.int8, source, path)
+        if self.name == "byte_sb_bidi_lstm":
+            old, source = source, path.replace(".onnx", ".opset.onnx")
+            sh(self.program, "export", old, "--target", "onnx", "--opset", OPSET, "-o", source, "--force")
+        code, _, err = sh(sys.executable, args.int8, source, path)
         if code:
             sys.exit(f"{source}: int8: {err}")
 
@@ -117,11 +121,8 @@ def row(m, what, path, engines=("onnxruntime", "go")):
 def compare(m):
     """Prints the rows of a model and tells how many times smaller than int8 the smallest file is that errs no more."""
     print(f"| {m.name} | dense | {os.path.getsize(m.dense):,} | 0 | 0 |")
-    source, int8 = m.dense, m.stem + ".int8.onnx"
-    if m.name == "byte_sb_bidi_lstm":
-        source = m.stem + ".opset.onnx"
-        sh(m.program, "export", m.dense, "--target", "onnx", "--opset", OPSET, "-o", source, "--force")
-    m.quantise(source, int8)
+    int8 = m.stem + ".int8.onnx"
+    m.quantise(m.dense, int8)
     bytes8 = os.path.getsize(int8)
     bar = row(m, "int8", int8, ("onnxruntime",))
     best = None
@@ -139,10 +140,10 @@ def compare(m):
             if e <= bar and (best is None or os.path.getsize(path) < best):
                 best = os.path.getsize(path)
     merged, stacked = m.stem + ".merged.onnx", m.stem + ".stacked.onnx"
-    m.decompose(merged, os.path.getsize(m.dense) // 3, "--weights", "float32", "--merge-output")
-    if source != m.dense:
-        sh(m.program, "export", merged, "--target", "onnx", "--opset", OPSET, "-o", merged, "--force")
-    row(m, "ours, float32, merged", merged)
+    code, _, err = sh(program, "decompose", m.dense, "-o", merged, "--force", "--quiet", "--ratio", "4", "--merge-output", "--calibration", m.calibration, *m.flags)
+    if code:
+        sys.exit(f"{m.name}: {err}")
+    row(m, "ours, W alone, 4×, merged", merged)
     m.quantise(merged, stacked)
     row(m, "stacked: int8 of that", stacked, ("onnxruntime",))
     return f"{m.name}: " + (f"{bytes8 / best:.1f} × smaller than int8 at no greater error" if best else f"no smaller file of ours errs as little as int8 ({bar:.2g})")
