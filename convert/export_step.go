@@ -28,7 +28,11 @@ func exportStep(ctx context.Context, e *exporting) (*product, error) {
 	}
 	return &product{model: out, check: func(ctx context.Context, written *onnx.Model) (*Comparison, error) {
 		if s.Timeline == nil {
-			return e.compare(ctx, written, e.o.Weights)
+			storage, err := storageOf(e.model)
+			if err != nil {
+				return nil, err
+			}
+			return e.compare(ctx, written, storage)
 		}
 		return e.compareSteps(ctx, s, written)
 	}}, nil

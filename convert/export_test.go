@@ -381,6 +381,22 @@ func TestExportStorages(t *testing.T) {
 	}
 }
 
+// TestExportStepStorages: steps, made or found, take narrower weights too.
+func TestExportStepStorages(t *testing.T) {
+	for _, weights := range []Storage{export.Float16, export.Int8} {
+		for _, o := range []TargetOptions{
+			{Model: own("gestures.onnx")},
+			{Model: own("lstm_step_gates.onnx"), States: map[string]string{"h_next": "h"}},
+		} {
+			o.Target, o.Output, o.Weights = "onnx-step", filepath.Join(t.TempDir(), "step.onnx"), weights
+			r := exports(t, o)
+			if r.Weights == export.Float32 || r.Output.Bytes >= r.Input.Bytes || r.Verify == nil || !(r.Verify.Relative < 0.1) {
+				t.Errorf("%s, %s: %s, %d of %d bytes, verification %+v", o.Model, weights, r.Weights, r.Output.Bytes, r.Input.Bytes, r.Verify)
+			}
+		}
+	}
+}
+
 // TestExportKeepsTheRing: cores in another form and opset are still the ring that finetune and export read.
 func TestExportKeepsTheRing(t *testing.T) {
 	dir := t.TempDir()

@@ -35,10 +35,10 @@ func names(s *weights.Set) []string {
 // TestNames names the weights of our own models by node and operand, as the documentation of the package has it; a weight that two sites share is the first one's.
 func TestNames(t *testing.T) {
 	for name, want := range map[string][]string{
-		"gestures":        {"lstm/R", "lstm/W", "lstm/bias", "readout.bias", "readout.weight", "scale"},
-		"lstm_bidi":       {"layer/R", "layer/W", "layer/bias"},
-		"tied":            {"over_left/R", "over_left/W", "over_left/bias"},
-		"rnn_reverse":     {"layer/R", "layer/W", "layer/bias"},
+		"gestures":    {"lstm/R", "lstm/W", "lstm/bias", "readout.bias", "readout.weight", "scale"},
+		"lstm_bidi":   {"layer/R", "layer/W", "layer/bias"},
+		"tied":        {"over_left/R", "over_left/W", "over_left/bias"},
+		"rnn_reverse": {"layer/R", "layer/W", "layer/bias"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := onnx.OpenFile(t.Context(), filepath.Join("..", "..", "testdata", "models", name+".onnx"), onnx.OpenOptions{})
