@@ -15,6 +15,7 @@ import (
 	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/internal/seed"
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/matrices"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
 	"github.com/trconvert/trconvert/tensor"
@@ -40,6 +41,8 @@ type NewOptions struct {
 	Embed                  int     // rows of an embedding table: the model then reads tokens; 0: frames
 	Name                   string  // of the input; "": x, or tokens with Embed
 	Scale                  float64 // what frames are multiplied with first; 0: nothing
+	// RecurrentRank is the rank N of R = A·B in every layer, A [D·G·H, N] and B [N, H]; 0: R is dense.
+	RecurrentRank int
 	// Budget, and Fit's Format, modes and Seed, say how W of the layers is stored. The zero Budget asks for Ratio 10. Modes and Ranks are those of
 	// the first layer; the others are then dense. Without them every layer is factored that gets smaller.
 	Budget  Budget
@@ -79,6 +82,7 @@ type NewSite struct {
 	WDense   int64  `json:"w_parameters_dense"`
 	W        int64  `json:"w_parameters"`
 	R        int64  `json:"r_parameters"`
+	RRank    int    `json:"r_rank"` // 0 where R is dense
 	Reason   string `json:"reason"` // why it is dense
 }
 
@@ -92,7 +96,7 @@ type Parameters struct {
 //
 // It reads x [batch, steps, Input] (with Embed, tokens [batch, steps] of int64) and gives logits [batch, Classes] from the last states, at opset 17. The start is random
 // and depends on Fit.Seed alone: cores such that the elements of Ŵ have the variance 2/(I+H) (decompose.Fresh), I being the layer's inputs, and a dense W with that variance; R uniform in
-// ±1/√H and the affine map in ±1/√(D·H) as PyTorch has them; biases zero, those of the forget gates 1; the embedding table standard normal.
+// ±1/√H, or of RecurrentRank with the variance 1/(3·H) that those have, and the affine map in ±1/√(D·H) as PyTorch has them; biases zero, those of the forget gates 1; the embedding table standard normal.
 //
 // No matrix of the size of W is formed where it is factored.
 func New(ctx context.Context, o NewOptions) (*Creation, error) {
@@ -163,6 +167,7 @@ func (o *NewOptions) complete() error {
 		{"--classes", o.Classes, 2, largestSize},
 		{"--layers", o.Layers, 1, largestLayers},
 		{"--embed", o.Embed, 0, largestSize},
+		{"--recurrent-rank", o.RecurrentRank, 0, largestSize},
 	} {
 		switch {
 		case c.value == 0 && c.least > 0:
@@ -216,11 +221,12 @@ type creation struct {
 	layers []newLayer
 }
 
-// newLayer is how W of a layer is stored.
+// newLayer is how W and R of a layer are stored.
 type newLayer struct {
 	factor *tensor.Factor // nil where dense
 	reason string         // why it is dense
 	notes  []string
+	r      *tensor.Factor // of R; nil where dense
 }
 
 func newCreation(o NewOptions) *creation {
@@ -279,6 +285,11 @@ func (c *creation) factor(ctx context.Context) error {
 	n := c.factored()
 	for k := range c.net.layers {
 		l := &c.layers[k]
+		if c.o.RecurrentRank > 0 {
+			if err := c.factorRecurrent(k); err != nil {
+				return err
+			}
+		}
 		switch {
 		case k >= n && n > 0:
 			l.reason = "modes and ranks were given for the first layer"
@@ -339,9 +350,26 @@ func (c *creation) factorLayer(k int, b Budget) error {
 	return err
 }
 
+// factorRecurrent draws the factors of R of a layer.
+func (c *creation) factorRecurrent(k int) error {
+	m := c.matrix(k)
+	m.Name, m.In = m.Name+".R", m.Hidden
+	shape, _, err := decompose.ShapeFor(m, Budget{Rank: c.o.RecurrentRank}, FitOptions{Format: tensor.SVD})
+	if err != nil {
+		return err
+	}
+	if n := shape.Params(); n >= m.Size() {
+		what := fmt.Sprintf("the factors of R would have %d numbers, R has %d; choose a lower rank", n, m.Size())
+		return &OptionError{Option: "--recurrent-rank", Value: strconv.Itoa(c.o.RecurrentRank), What: what}
+	}
+	root := seed.Stream(c.o.Fit.Seed, "new", m.Name, "cores").Uint64()
+	c.layers[k].r, err = decompose.Fresh(shape, 1/float64(3*m.Hidden), root)
+	return err
+}
+
 // count fills in the report's numbers and refuses a model that is too large for its kind.
 func (c *creation) count() error {
-	var w, dense, r, bias int64
+	var w, dense, r, bias int64 // dense: of matrices
 	d, g, h := int64(c.net.directions), int64(c.net.op.Gates()), int64(c.net.hidden)
 	for k, l := range c.layers {
 		m := c.matrix(k)
@@ -355,8 +383,12 @@ func (c *creation) count() error {
 				s.W = mergedParams(f)
 			}
 		}
+		dense += s.WDense + s.R
+		if l.r != nil {
+			s.R, s.RRank = int64(l.r.Params()), l.r.Cut()
+		}
 		c.report.Sites = append(c.report.Sites, s)
-		w, dense, r, bias = w+s.W, dense+s.WDense, r+s.R, bias+2*d*g*h
+		w, r, bias = w+s.W, r+s.R, bias+2*d*g*h
 		for _, text := range l.notes {
 			c.report.Warnings = append(c.report.Warnings, Warning{Code: "factor", Path: m.Name, Text: text})
 		}
@@ -367,7 +399,7 @@ func (c *creation) count() error {
 		parts = append([]Parameters{{"embedding", table}}, parts...)
 	}
 	c.report.Parameters = parts
-	c.report.Dense = dense + r + bias + head + table
+	c.report.Dense = dense + bias + head + table
 	if n := w + r + bias + head + table; n > largestModel {
 		return &OptionError{Option: "--hidden", Value: strconv.Itoa(c.net.hidden), What: fmt.Sprintf("the model would have %d parameters, at most %d are written", n, int64(largestModel))}
 	}
@@ -386,7 +418,11 @@ func (c *creation) lower(ctx context.Context, template *onnx.Model) (*onnx.Model
 			rs = append(rs, export.Replacement{Sites: []*recurrent.Site{s}, Factor: f})
 		}
 	}
-	patch, err := export.Lower(ctx, template, rs, c.o.Export)
+	lowering := c.o.Export
+	if lowering.Matrices, err = c.recurrentFactors(ctx, template); err != nil {
+		return nil, err
+	}
+	patch, err := export.Lower(ctx, template, rs, lowering)
 	if err != nil {
 		return nil, err
 	}
@@ -403,6 +439,26 @@ func (c *creation) lower(ctx context.Context, template *onnx.Model) (*onnx.Model
 		patch.SetInput(s.Node, recurrent.SlotW, name)
 	}
 	return patch.Apply(ctx)
+}
+
+// recurrentFactors pairs the layers' R with their factors.
+func (c *creation) recurrentFactors(ctx context.Context, template *onnx.Model) (rs []export.MatrixReplacement, err error) {
+	if c.o.RecurrentRank == 0 {
+		return nil, nil
+	}
+	all, err := matrices.Find(ctx, template)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all {
+		if s.Role == matrices.Recurrent {
+			rs = append(rs, export.MatrixReplacement{Matrix: s, Factor: c.layers[len(rs)].r})
+		}
+	}
+	if len(rs) != len(c.layers) {
+		return nil, &OptionError{Option: "--recurrent-rank", What: fmt.Sprintf("R of %d units is too small to be worth factors", c.net.hidden)}
+	}
+	return rs, nil
 }
 
 // denseWeight draws W of a layer: normal, with the variance that Ŵ of cores has.
@@ -427,6 +483,9 @@ func (c *creation) check(ctx context.Context, path string) error {
 	c.report.Output = FileStat{File: c.o.Output, Bytes: m.FileBytes(), Parameters: m.Parameters()}
 	if _, err := export.Records(m); err != nil {
 		return fmt.Errorf("convert: verification: %w", err)
+	}
+	if rs, err := export.Matrices(m); err != nil || c.o.RecurrentRank > 0 && len(rs) != len(c.layers) {
+		return fmt.Errorf("convert: verification: %d layers have factors of R, want %d: %w", len(rs), len(c.layers), err)
 	}
 	p, err := runtime.Compile(ctx, m, runtime.Options{Threads: c.o.Threads})
 	if err != nil {

@@ -11,11 +11,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/internal/engine/ort"
 	"github.com/trconvert/trconvert/internal/testmodels"
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/onnx/matrices"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"
 )
@@ -369,6 +371,68 @@ func TestNewIsInitialised(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNewFactorsR takes R of every layer apart: its size, its variance and its rank, as the definition of RecurrentRank gives them.
+func TestNewFactorsR(t *testing.T) {
+	const hidden, rank, layers, directions = 64, 8, 2, 2
+	for _, cell := range []struct {
+		name  string
+		gates int
+	}{{"lstm", 4}, {"gru", 3}, {"rnn", 1}} {
+		t.Run(cell.name, func(t *testing.T) {
+			o := NewOptions{Cell: cell.name, Input: 600, Hidden: hidden, Classes: 4, Layers: layers, Bidirectional: true, Budget: Budget{Ratio: 20}, RecurrentRank: rank}
+			path, r := creates(t, o)
+			dense, err := export.Expand(t.Context(), open(t, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer dense.Close()
+			all, err := matrices.Find(t.Context(), dense)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = slices.DeleteFunc(all, func(s *matrices.Site) bool { return s.Role != matrices.Recurrent })
+			if len(all) != layers || len(r.Sites) != layers {
+				t.Fatalf("%d matrices R, %d sites", len(all), len(r.Sites))
+			}
+			const rows = directions * hidden
+			for k, s := range all {
+				if want := int64((rows*cell.gates + hidden) * rank); r.Sites[k].R != want || r.Sites[k].RRank != rank {
+					t.Errorf("layer %d: R has %d numbers of rank %d, want %d of rank %d", k, r.Sites[k].R, r.Sites[k].RRank, want, rank)
+				}
+				w, err := s.Weight(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if variance, want := w.SquaredNorm()/float64(len(w.Data)), 1.0/(3*hidden); math.Abs(math.Log(variance/want)) > math.Log(2) {
+					t.Errorf("layer %d: R has the variance %v, want about %v", k, variance, want)
+				}
+				var svd mat.SVD
+				data := make([]float64, len(w.Data))
+				for i, v := range w.Data {
+					data[i] = float64(v)
+				}
+				if !svd.Factorize(mat.NewDense(w.Dims[0], w.Dims[1], data), mat.SVDNone) {
+					t.Fatal("no SVD")
+				}
+				if v := svd.Values(nil); v[rank-1] < 1e-2*v[0] || v[rank] > 1e-5*v[0] {
+					t.Errorf("layer %d: singular values %v do not end at rank %d", k, v[:rank+2], rank)
+				}
+			}
+		})
+	}
+	for _, o := range []NewOptions{
+		{Input: 600, Hidden: hidden, Classes: 4, RecurrentRank: 52}, // (4·64 + 64)·52 > 4·64·64
+		{Input: 600, Hidden: 8, Classes: 4, RecurrentRank: 1},       // 4·8·8 < 512
+		{Input: 600, Hidden: hidden, Classes: 4, RecurrentRank: -1},
+	} {
+		o.Output = filepath.Join(t.TempDir(), "m.onnx")
+		var refused *OptionError
+		if _, err := New(t.Context(), o); !errors.As(err, &refused) || refused.Option != "--recurrent-rank" {
+			t.Errorf("rank %d of %d units: %v", o.RecurrentRank, o.Hidden, err)
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ func newVerb() *verb {
 			{name: "rank", value: "R", group: groupCores, usage: "every rank is R"},
 			{name: "ranks", value: "R0,R1,…", group: groupCores, usage: "the ranks one by one, as a report lists them"},
 			{name: "max-params", value: "N", group: groupCores, usage: "most numbers of W, over all factored layers together"},
+			{name: "recurrent-rank", value: "N", group: groupCores, usage: "R of every layer is the product of two matrices of rank N (default: dense)"},
 			{name: "seed", value: "S", group: groupCores, usage: "of all weights (default 0); same seed, same bytes"},
 
 			flagJSON, flagQuiet, flagForce, flagThreads,
@@ -46,7 +47,7 @@ writes it, of standard operators (opset 17) that any runtime runs; nothing as la
 
 Modes and ranks are those of the first layer, and the others are dense then; without them every layer is factored that gets smaller.
 
-The start is random: cores such that W has the variance 2/(I+H), R uniform in ±1/√H, biases zero but those of the forget gates, which are 1.`,
+The start is random: cores such that W has the variance 2/(I+H), R uniform in ±1/√H or of the same variance, biases zero but those of the forget gates, which are 1.`,
 		examples: []string{
 			"new -o m.onnx --input 57600 --hidden 256 --classes 11 --in-modes 160x120x3 --rank 5",
 			"new -o gru.onnx --cell gru --input 1032 --hidden 128 --classes 10 --format ttm",
@@ -73,6 +74,7 @@ func parseNew(c *cli.Context) (command, error) {
 		Embed:         r.integer("embed", 1),
 		Name:          r.text("input-name"),
 		Scale:         r.number("scale", 0),
+		RecurrentRank: r.integer("recurrent-rank", 1),
 		Budget:        r.budget(),
 		Fit: convert.FitOptions{
 			Format:   r.word("format", convert.NewFormats),
@@ -127,7 +129,7 @@ func creationText(r *convert.Creation) string {
 		rows = append(rows, []string{p.What, term.Count(p.Number)})
 		total += p.Number
 	}
-	rows = append(rows, []string{"in all", term.Count(total)}, []string{"with a dense W", term.Count(r.Dense)})
+	rows = append(rows, []string{"in all", term.Count(total)}, []string{"all dense", term.Count(r.Dense)})
 	b.WriteString("\n" + term.Table([]term.Column{{Title: "parameters"}, {Title: "number", Figure: true}}, rows))
 	b.WriteString(warnings(r.Warnings))
 	fmt.Fprintf(&b, "\nIt is untrained: trconvert finetune %s -o OUT --data DATA --labels NAME\n", term.Escape(r.Output.File))
