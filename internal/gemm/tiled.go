@@ -122,6 +122,10 @@ func (p *product[A, B, C]) tiled(t *tier[C], lower bool) {
 
 // tiledAlone is tiled for what is too small to share: it runs in this goroutine and leaves nothing on the heap.
 func (p *product[A, B, C]) tiledAlone(t *tier[C], lower bool) {
+	if a, b, ok := p.closeBy(t); ok {
+		p.panels(t, &b, a, p.a.row, p.a.col, p.k, 0, 0, p.m, 0, 0, p.n, p.add, lower, nil)
+		return
+	}
 	b := p.layoutOf(t)
 	if data, ok := p.bInPlace(t); ok {
 		b.data, b.width, b.in = data, p.b.row, true
@@ -147,6 +151,24 @@ func (p *product[A, B, C]) tiledAlone(t *tier[C], lower bool) {
 		p.tiledJob(t, &b, w, 0, p.k, i, min(i+rows, p.m), 0, 0, p.n, lower)
 	}
 }
+
+// closeBy returns A and B as they lie if B is all within the first-level cache and A's elements are close together: nothing is gained by moving
+// them then, and choosing a way would cost as much as the product.
+func (p *product[A, B, C]) closeBy(t *tier[C]) (a []C, b packed[C], ok bool) {
+	a, okA := any(p.a.data).([]C)
+	data, okB := any(p.b.data).([]C)
+	if !okA || !okB || p.b.col != 1 || p.k*p.b.row*int(unsafe.Sizeof(C(0))) > closeBytes || p.a.col != 1 && (p.a.row != 1 || p.a.col > nearColumns) {
+		return nil, b, false
+	}
+	b = packed[C]{data: data, width: p.b.row, depth: p.k, panel: t.panel * t.lanes, in: true}
+	if most := len(t.blocks); p.n <= most*t.lanes || p.m <= t.blocks[most-1][0].rows {
+		b.panel = most * t.lanes
+	}
+	return a, b, true
+}
+
+// closeBytes is the size of a B that is close by.
+const closeBytes = 32 << 10
 
 // blockRows is the number of rows of A that fill a block.
 func (t *tier[C]) blockRows(b *packed[C]) int {
