@@ -51,6 +51,14 @@ func tailTransfer(tail []float64, p, n, b int, s *algebra) []float64 {
 	return out
 }
 
+// tailTransposed is tailTransfer as [b,b',p,p'].
+func tailTransposed(tail []float64, p, n, b int, s *algebra) []float64 {
+	out := s.take(p * p * b * b)
+	defer s.release(s.mark())
+	columnTransfer(s.permuted(tail, [4]int{1, p, n, b}, [4]int{0, 2, 3, 1}), n, b, p, out, s)
+	return out
+}
+
 // headTransfer is H[p,p',a,a'] = Σ_N S[a,N,p]·S[a',N,p'] of the merged head S of a chain.
 func headTransfer[T float](head []T, a, p int, w *scratch[T], s *algebra) []float64 {
 	defer w.release(w.mark())

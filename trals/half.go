@@ -64,10 +64,11 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 	}
 	last := len(c) - 1
 
-	// After[k] is E_k [q², b²]; partial[k] is T contracted with the cores after k, [a, N before k, n_k, q_k].
+	// After[k] is E_k, transposed [b², q²]; partial[k] is T contracted with the cores after k, [a, N before k, n_k, q_k].
 	after, partial := make([][]float64, len(c)), make([][]T, len(c))
 	partial[last] = t
 	tail, states := c[last].v, c[last].n // cores k and after, [p, states, b], as long as that is the cheaper way to E
+	var e []float64                      // E_k [q², b²], once it is not
 	for k := last; k > 0; k-- {
 		g := c[k]
 		rows := len(partial[k]) / (g.n * g.q)
@@ -85,10 +86,14 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			}
 		}
 		if tail != nil {
-			after[k-1] = tailTransfer(tail, g.p, states, b, small)
-		} else {
-			after[k-1] = transferLeft(g, after[k], b, small)
+			after[k-1] = tailTransposed(tail, g.p, states, b, small)
+			continue
 		}
+		if e == nil {
+			e = small.transposed(b*b, g.q*g.q, after[k])
+		}
+		e = transferLeft(g, e, b, small)
+		after[k-1] = small.transposed(g.p*g.p, b*b, e)
 	}
 
 	// Before is H_k [p², a²] if open, else F_k [p², b²]; F_0 is M.
@@ -119,7 +124,7 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 		if k < last {
 			qq := g.q * g.q
 			blocks = small.take(pairs(g.p) * qq)
-			gemm.F64(false, true, pairs(g.p), qq, bb, 1, f, bb, after[k], bb, 0, blocks, qq)
+			gemm.F64(false, false, pairs(g.p), qq, bb, 1, f, bb, after[k], qq, 0, blocks, qq)
 		}
 		solveCore(g, blocks, widened(right, &small.scratch), dampingOf[T](), small)
 		small.release(mark)
@@ -127,9 +132,6 @@ func updateChain[T float](ctx context.Context, c chain, t []T, m []float64, merg
 			c.pushRight(k, small)
 		}
 		x := w.rounded(g.v) // so that what is merged in T and what in float64 belong to the same ring
-		if k == last && merged == nil {
-			return
-		}
 		if k == last && merged == nil {
 			return
 		}

@@ -42,6 +42,13 @@ func (s *scratch[T]) permuted(x []T, dims, perm [4]int) []T {
 	return out
 }
 
+// transposed is xᵀ [n, m] of x [m, n].
+func (s *scratch[T]) transposed(m, n int, x []T) []T {
+	out := s.take(len(x))
+	gemm.Transpose(m, n, x, n, out, m)
+	return out
+}
+
 // narrowed is x in type T.
 func (s *scratch[T]) narrowed(x []float64) []T {
 	if y, ok := any(x).([]T); ok {
@@ -90,6 +97,9 @@ func permute4[T float](x []T, dims, perm [4]int) []T {
 	return out
 }
 
+// nearRows is the number of rows of each block that permuteInto copies before it goes to the next block.
+const nearRows = 64
+
 // permuteInto sets out to x [dims] with its axes in the order perm.
 func permuteInto[T float](out, x []T, dims, perm [4]int) {
 	stride := [4]int{dims[1] * dims[2] * dims[3], dims[2] * dims[3], dims[3], 1}
@@ -112,10 +122,15 @@ func permuteInto[T float](out, x []T, dims, perm [4]int) {
 		from, at := i*s[0], i*n[1]*block
 		switch 1 { // the axis along which x is contiguous
 		case s[3]:
+			// Rows that lie far apart are gathered for a while only, so that the lines they share with others stay close by.
 			if n[1] > n[2] {
-				gemm.CopyBlocks(n[2], n[1], row, x[from:], s[2], s[1], out[at:], row, block)
+				for j := 0; j < n[1]; j += nearRows {
+					gemm.CopyBlocks(n[2], min(nearRows, n[1]-j), row, x[from+j*s[1]:], s[2], s[1], out[at+j*block:], row, block)
+				}
 			} else {
-				gemm.CopyBlocks(n[1], n[2], row, x[from:], s[1], s[2], out[at:], block, row)
+				for j := 0; j < n[2]; j += nearRows {
+					gemm.CopyBlocks(n[1], min(nearRows, n[2]-j), row, x[from+j*s[2]:], s[1], s[2], out[at+j*row:], block, row)
+				}
 			}
 		case s[2]:
 			for j := range n[1] {
