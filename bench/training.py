@@ -6,7 +6,7 @@
 paper: a ring 57600 -> 256 of rank 5, batch 16 x 6 steps. mid: a ring 4096 -> 256 of rank 8, 16 x 32. dense, gru: a plain layer 256 -> 256, 64 x 32. A ring is computed in
 the same way by both: its cores are merged to R and L, one product X·R serves all time steps, and a standard LSTM has W = L.
 
-Rounds alternate between the two, so that both see the same load of the machine. Printed are the medians over all steps of all rounds, the best steps in brackets, the
+Rounds alternate between the two, so that both see the same load of the machine, and begin with ten steps that do not count. Printed are the medians over all steps of all rounds, the best steps in brackets, the
 ratios ours / PyTorch of both, and how much faster the best step becomes with more threads. On a machine that is busy otherwise, --clock cpu counts the time both
 spent on processors instead of the time that passed (of all threads; theirs may spin while they wait). Needs Go and PyTorch (Debian: python3-torch).
 
@@ -28,6 +28,8 @@ with open("/proc/cpuinfo") as f:
     cpuinfo = f.read()
 os.environ["OPENBLAS_CORETYPE"] = args.core or ("SkylakeX" if "avx512f" in cpuinfo else "Haswell")
 import torch  # noqa: E402 (OpenBLAS reads the variable when it is loaded)
+
+WARM = 10  # steps of each round that do not count, as in BenchmarkTrainingStep
 
 # name: input modes, output modes (the gates in the last one), rank, batch, time steps; rank 0 is a dense W
 CASES = {
@@ -119,7 +121,9 @@ def main():
                     m, b = ours(binary, name, threads)
                     us.append(m)
                     best.append(b)
-                    them += [1000 * theirs() for _ in range(args.steps)]
+                    for _ in range(WARM):
+                    theirs()
+                them += [1000 * theirs() for _ in range(args.steps)]
                 mu, mt = statistics.median(us), statistics.median(them)
                 first = first or min(best)
                 print("%-6s %7d  %6.1f (%6.1f)  %6.1f (%6.1f)  %6.2f  %6.2f  %8.2f" % (
