@@ -122,8 +122,8 @@ def main():
                     us.append(m)
                     best.append(b)
                     for _ in range(WARM):
-                    theirs()
-                them += [1000 * theirs() for _ in range(args.steps)]
+                        theirs()
+                    them += [1000 * theirs() for _ in range(args.steps)]
                 mu, mt = statistics.median(us), statistics.median(them)
                 first = first or min(best)
                 print("%-6s %7d  %6.1f (%6.1f)  %6.1f (%6.1f)  %6.2f  %6.2f  %8.2f" % (
