@@ -19,6 +19,9 @@ var ridges = []float64{0.03, 1, 10, flatRidge}
 
 var flatRidge = math.Inf(1)
 
+// silentError is the relative error of outputs of zero: an error as large says nothing for a fit.
+const silentError = 1
+
 // choiceRuns bounds the runs of the model for one choice.
 const choiceRuns = 1600
 
@@ -29,7 +32,8 @@ type outcome struct {
 }
 
 // fitOnData fits under the ridge whose truncated SVDs err least on the samples held back, and once without weights; of the two that which
-// errs less on those samples is kept. Where a largest error of W is the budget, the two have different sizes and there is no choice.
+// errs less on those samples is kept, but the second where the first errs by silentError or more and the second has balanced rings. Where
+// a largest error of W is the budget, the two have different sizes and there is no choice.
 func (c *conversion) fitOnData(ctx context.Context, ms []decompose.Matrix, fit func([]decompose.Matrix) (outcome, error)) (outcome, error) {
 	cal, err := c.calibrate(ctx)
 	if err != nil {
@@ -64,11 +68,13 @@ func (c *conversion) fitOnData(ctx context.Context, ms []decompose.Matrix, fit f
 	if err != nil {
 		return outcome{}, err
 	}
-	if without < with {
+	if without < with || with >= silentError && slices.ContainsFunc(plain.results, balanced) {
 		return plain, nil
 	}
 	return best, nil
 }
+
+func balanced(r decompose.Result) bool { return r.Balanced }
 
 // chooseRidge compares truncated SVDs of the same budget. Where none is as small, it is the first ridge.
 func (c *conversion) chooseRidge(ctx context.Context, cal *calibration, ms []decompose.Matrix) (float64, error) {

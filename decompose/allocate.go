@@ -67,6 +67,9 @@ func runParams(ctx context.Context, jobs []*job, n int, asked string, describe f
 		if err := j.finish(ctx, c); err != nil {
 			return err
 		}
+		if err := j.balance(ctx, budget); err != nil {
+			return err
+		}
 		spare = budget - j.params()
 	}
 	return nil

@@ -98,10 +98,13 @@ func runAutoParams(ctx context.Context, jobs []*job, n int, asked string, descri
 	return nil
 }
 
-// outcome is a finished job as an option.
+// outcome is a finished job as an option. A balanced ring may err balanceMargin more than the other formats, too.
 func (j *job) outcome() option {
-	r := j.result
-	return option{j.params(), square(j.loss()), func() (Result, error) { return r, nil }}
+	r, loss := j.result, j.loss()
+	if r.Balanced {
+		loss /= 1 + balanceMargin
+	}
+	return option{j.params(), square(loss), func() (Result, error) { return r, nil }}
 }
 
 // loss is the error that the fit minimises: that on data where there are some, else that of W.
@@ -197,6 +200,9 @@ func rebalance(ctx context.Context, jobs []*job, options [][]option, n int) erro
 			continue
 		}
 		if err := v.finish(ctx, c); err != nil {
+			return err
+		}
+		if err := v.balance(ctx, share); err != nil {
 			return err
 		}
 		options[of[i]] = append(options[of[i]], v.outcome())

@@ -69,6 +69,7 @@ type Result struct {
 	Factor        *tensor.Factor // nil where KeptDense
 	KeptDense     bool
 	Reason        string  // why it was kept dense
+	Balanced      bool    // a ring of even ranks was preferred to one that errs up to 1 % less, since no fit of its size keeps much of W
 	RelativeError float64 // ‖W−Ŵ‖_F/‖W‖_F of the float32 cores, float64 sums
 	DataError     float64 // ‖(W−Ŵ)·X‖_F/‖W·X‖_F on the frames of Matrix.Metric, NaN without
 	LowerBound    float64 // no ring with these ranks and modes can do better (Eckart–Young over the cheap bonds)
