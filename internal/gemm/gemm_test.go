@@ -110,6 +110,41 @@ func TestProducts(t *testing.T) {
 	})
 }
 
+// TestWidths multiplies rows and columns of A far enough apart to be fetched, with every number of columns up to three of the widest panels.
+func TestWidths(t *testing.T) {
+	forKernels(t, func(t *testing.T) {
+		t.Run("F32", func(t *testing.T) { testWidths(t, F32, 0x1p-24) })
+		t.Run("F64", func(t *testing.T) { testWidths(t, F64, 0x1p-53) })
+	})
+}
+
+func testWidths[C float](t *testing.T, f call[C, C, C], eps float64) {
+	r := rand.New(rand.NewPCG(9, 10))
+	const k = 290
+	for _, m := range []int{13, 200} {
+		for n := 1; n <= 200; n += 1 + n/35*3 {
+			for mode := range 4 {
+				ta, tb := mode&1 != 0, mode&2 != 0
+				lda, ldb := k+7, n
+				if ta {
+					lda = m + 150
+				}
+				if tb {
+					ldb = k
+				}
+				a, b, c := random[C](r, max(m, k)*lda), random[C](r, k*n), make([]C, m*n)
+				f(ta, tb, m, n, k, 1, a, lda, b, ldb, 0, c, n)
+				want, size := reference(ta, tb, m, n, k, 1, a, lda, b, ldb, 0, c, n)
+				for i := range want {
+					if d := math.Abs(float64(c[i]) - want[i]); !(d <= eps*(k+4)*size[i]) {
+						t.Fatalf("%d × %d × %d, ta=%v tb=%v: element %d = %v, want %v", m, n, k, ta, tb, i, c[i], want[i])
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestGramIsProductWithOwnTranspose(t *testing.T) {
 	forKernels(t, testGram)
 }

@@ -323,7 +323,7 @@ func (p *product[A, B, C]) panels(t *tier[C], b *packed[C], a []C, rs, ks, k, x,
 		tail := n - (vectors-1)*t.lanes
 		bp, bs := b.at(x, k, j)
 		blocks := t.blocks[vectors-1]
-		if fetching != nil {
+		if fetching != nil && vectors == len(t.blocks) {
 			blocks = fetching
 		}
 		i := i0
