@@ -344,7 +344,7 @@ func (p *product[A, B, C]) panels(t *tier[C], b *packed[C], a []C, rs, ks, k, x,
 type way[C float] struct {
 	inPlace []C        // A, or nil if its blocks are copied
 	rows    int        // that are taken through all panels of B at a time
-	blocks  []block[C] // kernels that fetch it, nil for those that do not
+	blocks  []block[C] // kernels that fetch it, for panels as wide as theirs; nil for those that do not
 }
 
 // wayOf chooses the way of a job of so many rows and columns of C. Only elements of C's type stay in place. Rows do unless they meet in the same
@@ -366,7 +366,7 @@ func (p *product[A, B, C]) wayOf(t *tier[C], b *packed[C], rows, cols int) way[C
 	case p.a.col != 1:
 		return copied
 	case p.a.row*size%cachePeriod != 0 || ceil(cols, b.panel)*t.tall(b) <= 24:
-		if p.a.row*size >= fetchStride && ceil(cols, t.lanes) == len(t.blocks) {
+		if p.a.row*size >= fetchStride {
 			whole.blocks = t.below
 		}
 		return whole
