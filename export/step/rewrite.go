@@ -41,15 +41,11 @@ func rewrite(ctx context.Context, m *onnx.Model, t *source.Timeline, f *found) (
 	}
 	r.findBatch(m)
 	r.declare(m)
-	paired := map[string]bool{}
-	for _, s := range f.states {
-		paired[s.Input] = true
-	}
 	for _, site := range recurrent.Nodes(t.Model) {
 		if !slices.Contains(t.Nodes, site.Node) { // nothing reads it
 			continue
 		}
-		if err := r.node(site, paired); err != nil {
+		if err := r.node(site, f); err != nil {
 			return nil, err
 		}
 	}
@@ -76,7 +72,7 @@ func rewrite(ctx context.Context, m *onnx.Model, t *source.Timeline, f *found) (
 func (r *rewriting) declare(m *onnx.Model) {
 	one := func(shape *onnxpb.TensorShapeProto, axis int) {
 		if axis >= 0 && axis < len(shape.GetDim()) {
-			shape.Dim[axis] = &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: 1}}
+			shape.Dim[axis] = fixed(1)
 		}
 	}
 	for _, v := range r.proto.GetGraph().GetInput() {
@@ -90,12 +86,9 @@ func (r *rewriting) declare(m *onnx.Model) {
 		if t := v.GetType().GetTensorType(); t != nil && a != nil && declared != nil && declared.HasShape && len(declared.Shape) == len(a.Dims) {
 			t.Shape = &onnxpb.TensorShapeProto{}
 			for _, d := range declared.Shape {
-				dim := &onnxpb.TensorShapeProto_Dimension{}
-				switch {
-				case d.Known:
-					dim.Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: d.Value}
-				case d.Param != "":
-					dim.Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: d.Param}
+				dim := named(d.Param)
+				if d.Known {
+					dim = fixed(d.Value)
 				}
 				t.Shape.Dim = append(t.Shape.Dim, dim)
 			}
@@ -124,26 +117,19 @@ func (r *rewriting) findBatch(m *onnx.Model) {
 }
 
 // node makes the states of a recurrent node inputs and outputs, unless inputs give them already.
-func (r *rewriting) node(site recurrent.Named, paired map[string]bool) error {
+func (r *rewriting) node(site recurrent.Named, f *found) error {
 	n := site.Node
 	cfg, err := recurrent.ParseConfig(n, r.Model.Opset(""))
 	if err != nil {
 		return err
 	}
 	p := r.nodes[n.Index]
-	kinds := []struct {
-		suffix        string
-		input, output int
-	}{{"h", recurrent.SlotInitialH, 1}, {"c", recurrent.SlotInitialC, 2}}
-	if cfg.Op != recurrent.LSTM {
-		kinds = kinds[:1]
-	}
 	var before, after []*onnxpb.NodeProto
-	for _, k := range kinds {
+	for _, k := range slots(n) {
 		initial := n.Input(k.input)
 		if initial != "" && !r.Constant(initial) {
 			for _, in := range r.walker.inputs(r.walker.sources(n.Graph, initial)) {
-				if !paired[in] {
+				if !f.paired(in) {
 					return &UnsupportedError{fmt.Sprintf("%v: its initial state comes from input %q, and no output of the same dims can be seen to give its last state (say which with --state OUT=IN)", n, in)}
 				}
 			}
@@ -227,23 +213,29 @@ func (r *rewriting) prune() {
 
 // port declares a state: [1, B, H], or [B, 1, H] where the batch comes first.
 func (r *rewriting) port(list *[]*onnxpb.ValueInfoProto, name string, n *onnx.Node, cfg recurrent.Config) {
-	batch := &onnxpb.TensorShapeProto_Dimension{}
+	batch := named(r.batch)
 	x := r.Value(n.Input(recurrent.SlotX))
-	switch size := x.Dims[1-cfg.Layout]; {
-	case size != sampleDim || !r.symbolic:
-		batch.Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(size)}
-	case r.batch != "":
-		batch.Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: r.batch}
+	if size := x.Dims[1-cfg.Layout]; size != sampleDim || !r.symbolic {
+		batch = fixed(int64(size))
 	}
-	fixed := func(n int) *onnxpb.TensorShapeProto_Dimension {
-		return &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(n)}}
-	}
-	dims := []*onnxpb.TensorShapeProto_Dimension{fixed(1), batch, fixed(cfg.Hidden)}
+	dims := []*onnxpb.TensorShapeProto_Dimension{fixed(1), batch, fixed(int64(cfg.Hidden))}
 	if cfg.Layout == 1 {
 		dims[0], dims[1] = dims[1], dims[0]
 	}
 	*list = append(*list, &onnxpb.ValueInfoProto{Name: proto.String(name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
 		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(x.Type)), Shape: &onnxpb.TensorShapeProto{Dim: dims}}}}})
+}
+
+func fixed(size int64) *onnxpb.TensorShapeProto_Dimension {
+	return &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: size}}
+}
+
+// named is a dim of that name, an unknown one where the name is empty.
+func named(name string) *onnxpb.TensorShapeProto_Dimension {
+	if name == "" {
+		return &onnxpb.TensorShapeProto_Dimension{}
+	}
+	return &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: name}}
 }
 
 func (r *rewriting) fresh(base string) string {

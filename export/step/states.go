@@ -12,15 +12,23 @@ import (
 // slot is a state of a recurrent node.
 type slot struct {
 	node          *onnx.Node
-	input, output int // of the node: initial_h and Y_h, or initial_c and Y_c
+	suffix        string // for names: h or c
+	input, output int    // of the node: initial_h and Y_h, or initial_c and Y_c
+}
+
+func slots(n *onnx.Node) []slot {
+	list := []slot{{n, "h", recurrent.SlotInitialH, 1}}
+	if n.OpType == string(recurrent.LSTM) {
+		list = append(list, slot{n, "c", recurrent.SlotInitialC, 2})
+	}
+	return list
 }
 
 // found is what the graph shows, or the caller says, of a model's states.
 type found struct {
 	nodes  []recurrent.Named
 	states []State
-	open   []slot              // states of nodes that no pair serves
-	of     map[*onnx.Node]bool // nodes with an initial state that inputs make
+	open   []slot // states of nodes that no pair serves
 }
 
 // complete says whether the states of all recurrent nodes are inputs and outputs of the model. Nodes in branches of If do not count: where some branch has states, others are for
@@ -32,7 +40,7 @@ func (f *found) complete() bool {
 // findStates pairs inputs that become initial states with outputs that the last states become, through nodes that only move elements. Pairs that the caller gives come first.
 func findStates(m *onnx.Model, o Options) (*found, error) {
 	w := &walker{index: onnx.NewIndex(m), model: m}
-	f := &found{nodes: recurrent.Nodes(m), of: map[*onnx.Node]bool{}}
+	f := &found{nodes: recurrent.Nodes(m)}
 	if err := f.given(m, o); err != nil {
 		return nil, err
 	}
@@ -41,13 +49,8 @@ func findStates(m *onnx.Model, o Options) (*found, error) {
 		outputs[v.Name] = w.sources(m.Graph, v.Name)
 	}
 	for _, n := range f.nodes {
-		kinds := []slot{{n.Node, recurrent.SlotInitialH, 1}}
-		if n.Node.OpType == string(recurrent.LSTM) {
-			kinds = append(kinds, slot{n.Node, recurrent.SlotInitialC, 2})
-		}
-		for _, k := range kinds {
+		for _, k := range slots(n.Node) {
 			ins := w.inputs(w.sources(n.Node.Graph, n.Node.Input(k.input)))
-			f.of[n.Node] = f.of[n.Node] || len(ins) > 0
 			if !f.pair(m, k, ins, outputs) {
 				f.open = append(f.open, k)
 			}
@@ -58,19 +61,20 @@ func findStates(m *onnx.Model, o Options) (*found, error) {
 
 // given takes the pairs of the options.
 func (f *found) given(m *onnx.Model, o Options) error {
+	inputs := trueInputs(m.Graph)
 	for _, out := range m.Graph.Outputs {
 		in, ok := o.States[out.Name]
 		if !ok {
 			continue
 		}
-		k := slices.IndexFunc(trueInputs(m.Graph), func(v *onnx.ValueInfo) bool { return v.Name == in })
+		k := slices.IndexFunc(inputs, func(v *onnx.ValueInfo) bool { return v.Name == in })
 		if k < 0 {
 			return fmt.Errorf("export: one time step: state %s=%s: the model has no input of that name", strconv.Quote(out.Name), strconv.Quote(in))
 		}
-		if f.byInput(in) != nil {
+		if f.paired(in) {
 			return fmt.Errorf("export: one time step: input %s takes back two outputs", strconv.Quote(in))
 		}
-		if v := trueInputs(m.Graph)[k]; !fits(v, out) {
+		if !fits(inputs[k], out) {
 			return fmt.Errorf("export: one time step: state %s=%s: the two have other types or dims", strconv.Quote(out.Name), strconv.Quote(in))
 		}
 		f.states = append(f.states, State{Input: in, Output: out.Name})
@@ -85,19 +89,15 @@ func (f *found) given(m *onnx.Model, o Options) error {
 	return nil
 }
 
-func (f *found) byInput(in string) *State {
-	for k := range f.states {
-		if f.states[k].Input == in {
-			return &f.states[k]
-		}
-	}
-	return nil
+// paired says whether an input is a state.
+func (f *found) paired(in string) bool {
+	return slices.ContainsFunc(f.states, func(s State) bool { return s.Input == in })
 }
 
 // pair finds the output for the inputs of a state; all of a state's inputs must have one.
 func (f *found) pair(m *onnx.Model, k slot, ins []string, outputs map[string]map[place]bool) bool {
 	for _, in := range ins {
-		if f.byInput(in) != nil {
+		if f.paired(in) {
 			continue
 		}
 		v := m.Graph.Inputs[slices.IndexFunc(m.Graph.Inputs, func(v *onnx.ValueInfo) bool { return v.Name == in })]
