@@ -886,11 +886,11 @@ loop:
 	VPANDD       constants<>+960(SB), Z3, Z3
 	VPORD        Z0, Z3, Z3
 	VMOVUPS      Z3, (BX)
-	VMOVUPS      (SI), Z0
-	VSUBPS       Z3, Z0, Z0
-	VMOVUPS      (CX), Z1
-	VFMADD132PS  Z1, Z3, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      (CX), Z0
+	VMOVUPS      (SI), Z1
+	VSUBPS       Z3, Z1, Z1
+	VFMADD132PS  Z0, Z3, Z1
+	VMOVUPS      Z1, (DI)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, BX
 	ADDQ         $0x40, SI
@@ -929,11 +929,11 @@ rest:
 	VPANDD       constants<>+960(SB), Z3, Z3
 	VPORD        Z0, Z3, Z3
 	VMOVUPS      Z3, K1, (BX)
-	VMOVUPS.Z    (SI), K1, Z0
-	VSUBPS       Z3, Z0, Z0
-	VMOVUPS.Z    (CX), K1, Z1
-	VFMADD132PS  Z1, Z3, Z0
-	VMOVUPS      Z0, K1, (DI)
+	VMOVUPS.Z    (CX), K1, Z0
+	VMOVUPS.Z    (SI), K1, Z1
+	VSUBPS       Z3, Z1, Z1
+	VFMADD132PS  Z0, Z3, Z1
+	VMOVUPS      Z1, K1, (DI)
 
 done:
 	VZEROUPPER
@@ -1192,11 +1192,11 @@ loop:
 	VPANDD       constants<>+960(SB), Z3, Z3
 	VPORD        Z0, Z3, Z3
 	VMOVUPS      Z3, (DI)
-	VMOVUPS      (R8), Z0
-	VSUBPS       Z3, Z0, Z0
-	VMOVUPS      (CX), Z1
-	VFMADD132PS  Z1, Z3, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      (CX), Z0
+	VMOVUPS      (R8), Z1
+	VSUBPS       Z3, Z1, Z1
+	VFMADD132PS  Z0, Z3, Z1
+	VMOVUPS      Z1, (R9)
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, BX
 	ADDQ         $0x40, SI
@@ -1240,11 +1240,11 @@ rest:
 	VPANDD       constants<>+960(SB), Z3, Z3
 	VPORD        Z0, Z3, Z3
 	VMOVUPS      Z3, K1, (DI)
-	VMOVUPS.Z    (R8), K1, Z0
-	VSUBPS       Z3, Z0, Z0
-	VMOVUPS.Z    (CX), K1, Z1
-	VFMADD132PS  Z1, Z3, Z0
-	VMOVUPS      Z0, K1, (R9)
+	VMOVUPS.Z    (CX), K1, Z0
+	VMOVUPS.Z    (R8), K1, Z1
+	VSUBPS       Z3, Z1, Z1
+	VFMADD132PS  Z0, Z3, Z1
+	VMOVUPS      Z1, K1, (R9)
 
 done:
 	VZEROUPPER
@@ -1923,11 +1923,11 @@ loop:
 	VANDPS       constants<>+960(SB), Y4, Y4
 	VORPS        Y1, Y4, Y4
 	VMOVUPS      Y4, (BX)
-	VMOVUPS      (SI), Y1
-	VSUBPS       Y4, Y1, Y1
-	VMOVUPS      (DX), Y2
-	VFMADD132PS  Y2, Y4, Y1
-	VMOVUPS      Y1, (DI)
+	VMOVUPS      (DX), Y1
+	VMOVUPS      (SI), Y2
+	VSUBPS       Y4, Y2, Y2
+	VFMADD132PS  Y1, Y4, Y2
+	VMOVUPS      Y2, (DI)
 	ADDQ         $0x20, DX
 	ADDQ         $0x20, BX
 	ADDQ         $0x20, SI
@@ -1966,11 +1966,11 @@ rest:
 	VANDPS       constants<>+960(SB), Y4, Y4
 	VORPS        Y1, Y4, Y4
 	VMASKMOVPS   Y4, Y0, (BX)
-	VMASKMOVPS   (SI), Y0, Y1
-	VSUBPS       Y4, Y1, Y1
-	VMASKMOVPS   (DX), Y0, Y2
-	VFMADD132PS  Y2, Y4, Y1
-	VMASKMOVPS   Y1, Y0, (DI)
+	VMASKMOVPS   (DX), Y0, Y1
+	VMASKMOVPS   (SI), Y0, Y2
+	VSUBPS       Y4, Y2, Y2
+	VFMADD132PS  Y1, Y4, Y2
+	VMASKMOVPS   Y2, Y0, (DI)
 
 done:
 	VZEROUPPER
@@ -2226,11 +2226,11 @@ loop:
 	VANDPS       constants<>+960(SB), Y4, Y4
 	VORPS        Y1, Y4, Y4
 	VMOVUPS      Y4, (DI)
-	VMOVUPS      (R8), Y1
-	VSUBPS       Y4, Y1, Y1
-	VMOVUPS      (DX), Y2
-	VFMADD132PS  Y2, Y4, Y1
-	VMOVUPS      Y1, (R9)
+	VMOVUPS      (DX), Y1
+	VMOVUPS      (R8), Y2
+	VSUBPS       Y4, Y2, Y2
+	VFMADD132PS  Y1, Y4, Y2
+	VMOVUPS      Y2, (R9)
 	ADDQ         $0x20, DX
 	ADDQ         $0x20, BX
 	ADDQ         $0x20, SI
@@ -2274,11 +2274,11 @@ rest:
 	VANDPS       constants<>+960(SB), Y4, Y4
 	VORPS        Y1, Y4, Y4
 	VMASKMOVPS   Y4, Y0, (DI)
-	VMASKMOVPS   (R8), Y0, Y1
-	VSUBPS       Y4, Y1, Y1
-	VMASKMOVPS   (DX), Y0, Y2
-	VFMADD132PS  Y2, Y4, Y1
-	VMASKMOVPS   Y1, Y0, (R9)
+	VMASKMOVPS   (DX), Y0, Y1
+	VMASKMOVPS   (R8), Y0, Y2
+	VSUBPS       Y4, Y2, Y2
+	VFMADD132PS  Y1, Y4, Y2
+	VMASKMOVPS   Y2, Y0, (R9)
 
 done:
 	VZEROUPPER

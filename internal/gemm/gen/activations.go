@@ -284,6 +284,33 @@ func (a activations) bend(x, y reg.VecVirtual) reg.VecVirtual {
 	return z
 }
 
+// lstm is a step of a cell whose gates have the given names; sum gives what enters their activations.
+func (a activations) lstm(sum, load load, store store, in, out, forget, cand string) {
+	i := a.sigmoid(sum(in))
+	store(i, in)
+	g := a.tanh(sum(cand))
+	store(g, cand)
+	VMULPS(i, g, g)
+	f := a.sigmoid(sum(forget))
+	store(f, forget)
+	c := load("old")
+	VFMADD213PS(g, f, c)
+	store(c, "next")
+	h := a.tanh(c)
+	o := a.sigmoid(sum(out))
+	store(o, out)
+	VMULPS(o, h, h)
+	store(h, "hidden")
+}
+
+// blend is the end of a GRU step: hidden becomes g + z·(old − g).
+func (a activations) blend(load load, store store, z, g reg.VecVirtual) {
+	old := load("old")
+	VSUBPS(g, old, old)
+	VFMADD132PS(z, g, old)
+	store(old, "hidden")
+}
+
 func writeActivations() {
 	c := newConstants()
 	for _, wide := range []bool{true, false} {
@@ -302,32 +329,12 @@ func (a activations) write() {
 		})
 	}
 	a.loop("lstm", "computes n elements of a cell.", []string{"in", "out", "forget", "cand", "old", "next", "hidden"}, func(load load, store store) {
-		i := a.sigmoid(load("in"))
-		store(i, "in")
+		a.lstm(load, load, store, "in", "out", "forget", "cand")
+	})
+	a.loop("gru", "computes n elements of a cell.", []string{"update", "cand", "old", "hidden"}, func(load load, store store) {
 		g := a.tanh(load("cand"))
 		store(g, "cand")
-		VMULPS(i, g, g)
-		f := a.sigmoid(load("forget"))
-		store(f, "forget")
-		c := load("old")
-		VFMADD213PS(g, f, c)
-		store(c, "next")
-		h := a.tanh(c)
-		o := a.sigmoid(load("out"))
-		store(o, "out")
-		VMULPS(o, h, h)
-		store(h, "hidden")
-	})
-	blend := func(load load, store store, cand reg.VecVirtual) {
-		g := a.tanh(cand)
-		store(g, "cand")
-		old := load("old")
-		VSUBPS(g, old, old)
-		VFMADD132PS(load("update"), g, old) // g + z·(old − g)
-		store(old, "hidden")
-	}
-	a.loop("gru", "computes n elements of a cell.", []string{"update", "cand", "old", "hidden"}, func(load load, store store) {
-		blend(load, store, load("cand"))
+		a.blend(load, store, load("update"), g)
 	})
 	a.loop("lstmBack", "computes n elements of the gradient of a cell.", []string{"in", "out", "forget", "cand", "old", "next", "dh", "dc"}, func(load load, store store) {
 		t := a.tanh(load("next"))
@@ -358,6 +365,8 @@ func (a activations) write() {
 	a.loop("gruReset", "computes n elements of a cell whose reset gate meets the projected state.", []string{"update", "reset", "projected", "cand", "old", "hidden"}, func(load load, store store) {
 		x := load("cand")
 		VFMADD231PS(load("projected"), load("reset"), x)
-		blend(load, store, x)
+		g := a.tanh(x)
+		store(g, "cand")
+		a.blend(load, store, load("update"), g)
 	})
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -16,46 +18,34 @@ func writeTraining() {
 
 // writeTraining writes what a step of a recurrent layer's training does to vectors: see package vec.
 func (a activations) writeTraining() {
-	plus := func(load load, x, y string) reg.VecVirtual {
-		v := load(x)
-		VADDPS(load(y), v, v)
-		return v
+	// biased loads sums and adds the biases that bear their numbers.
+	biased := func(load load) load {
+		return func(sum string) reg.VecVirtual {
+			v := load(sum)
+			VADDPS(load("bias"+strings.TrimPrefix(sum, "gates")), v, v)
+			return v
+		}
 	}
 	a.loopParts("lstmStep", "computes n elements of a cell, adding the bias.", []array{{"gates", 4}, {"bias", 4}, {"old", 1}, {"next", 1}, {"hidden", 1}}, "", nil,
 		func(load load, store store) {
-			i := a.sigmoid(plus(load, "gates0", "bias0"))
-			store(i, "gates0")
-			g := a.tanh(plus(load, "gates3", "bias3"))
-			store(g, "gates3")
-			VMULPS(i, g, g)
-			f := a.sigmoid(plus(load, "gates2", "bias2"))
-			store(f, "gates2")
-			c := load("old")
-			VFMADD213PS(g, f, c)
-			store(c, "next")
-			h := a.tanh(c)
-			o := a.sigmoid(plus(load, "gates1", "bias1"))
-			store(o, "gates1")
-			VMULPS(o, h, h)
-			store(h, "hidden")
+			a.lstm(biased(load), load, store, "gates0", "gates1", "gates2", "gates3")
 		})
 	a.loopParts("gruStep", "computes n elements of a cell whose reset gate meets the projected state, adding the bias.",
 		[]array{{"gates", 3}, {"bias", 4}, {"projected", 1}, {"old", 1}, {"hidden", 1}}, "", nil,
 		func(load load, store store) {
-			r := a.sigmoid(plus(load, "gates1", "bias1"))
+			sum := biased(load)
+			r := a.sigmoid(sum("gates1"))
 			store(r, "gates1")
-			p := plus(load, "projected", "bias3")
+			p := load("projected")
+			VADDPS(load("bias3"), p, p)
 			store(p, "projected")
-			x := plus(load, "gates2", "bias2")
+			x := sum("gates2")
 			VFMADD231PS(p, r, x)
 			g := a.tanh(x)
 			store(g, "gates2")
-			z := a.sigmoid(plus(load, "gates0", "bias0"))
+			z := a.sigmoid(sum("gates0"))
 			store(z, "gates0")
-			old := load("old")
-			VSUBPS(g, old, old)
-			VFMADD132PS(z, g, old) // g + z·(old − g)
-			store(old, "hidden")
+			a.blend(load, store, z, g)
 		})
 	a.loop("gruBack", "computes n elements of the gradient of the end of a cell.", []string{"update", "cand", "old", "dh"}, func(load load, store store) {
 		z, g, dh := load("update"), load("cand"), load("dh")
