@@ -1,7 +1,6 @@
 package step
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -27,7 +26,7 @@ type rewriting struct {
 }
 
 // rewrite gives inputs one step, and recurrent nodes states that are inputs and outputs.
-func rewrite(ctx context.Context, m *onnx.Model, t *source.Timeline, f *found) (*Model, error) {
+func rewrite(m *onnx.Model, t *source.Timeline, f *found) (*Model, error) {
 	p, err := t.Proto()
 	if err != nil {
 		return nil, err
@@ -56,13 +55,11 @@ func rewrite(ctx context.Context, m *onnx.Model, t *source.Timeline, f *found) (
 	}
 	r.proto.MetadataProps = append(slices.DeleteFunc(p.MetadataProps, func(e *onnxpb.StringStringEntryProto) bool { return e.GetKey() == Key }),
 		&onnxpb.StringStringEntryProto{Key: proto.String(Key), Value: proto.String(text)})
-	whole, err := onnx.FromProto(m.File(), p)
+	out, err := onnx.FromProto(m.File(), p)
 	if err != nil {
 		return nil, err
 	}
-	defer whole.Close()
-	out, err := onnx.NewPatch(whole).Apply(ctx) // checks the graph
-	if err != nil {
+	if err := onnx.Check(out); err != nil {
 		return nil, err
 	}
 	return &Model{Model: out, States: r.states, Timeline: t}, nil

@@ -80,7 +80,7 @@ func Make(ctx context.Context, m *onnx.Model, o Options) (*Model, error) {
 	if found.complete() && oneStep(m, t) {
 		return found.asIs(ctx, m)
 	}
-	return rewrite(ctx, m, t, found)
+	return rewrite(m, t, found)
 }
 
 // States pairs the states of a model that is one step already, by output, as the graph shows them; nil where it is none.
