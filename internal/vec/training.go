@@ -78,15 +78,15 @@ func GRUGateBack(reset, q, old, dh []float32) {
 	}
 }
 
-// Adam are the numbers of a step of Adam with decoupled weight decay (Kingma & Ba, ICLR 2015; Loshchilov & Hutter, ICLR 2019).
-type Adam struct {
-	Rate         float32 // over the bias correction of m, 1 − β1ᵗ
-	Shrink       float32 // what decay leaves of a weight
-	Scale        float32 // of gradients
-	Beta1, Rest1 float32 // β1 and 1 − β1
-	Beta2, Rest2 float32
-	C2           float32 // 1/(1 − β2ᵗ)
-	Epsilon      float32
+// Adam are the numbers of a step of Adam with decoupled weight decay (Kingma & Ba, ICLR 2015; Loshchilov & Hutter, ICLR 2019). Steps in float64 have no kernels.
+type Adam[T float32 | float64] struct {
+	Rate         T // over the bias correction of m, 1 − β1ᵗ
+	Shrink       T // what decay leaves of a weight
+	Scale        T // of gradients
+	Beta1, Rest1 T // β1 and 1 − β1
+	Beta2, Rest2 T
+	C2           T // 1/(1 − β2ᵗ)
+	Epsilon      T
 }
 
 // Step updates weights w with their gradients g and moments m and v, all of one length and apart:
@@ -94,11 +94,27 @@ type Adam struct {
 //	d = Scale·g, m ← Beta1·m + Rest1·d, v ← Beta2·v + Rest2·d², w ← Shrink·w − Rate·m/(√(C2·v) + Epsilon)
 //
 // Every operation is rounded by itself, so that all kernels give the same bits.
-func (f *Adam) Step(w, g, m, v []float32) {
-	n := len(w)
-	check(n, len(g), len(m), len(v))
-	if n > 0 {
-		current.adam(n, &w[0], &g[0], &m[0], &v[0], &f.Rate)
+func (f *Adam[T]) Step(w, g, m, v []T) {
+	check(len(w), len(g), len(m), len(v))
+	if f, ok := any(f).(*Adam[float32]); ok && len(w) > 0 {
+		current.adam(len(w), first(w), first(g), first(m), first(v), &f.Rate)
+		return
+	}
+	f.step(w, g, m, v)
+}
+
+func first[T any](x []T) *float32 { return any(&x[0]).(*float32) }
+
+// step is Step in Go.
+func (f *Adam[T]) step(w, g, m, v []T) {
+	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
+	for k := range w {
+		// The conversions keep the compiler from fusing products and sums.
+		d := T(f.Scale * g[k])
+		m[k] = T(f.Beta1*m[k]) + T(f.Rest1*d)
+		v[k] = T(f.Beta2*v[k]) + T(f.Rest2*T(d*d))
+		step := T(f.Rate*m[k]) / (T(math.Sqrt(float64(T(f.C2*v[k])))) + f.Epsilon)
+		w[k] = T(f.Shrink*w[k]) - step
 	}
 }
 
@@ -147,14 +163,6 @@ func gruGateBack(n int, reset, q, old, dh *float32) {
 }
 
 func adam(n int, weights, grads, first, second, factors *float32) {
-	w, g, m, v := unsafe.Slice(weights, n), unsafe.Slice(grads, n), unsafe.Slice(first, n), unsafe.Slice(second, n)
-	f := (*Adam)(unsafe.Pointer(factors))
-	for k := range w {
-		// The conversions keep the compiler from fusing products and sums.
-		d := float32(f.Scale * g[k])
-		m[k] = float32(f.Beta1*m[k]) + float32(f.Rest1*d)
-		v[k] = float32(f.Beta2*v[k]) + float32(f.Rest2*float32(d*d))
-		step := float32(f.Rate*m[k]) / (float32(math.Sqrt(float64(float32(f.C2*v[k])))) + f.Epsilon)
-		w[k] = float32(f.Shrink*w[k]) - step
-	}
+	f := (*Adam[float32])(unsafe.Pointer(factors))
+	f.step(unsafe.Slice(weights, n), unsafe.Slice(grads, n), unsafe.Slice(first, n), unsafe.Slice(second, n))
 }

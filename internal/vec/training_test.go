@@ -103,7 +103,7 @@ func TestTrainingKernels(t *testing.T) {
 // TestAdamIsRoundedStepByStep holds all kernels to the bits of the formula with each operation rounded to float32.
 func TestAdamIsRoundedStepByStep(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
-	f := Adam{Rate: 1e-3, Shrink: 0.999, Scale: 0.7, Beta1: 0.9, Rest1: 0.1, Beta2: 0.999, Rest2: 0.001, C2: 1.25, Epsilon: 1e-8}
+	f := Adam[float32]{Rate: 1e-3, Shrink: 0.999, Scale: 0.7, Beta1: 0.9, Rest1: 0.1, Beta2: 0.999, Rest2: 0.001, C2: 1.25, Epsilon: 1e-8}
 	round := func(v float64) float64 { return float64(float32(v)) } // exact in float64 before: a product or sum of two float32, or within half a unit of it
 	forKernels(t, func(t *testing.T) {
 		for n := range 40 {
@@ -152,7 +152,7 @@ func BenchmarkTraining(b *testing.B) {
 			x[k][i] = float32(i%64)/64 + 0.1
 		}
 	}
-	f := Adam{Rate: 1e-9, Shrink: 1, Scale: 1, Beta1: 0.9, Rest1: 0.1, Beta2: 0.999, Rest2: 0.001, C2: 1, Epsilon: 1e-8}
+	f := Adam[float32]{Rate: 1e-9, Shrink: 1, Scale: 1, Beta1: 0.9, Rest1: 0.1, Beta2: 0.999, Rest2: 0.001, C2: 1, Epsilon: 1e-8}
 	for _, name := range gemm.Kernels() {
 		for _, c := range []struct {
 			name string

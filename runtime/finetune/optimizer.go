@@ -111,43 +111,19 @@ const block = 1 << 14
 
 func updateOne[T float32 | float64](o Optimizer, w *weight, value, grad []T, data func(*onnx.Array) []T, rate, scale float64, t int) {
 	rate *= w.rate
+	shrink := T(1 - rate*o.Decay*w.decay)
+	adam := vec.Adam[T]{
+		Rate: T(rate * (1 / (1 - math.Pow(o.Beta1, float64(t))))), Shrink: shrink, Scale: T(scale), Beta1: T(o.Beta1), Rest1: T(1 - o.Beta1),
+		Beta2: T(o.Beta2), Rest2: T(1 - o.Beta2), C2: T(1 / (1 - math.Pow(o.Beta2, float64(t)))), Epsilon: T(o.Epsilon),
+	}
 	gemm.Parallel((len(value)+block-1)/block, func(k int) {
 		lo, hi := k*block, min((k+1)*block, len(value))
 		if o.Method == SGD {
-			sgd(value[lo:hi], grad[lo:hi], data(w.moments[0])[lo:hi], T(rate), T(1-rate*o.Decay*w.decay), T(scale), T(o.Momentum))
+			sgd(value[lo:hi], grad[lo:hi], data(w.moments[0])[lo:hi], T(rate), shrink, T(scale), T(o.Momentum))
 			return
 		}
-		f := adamFactors{
-			rate: rate * (1 / (1 - math.Pow(o.Beta1, float64(t)))), shrink: 1 - rate*o.Decay*w.decay, scale: scale,
-			beta1: o.Beta1, beta2: o.Beta2, c2: 1 / (1 - math.Pow(o.Beta2, float64(t))), epsilon: o.Epsilon,
-		}
-		m, v := data(w.moments[0])[lo:hi], data(w.moments[1])[lo:hi]
-		switch w := any(value[lo:hi]).(type) {
-		case []float32:
-			f.single().Step(w, any(grad[lo:hi]).([]float32), any(m).([]float32), any(v).([]float32))
-		case []float64:
-			f.step(w, any(grad[lo:hi]).([]float64), any(m).([]float64), any(v).([]float64))
-		}
+		adam.Step(value[lo:hi], grad[lo:hi], data(w.moments[0])[lo:hi], data(w.moments[1])[lo:hi])
 	})
-}
-
-// adamFactors are those of vec.Adam in float64.
-type adamFactors struct{ rate, shrink, scale, beta1, beta2, c2, epsilon float64 }
-
-func (f *adamFactors) single() *vec.Adam {
-	return &vec.Adam{Rate: float32(f.rate), Shrink: float32(f.shrink), Scale: float32(f.scale), Beta1: float32(f.beta1), Rest1: float32(1 - f.beta1),
-		Beta2: float32(f.beta2), Rest2: float32(1 - f.beta2), C2: float32(f.c2), Epsilon: float32(f.epsilon)}
-}
-
-// step is vec.Adam.Step.
-func (f *adamFactors) step(w, g, m, v []float64) {
-	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
-	for i := range w {
-		d := float64(g[i] * f.scale)
-		m[i] = float64(f.beta1*m[i]) + float64((1-f.beta1)*d)
-		v[i] = float64(f.beta2*v[i]) + float64((1-f.beta2)*float64(d*d))
-		w[i] = float64(w[i]*f.shrink) - float64(f.rate*m[i])/(math.Sqrt(float64(f.c2*v[i]))+f.epsilon)
-	}
 }
 
 func sgd[T float32 | float64](w, g, v []T, rate, shrink, scale, momentum T) {
