@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"strings"
@@ -161,16 +160,10 @@ func engineName(r *convert.Benchmark, t convert.BenchResult) string {
 }
 
 func milliseconds(v convert.Number) string {
-	if math.IsNaN(float64(v)) {
-		return "–"
-	}
-	return fmt.Sprintf("%.3g", v)
+	return dashed(float64(v), func(v float64) string { return fmt.Sprintf("%.3g", v) })
 }
 
 // memory writes bytes as megabytes.
 func memory(v convert.Number) string {
-	if math.IsNaN(float64(v)) {
-		return "–"
-	}
-	return fmt.Sprintf("%.1f", v/1e6)
+	return dashed(float64(v)/1e6, func(v float64) string { return fmt.Sprintf("%.1f", v) })
 }
