@@ -139,33 +139,23 @@ func (r *reader) pairs(name, form string) map[string]string {
 	return m
 }
 
-func (r *reader) axes(name string) map[string]int {
-	pairs := r.pairs(name, "NAME=K")
-	if pairs == nil {
-		return nil
-	}
-	m := make(map[string]int, len(pairs))
-	for left, right := range pairs {
-		k, err := strconv.Atoi(right)
-		if err != nil || k < 0 {
-			r.fail(name, left+"="+right, "the axis must be a whole number from 0")
-		}
-		m[left] = k
-	}
-	return m
-}
+// axes reads repeated NAME=K, which say along which axis the samples of an input lie.
+func (r *reader) axes(name string) map[string]int { return r.wholes(name, "NAME=K", "axis", 0) }
 
 // sizes reads repeated NAME=N with N of at least 1.
-func (r *reader) sizes(name string) map[string]int {
-	pairs := r.pairs(name, "NAME=N")
+func (r *reader) sizes(name string) map[string]int { return r.wholes(name, "NAME=N", "size", 1) }
+
+// wholes reads repeated pairs whose right side, called what, is a whole number from least.
+func (r *reader) wholes(name, form, what string, least int) map[string]int {
+	pairs := r.pairs(name, form)
 	if pairs == nil {
 		return nil
 	}
 	m := make(map[string]int, len(pairs))
 	for left, right := range pairs {
 		n, err := strconv.Atoi(right)
-		if err != nil || n < 1 {
-			r.fail(name, left+"="+right, "the size must be a whole number from 1")
+		if err != nil || n < least {
+			r.fail(name, left+"="+right, "the "+what+" must be a whole number from "+strconv.Itoa(least))
 		}
 		m[left] = n
 	}
@@ -207,7 +197,7 @@ func (r *reader) whole() convert.WholeBudget {
 	}
 	w.Val = convert.Validation{
 		Data: r.text("val"), Output: r.text("output"), Loss: r.word("loss", convert.Losses),
-		Reading: convert.DataOptions{BatchAxis: r.axes("batch-axis"), States: r.pairs("state", "OUT=IN"), Labels: r.text("labels")},
+		Reading: r.reading(),
 	}
 	return w
 }
