@@ -2,6 +2,7 @@ package safetensors
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -165,12 +166,7 @@ func parseHeader(file string, text []byte, out *File) ([]entry, error) {
 // checkRanges holds the ranges to fill the elements' bytes one after the other, and puts the entries in this order.
 func checkRanges(file string, entries []entry, have uint64) error {
 	slices.SortStableFunc(entries, func(a, b entry) int {
-		switch {
-		case a.begin != b.begin:
-			return compare(a.begin, b.begin)
-		default:
-			return compare(a.end, b.end)
-		}
+		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end))
 	})
 	at := uint64(0)
 	for k, e := range entries {
@@ -198,16 +194,6 @@ func checkRanges(file string, entries []entry, have uint64) error {
 		return &FormatError{File: file, What: fmt.Sprintf("the tensors take %d bytes, the file holds %d after its header", at, have)}
 	}
 	return nil
-}
-
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // array decodes elements.
