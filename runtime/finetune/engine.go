@@ -42,8 +42,7 @@ type engine struct {
 	run     func(context.Context, map[string]*runtime.Tensor) (map[string]*runtime.Tensor, error)
 	values  []string // what objectives read
 	states  map[string]string
-	halves  []string          // of the values, those of 16 bits
-	wide    map[string]string // names of their float32 copies
+	wide    map[string]string // names of the float32 copies of values of 16 bits
 	axes    map[string]int
 	shapes  map[string][]int                   // of the values, for the fewest samples that are run at once
 	current map[int]map[string]*runtime.Tensor // states by Batch.Run
@@ -79,10 +78,11 @@ func (e *engine) prepare(ctx context.Context, m *onnx.Model, d *dataset.Dataset,
 	if err := compile(m); err != nil {
 		return err
 	}
-	if err := e.probe(ctx, d); err != nil || len(e.halves) == 0 {
+	halves, err := e.probe(ctx, d)
+	if err != nil || len(halves) == 0 {
 		return err
 	}
-	m, e.wide = widened(m, e.halves)
+	m, e.wide = widened(m, halves)
 	return compile(m)
 }
 
@@ -168,55 +168,48 @@ func (e *engine) step(ctx context.Context, b *dataset.Batch, feeds map[string]*r
 	return e.named(out), nil
 }
 
-// probe finds the batch axis of each value: the one that grows with the number of samples. A model with a fixed batch of K has it where the extent is K.
-func (e *engine) probe(ctx context.Context, d *dataset.Dataset) error {
+// probe finds the batch axis of each value: the one that grows with the number of samples. A model with a fixed batch of K has it where the extent is K. halves are the values of 16 bits.
+func (e *engine) probe(ctx context.Context, d *dataset.Dataset) (halves []string, err error) {
 	e.axes, e.shapes = map[string]int{}, map[string][]int{}
 	if d.Len() == 0 {
-		return fmt.Errorf("finetune: the data set has 0 samples")
+		return nil, fmt.Errorf("finetune: the data set has 0 samples")
 	}
-	most := min(d.MaxBatch(), d.Len())
-	dims := func(n int) (map[string][]int, int, error) {
+	rows := func(n int) int {
+		if d.MaxBatch() != d.Len() {
+			return d.MaxBatch()
+		}
+		return n
+	}
+	run := func(n int) (map[string]*runtime.Tensor, error) {
 		feeds, err := d.Feeds(0, n, 0)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		rows := n
-		if d.MaxBatch() != d.Len() {
-			rows = d.MaxBatch()
-		}
-		states, err := e.zeroStates(rows)
+		states, err := e.zeroStates(rows(n))
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		maps.Copy(states, feeds)
-		out, err := e.program.Run(ctx, states)
-		if err != nil {
-			return nil, 0, err
-		}
-		all := map[string][]int{}
-		e.halves = nil
-		for _, name := range e.values {
-			all[name] = out[name].Dims
-			if t := out[name].Type; t == onnx.Float16 || t == onnx.BFloat16 {
-				e.halves = append(e.halves, name)
-			}
-		}
-		return all, rows, nil
+		return e.program.Run(ctx, states)
 	}
-	one, rows, err := dims(1)
+	one, err := run(1)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	two := one
-	if most > 1 {
-		if two, _, err = dims(2); err != nil {
-			return err
+	if min(d.MaxBatch(), d.Len()) > 1 {
+		if two, err = run(2); err != nil {
+			return nil, err
 		}
 	}
 	for _, name := range e.values {
-		e.axes[name], e.shapes[name] = batchAxis(one[name], two[name], rows), one[name]
+		v := one[name]
+		e.axes[name], e.shapes[name] = batchAxis(v.Dims, two[name].Dims, rows(1)), v.Dims
+		if v.Type == onnx.Float16 || v.Type == onnx.BFloat16 {
+			halves = append(halves, name)
+		}
 	}
-	return nil
+	return halves, nil
 }
 
 // batchAxis compares the dims of one and of two samples; where they are the same the run has a fixed number of rows.
