@@ -56,8 +56,10 @@ func newFront(ctx context.Context, m *onnx.Model, trained []*onnx.Tensor, output
 	if f.cut = cutFront(m, trained, outputs, func(value string) bool { _, ok := f.axes[value]; return ok }); f.cut == nil {
 		return nil, nil
 	}
-	if f.program, err = runtime.Compile(ctx, m, runtime.Options{Outputs: f.cut.values}); err != nil {
-		return nil, err
+	if !slices.Equal(f.cut.values, whole.values) {
+		if f.program, err = runtime.Compile(ctx, m, runtime.Options{Outputs: f.cut.values}); err != nil {
+			return nil, err
+		}
 	}
 	same, err := f.fill(ctx, d, memory)
 	if !same || err != nil {
@@ -250,7 +252,7 @@ func (f *front) feeds(ctx context.Context, b *dataset.Batch, feeds map[string]*r
 	return all, nil
 }
 
-// unread lists the inputs that neither the rest of the model nor, if it is remembered, its front reads from a batch.
+// unread lists the inputs that the rest of the model does not read; the front reads its own from the data set, not from a batch.
 func (f *front) unread() []string {
 	if f == nil {
 		return nil
