@@ -114,17 +114,20 @@ func (j *job) point(f *tensor.Factor, relative, data float64, chosen bool) Point
 	}
 }
 
+// counts is the error that counts: that on data where aware, else that of W.
+func (p Point) counts(aware bool) float64 {
+	if aware {
+		return p.DataError
+	}
+	return p.RelativeError
+}
+
 // noticeable is the part by which a larger point must lower the error to stand on a front.
 const noticeable = 1e-3
 
 // pareto sorts by size and drops what another point beats, but never the chosen one.
 func (j *job) pareto(points []Point) []Point {
-	counts := func(p Point) float64 {
-		if j.aware() {
-			return p.DataError
-		}
-		return p.RelativeError
-	}
+	counts := func(p Point) float64 { return p.counts(j.aware()) }
 	slices.SortStableFunc(points, func(a, b Point) int {
 		return cmp.Or(cmp.Compare(a.Params, b.Params), cmp.Compare(counts(a), counts(b)))
 	})

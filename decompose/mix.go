@@ -29,12 +29,6 @@ func Mix(things [][]Choice, budget int) []int {
 // At is the error of a front at a number of parameters, on straight lines between the logarithms of its points; between the largest factor and
 // the matrix itself it is that of the factor. Below the smallest point it is 1. aware tells which error counts, that on data or that of W.
 func At(front []Point, params int, aware bool) float64 {
-	counts := func(p Point) float64 {
-		if aware {
-			return p.DataError
-		}
-		return p.RelativeError
-	}
 	before := -1
 	for i, p := range front {
 		if p.Params > params {
@@ -46,13 +40,15 @@ func At(front []Point, params int, aware bool) float64 {
 		return 1
 	}
 	a := front[before]
+	from := a.counts(aware)
 	if before+1 == len(front) {
-		return counts(a)
+		return from
 	}
 	b := front[before+1]
-	if !(counts(a) > 0 && counts(b) > 0) {
-		return counts(a)
+	to := b.counts(aware)
+	if !(from > 0 && to > 0) {
+		return from
 	}
 	part := math.Log(float64(params)/float64(a.Params)) / math.Log(float64(b.Params)/float64(a.Params))
-	return counts(a) * math.Pow(counts(b)/counts(a), part)
+	return from * math.Pow(to/from, part)
 }
