@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/trconvert/trconvert/onnx/onnxpb"
@@ -112,8 +111,5 @@ func (a *application) setVersions() {
 
 // opsetField is a new field holding an OperatorSetIdProto.
 func opsetField(number int32, o Opset) field {
-	domain, version := stringField(1, o.Domain), intField(2, o.Version)
-	b := appendTag(nil, number, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(len(domain.raw)+len(version.raw)))
-	return field{number: number, raw: append(append(b, domain.raw...), version.raw...)}
+	return messageField(number, stringField(1, o.Domain), intField(2, o.Version))
 }

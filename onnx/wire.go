@@ -151,12 +151,18 @@ func intField(number int32, v int64) field {
 	return field{number: number, raw: protowire.AppendVarint(b, uint64(v))}
 }
 
+// messageField is a new field holding a message of such fields.
+func messageField(number int32, parts ...field) field {
+	var content []byte
+	for _, p := range parts {
+		content = append(content, p.raw...)
+	}
+	return field{number: number, raw: protowire.AppendBytes(appendTag(nil, number, protowire.BytesType), content)}
+}
+
 // entryField is a new field holding a StringStringEntryProto.
 func entryField(number int32, key, value string) field {
-	k, v := stringField(1, key), stringField(2, value)
-	b := appendTag(nil, number, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(len(k.raw)+len(v.raw)))
-	return field{number: number, raw: append(append(b, k.raw...), v.raw...)}
+	return messageField(number, stringField(1, key), stringField(2, value))
 }
 
 // viewField is a new field holding a view, which is encoded when the model is.
