@@ -33,7 +33,11 @@ func (e *ForeignError) Error() string {
 // the model stores it, or F32 for a narrower floating type and for a value of narrow storage: it is then rounded, and int8 is given new scales, so that the tensor NAME/scale is not there. A number that is NaN or
 // infinite, where the model's is not, and one that the model's type cannot hold, is refused. All refusals are *ForeignError.
 func (s *Set) Put(ctx context.Context, f *safetensors.File) (p *onnx.Patch, changed int, err error) {
-	if err := s.owns(f); err != nil {
+	given := map[string]*onnx.Array{}
+	for _, t := range f.Tensors {
+		given[t.Name] = t.Array
+	}
+	if err := s.owns(f, given); err != nil {
 		return nil, 0, err
 	}
 	restored, err := export.Restore(ctx, s.Model)
@@ -46,10 +50,6 @@ func (s *Set) Put(ctx context.Context, f *safetensors.File) (p *onnx.Patch, chan
 	full, err := s.restoredTensors(restored)
 	if err != nil {
 		return nil, 0, err
-	}
-	given := map[string]*onnx.Array{}
-	for _, t := range f.Tensors {
-		given[t.Name] = t.Array
 	}
 	var (
 		rounded = map[*onnx.Tensor]*onnx.Array{} // of restored
@@ -88,18 +88,14 @@ func (s *Set) Put(ctx context.Context, f *safetensors.File) (p *onnx.Patch, chan
 	return p, changed, nil
 }
 
-// owns compares names, types and dims, and the fingerprint.
-func (s *Set) owns(f *safetensors.File) error {
+// owns compares names, types and dims, and the fingerprint. given are the tensors of the file by their names.
+func (s *Set) owns(f *safetensors.File, given map[string]*onnx.Array) error {
 	if schema := f.Metadata[SchemaKey]; schema != "" && schema != Schema {
 		return &ForeignError{What: fmt.Sprintf("metadata %s: schema is %q, this version reads %q", SchemaKey, schema, Schema)}
 	}
 	print, err := s.Fingerprint()
 	if err != nil {
 		return err
-	}
-	given := map[string]*onnx.Array{}
-	for _, t := range f.Tensors {
-		given[t.Name] = t.Array
 	}
 	expected := map[string]bool{}
 	for k := range s.Weights {
@@ -155,8 +151,7 @@ func (w *Weight) fits(name string, t *onnx.Tensor, a *onnx.Array) error {
 		}
 		return &ForeignError{name, fmt.Sprintf("is %s in the file, %s in the model%s", safetensors.TypeName(a.Type), safetensors.TypeName(t.Type), also)}
 	}
-	same := slices.EqualFunc(a.Dims, t.Dims, func(a int, b int64) bool { return int64(a) == b })
-	if !same {
+	if !slices.EqualFunc(a.Dims, t.Dims, func(a int, b int64) bool { return int64(a) == b }) {
 		return &ForeignError{name, fmt.Sprintf("has dims %v in the file, %v in the model", a.Dims, t.Dims)}
 	}
 	return nil

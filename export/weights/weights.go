@@ -21,24 +21,15 @@ type Weight struct {
 	Stored *export.Stored // nil where they are the value itself
 }
 
-// ScaleName is the name of the scales of a value that is stored as int8.
-func (w *Weight) ScaleName() string { return w.Name + "/scale" }
-
-// Dims are those of the value.
-func (w *Weight) Dims() []int {
-	out := make([]int, len(w.Tensor.Dims))
-	for k, d := range w.Tensor.Dims {
-		out[k] = int(d)
-	}
-	return out
-}
+// scaleName is the name of the scales of a value that is stored as int8.
+func scaleName(name string) string { return name + "/scale" }
 
 // each calls f for the one or two tensors of a weight, with their names.
 func (w *Weight) each(f func(name string, t *onnx.Tensor) error) error {
 	if err := f(w.Name, w.Tensor); err != nil || w.Stored == nil || w.Stored.Scale == nil {
 		return err
 	}
-	return f(w.ScaleName(), w.Stored.Scale)
+	return f(scaleName(w.Name), w.Stored.Scale)
 }
 
 // Set is the weights of a model.
@@ -50,7 +41,6 @@ type Set struct {
 	matrices []export.MatrixRecord // in place of other matrices
 
 	sites    []site
-	byName   map[string]*Weight
 	byTensor map[*onnx.Tensor]*Weight
 }
 
@@ -68,7 +58,7 @@ var operands = map[int]string{
 
 // Of lists the weights of a model. No weight is read.
 func Of(m *onnx.Model) (*Set, error) {
-	s := &Set{Model: m, byName: map[string]*Weight{}, byTensor: map[*onnx.Tensor]*Weight{}}
+	s := &Set{Model: m, byTensor: map[*onnx.Tensor]*Weight{}}
 	stored, err := export.StoredTensors(m)
 	if err != nil {
 		return nil, err
@@ -85,12 +75,6 @@ func Of(m *onnx.Model) (*Set, error) {
 	}
 	return s, nil
 }
-
-// Weight finds a weight by its name, nil where there is none.
-func (s *Set) Weight(name string) *Weight { return s.byName[name] }
-
-// Of finds the weight that a tensor of the model holds, or the scales of which it holds; nil where it holds none.
-func (s *Set) Of(t *onnx.Tensor) *Weight { return s.byTensor[t] }
 
 // collect lists the weights without their names.
 func (s *Set) collect(stored []export.Stored) {
@@ -184,7 +168,6 @@ func (s *Set) name() error {
 			}
 		}
 		w.Name = fresh(clean(base), taken)
-		s.byName[w.Name] = w
 	}
 	return nil
 }
@@ -272,9 +255,9 @@ var reserved = []string{"", "__metadata__"}
 // fresh is base, or base#2, base#3, … where that is taken. The names of scales are taken along.
 func fresh(base string, taken map[string]bool) string {
 	name := base
-	for k := 2; taken[name] || taken[name+"/scale"] || slices.Contains(reserved, name); k++ {
+	for k := 2; taken[name] || taken[scaleName(name)] || slices.Contains(reserved, name); k++ {
 		name = base + "#" + strconv.Itoa(k)
 	}
-	taken[name], taken[name+"/scale"] = true, true
+	taken[name], taken[scaleName(name)] = true, true
 	return name
 }
