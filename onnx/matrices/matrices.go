@@ -7,7 +7,6 @@ package matrices
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 
@@ -69,13 +68,10 @@ func (s *Site) Transposed() bool {
 	return false
 }
 
-// Path is the scope of the node, "" for the main graph.
-func (s *Site) Path() string { return s.Node.Graph.Path() }
-
 // Nodes lists the nodes that may hold a matrix, under the names of their sites.
 func Nodes(m *onnx.Model) []recurrent.Named {
 	nodes := recurrent.NodesWhere(m, func(n *onnx.Node) bool {
-		return len(rolesOf[n.OpType]) > 0 && (n.Domain == "" || n.Domain == "ai.onnx")
+		return len(rolesOf[n.OpType]) > 0 && n.Domain == ""
 	})
 	for k, n := range nodes {
 		if rolesOf[n.Node.OpType][0] == Recurrent {
@@ -275,12 +271,10 @@ func (s *Site) Weight(ctx context.Context) (*tensor.Dense, error) {
 	if err != nil {
 		return nil, fmt.Errorf("matrices: %s: %w", strconv.Quote(s.Name), err)
 	}
-	for k, v := range data {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return nil, fmt.Errorf("matrices: %s: element %d is %v, not a finite float32 (repair the weights before converting)", strconv.Quote(s.Name), k, v)
-		}
-	}
 	w := &tensor.Dense{Dims: []int{s.Out, s.In}, Data: data}
+	if k := w.FirstNonFinite(); k >= 0 {
+		return nil, fmt.Errorf("matrices: %s: element %d is %v, not a finite float32 (repair the weights before converting)", strconv.Quote(s.Name), k, data[k])
+	}
 	if s.Transposed() {
 		w.Dims = []int{s.In, s.Out}
 		w = w.Transpose(1, 0)

@@ -30,14 +30,14 @@ func (v *values) zero(ctx context.Context, g *onnx.Graph, name string, depth int
 	}
 	if ok, _ := v.eval.Constant(g, name); ok {
 		_, dims, err := v.eval.Info(ctx, g, name)
+		if err != nil {
+			return false
+		}
 		n := 1
 		for _, d := range dims {
 			if n *= d; n > maxZero {
 				return false
 			}
-		}
-		if err != nil {
-			return false
 		}
 		a, err := v.eval.Eval(ctx, g, name)
 		return err == nil && allZero(a)
@@ -47,7 +47,7 @@ func (v *values) zero(ctx context.Context, g *onnx.Graph, name string, depth int
 		return false
 	}
 	n := def.Node
-	if n.Domain != "" && n.Domain != "ai.onnx" {
+	if !isDefaultDomain(n.Domain) {
 		return false
 	}
 	switch n.OpType {
