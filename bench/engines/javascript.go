@@ -96,38 +96,16 @@ func (r jsResult) outcome(a *artifact) outcome {
 		if t.Type != jsType(w.Type) {
 			return outcome{failed: fmt.Sprintf("output %q has the type %s", name, t.Type)}
 		}
-		out := &onnx.Array{Type: w.Type, Dims: t.Dims}
-		var err error
-		switch w.Data.(type) {
-		case []float32:
-			out.Data, err = elements[float32](t.Data)
-		case []float64:
-			out.Data, err = elements[float64](t.Data)
-		case []uint16:
-			out.Data, err = elements[uint16](t.Data)
-		case []int32:
-			out.Data, err = elements[int32](t.Data)
-		case []int64:
-			out.Data, err = elements[int64](t.Data)
-		case []uint8:
-			out.Data, err = elements[uint8](t.Data)
-		case []bool:
-			out.Data, err = elements[bool](t.Data)
-		default:
-			err = fmt.Errorf("output %q: elements of type %v are not compared", name, w.Type)
+		out, err := onnx.ZeroArray(w.Type, t.Dims)
+		if err == nil {
+			_, err = binary.Decode(t.Data, binary.LittleEndian, out.Data)
 		}
 		if err != nil {
-			return refused(err)
+			return refused(fmt.Errorf("output %q: %w", name, err))
 		}
 		got[name] = out
 	}
 	return difference(got, a.want)
-}
-
-func elements[T any](b []byte) ([]T, error) {
-	var one T
-	v := make([]T, len(b)/binary.Size(one))
-	return v, binary.Read(bytes.NewReader(b), binary.LittleEndian, v)
 }
 
 // npm is the folder of a package of a version, fetched where it is missing and that is allowed.
@@ -153,9 +131,8 @@ func (o *options) npm(ctx context.Context, name, version string) (folder, absent
 
 // nodeEngine is a version of ONNX Runtime for node, whose package holds the library. It is the one that people deploy on servers with JavaScript, and the easiest way to have old versions.
 func (o *options) nodeEngine(dir, packageVersion string) *engine {
-	e := &engine{name: "onnxruntime-node", kinds: map[kind]bool{graph: true}}
+	e := &engine{name: "onnxruntime-node " + packageVersion, kinds: map[kind]bool{graph: true}}
 	var folder string
-	e.name += " " + packageVersion
 	e.find = func(ctx context.Context) (string, string) {
 		v, absent := version(ctx, "Debian's package nodejs", "node", "--version")
 		if absent != "" {
