@@ -1,6 +1,10 @@
 package onnx
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // FormatError says that the bytes are not a valid ONNX model.
 type FormatError struct {
@@ -41,4 +45,30 @@ func (e *UnsupportedError) Error() string {
 		s += e.Path + ": "
 	}
 	return s + e.What
+}
+
+// Lacks lists everything a model needs that some code lacks, for errors that name all of it at once.
+type Lacks struct {
+	Counts map[string]int    // by "domain.Op: reason"; the default domain is left out
+	First  map[string]string // the first node of each, as Node.String gives it
+}
+
+// Add counts one more node that needs it.
+func (l *Lacks) Add(key, node string) {
+	if l.Counts == nil {
+		l.Counts, l.First = map[string]int{}, map[string]string{}
+	}
+	if l.Counts[key]++; l.Counts[key] == 1 {
+		l.First[key] = node
+	}
+}
+
+// String is the list, sorted.
+func (l *Lacks) String() string {
+	var s []string
+	for k, n := range l.Counts {
+		s = append(s, fmt.Sprintf("%s (%d, first: %s)", k, n, l.First[k]))
+	}
+	slices.Sort(s)
+	return strings.Join(s, "; ")
 }

@@ -186,7 +186,7 @@ func (g *graph) refuse() error {
 			continue
 		}
 		if !lowered(n) {
-			u.add(opName(n)+": operator", n.String())
+			u.Add(opName(n)+": operator", n.String())
 		}
 	}
 	if u.Counts != nil {

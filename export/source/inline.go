@@ -69,7 +69,7 @@ func inline(ctx context.Context, m *onnx.Model, o Options) (*onnx.Model, error) 
 		p, err := toProto(m)
 		if err != nil {
 			u := &UnsupportedError{}
-			u.add("If: "+err.Error(), ifs[0].String())
+			u.Add("If: "+err.Error(), ifs[0].String())
 			return nil, u
 		}
 		in := &inliner{graph: p.Graph, used: map[string]bool{}}

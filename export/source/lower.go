@@ -182,7 +182,7 @@ func unsupportedInput(name string, err error) error {
 		return fmt.Errorf("export: source code: input %q: %w", name, err)
 	}
 	u := &UnsupportedError{}
-	u.add("graph input: "+lacks.reason, strconv.Quote(name))
+	u.Add("graph input: "+lacks.reason, strconv.Quote(name))
 	return u
 }
 
@@ -261,7 +261,7 @@ func (e *entryLowerer) lower(n *onnx.Node) error {
 	var lacks *lack
 	switch {
 	case errors.As(err, &lacks):
-		e.unsupported.add(opName(n)+": "+lacks.Error(), n.String())
+		e.unsupported.Add(opName(n)+": "+lacks.Error(), n.String())
 		for _, name := range n.Outputs { // so that the nodes after it are looked at too
 			if a := e.values[name]; name != "" && a != nil {
 				if b, err := newBuffer(a, Arena); err == nil {

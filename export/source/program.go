@@ -7,9 +7,6 @@
 package source
 
 import (
-	"fmt"
-	"sort"
-	"strings"
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
@@ -241,28 +238,9 @@ func (p *Program) MemoryBytes() (arena, static int) {
 }
 
 // UnsupportedError lists everything a model needs that generated code lacks.
-type UnsupportedError struct {
-	Counts map[string]int    // by "domain.Op: reason"; the default domain is left out
-	First  map[string]string // the first node of each, as onnx.Node.String gives it
-}
+type UnsupportedError struct{ onnx.Lacks }
 
-func (e *UnsupportedError) Error() string {
-	var s []string
-	for k, n := range e.Counts {
-		s = append(s, fmt.Sprintf("%s (%d, first: %s)", k, n, e.First[k]))
-	}
-	sort.Strings(s)
-	return "export: source code: unsupported: " + strings.Join(s, "; ")
-}
-
-func (e *UnsupportedError) add(key, node string) {
-	if e.Counts == nil {
-		e.Counts, e.First = map[string]int{}, map[string]string{}
-	}
-	if e.Counts[key]++; e.Counts[key] == 1 {
-		e.First[key] = node
-	}
-}
+func (e *UnsupportedError) Error() string { return "export: source code: unsupported: " + e.String() }
 
 // SampleFiles adds the sample calls to files: sample_input.bin and sample_output.bin, stream_input.bin and stream_output.bin. They hold one call after the other: the
 // elements of all inputs in order, and of all outputs, little-endian.
