@@ -9,6 +9,8 @@ errs less than auto. Without --trconvert the program is built from this folder's
 """
 import argparse, collections, json, os, resource, subprocess, sys, tempfile
 
+import build
+
 FORMATS = ["auto", "tr", "tt", "svd"]
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--ratio", default="4")
@@ -35,10 +37,7 @@ def decompose(program, model, out, form):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    program = args.trconvert
-    if not program:
-        program = os.path.join(folder, "trconvert")
-        subprocess.run(["go", "build", "-o", program, "./cmd/trconvert"], check=True, cwd=os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+    program = build.program(args.trconvert, folder)
     print("| model | auto chose | " + " | ".join(FORMATS) + " | seconds: " + ", ".join(FORMATS) + " |")
     print("|---" * 7 + "|")
     worse = False

@@ -11,6 +11,8 @@ is slower, loads later or takes more memory than the int8 model in ONNX Runtime.
 """
 import argparse, glob, json, os, subprocess, sys
 
+import build
+
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--ort-library", required=True)
 ap.add_argument("--quantiser", required=True)
@@ -22,10 +24,7 @@ ap.add_argument("--check", action="store_true")
 ap.add_argument("sets", nargs="+", metavar="SET")
 args = ap.parse_args()
 os.makedirs(args.out, exist_ok=True)
-program = args.trconvert
-if not program:
-    program = os.path.join(args.out, "trconvert")
-    subprocess.run(["go", "build", "-o", program, "./cmd/trconvert"], check=True, cwd=os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+program = build.program(args.trconvert, args.out)
 
 
 def run(*command):

@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+import build
+
 SIZES = [  # inputs, units, input modes, output modes, rank, batch, steps
     (57600, 256, "8x20x20x18", "16x4x4x4", 4, 16, 6),
     (4096, 256, "16x16x16", "16x8x8", 8, 16, 32),
@@ -43,10 +45,7 @@ def run(*command):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    program = args.trconvert
-    if not program:
-        program = os.path.join(folder, "trconvert")
-        subprocess.run(["go", "build", "-o", program, "./cmd/trconvert"], check=True, cwd=os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+    program = build.program(args.trconvert, folder)
     print("| inputs → units, batch × steps | model | W, numbers | file, kB | load, ms | run, ms | run here, ms |")
     print("|---" * 7 + "|")
     for inputs, hidden, in_modes, out_modes, rank, batch, steps in SIZES:

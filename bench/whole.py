@@ -13,6 +13,8 @@ import argparse, json, os, subprocess, sys, tempfile
 
 import numpy as np
 
+import build
+
 SPEECH = {"dtln_model_1": ("dtln_model_1", ["--state", "tf_op_layer_stack_2=input_3"]), "keras2onnx_test_model_1": ("blocks512", []), "silero_vad_v6": ("silero", ["--state", "stateN=state"])}
 MODELS = [*SPEECH, "byte_sb_bidi_lstm", "libtashkeel_gru", "msl150_gru_128_h5"]
 ROWS = [("float32", 2, False), ("any", 2, True), ("any", 4, True)]  # storage, int8 bytes over the budget, with distillation
@@ -150,10 +152,7 @@ def compare(m):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    program = args.trconvert
-    if not program:
-        program = os.path.join(folder, "trconvert")
-        subprocess.run(["go", "build", "-o", program, "./cmd/trconvert"], check=True, cwd=os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+    program = build.program(args.trconvert, folder)
     keep = args.keep or folder
     os.makedirs(keep, exist_ok=True)
     print("| model | file | bytes | error in ONNX Runtime | in our runtime |\n|---|---|---|---|---|")
