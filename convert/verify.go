@@ -214,16 +214,8 @@ func (s *subject) start(ctx context.Context, o VerifyOptions, path string) error
 	return nil
 }
 
-// trueInputs lists the main graph's inputs without those that are initializers.
-func trueInputs(m *onnx.Model) []*onnx.ValueInfo {
-	var out []*onnx.ValueInfo
-	for _, v := range m.Graph.Inputs {
-		if !slices.ContainsFunc(m.Graph.Initializers, func(t *onnx.Tensor) bool { return t.Name == v.Name }) {
-			out = append(out, v)
-		}
-	}
-	return out
-}
+// trueInputs are those of the main graph.
+func trueInputs(m *onnx.Model) []*onnx.ValueInfo { return m.Graph.TrueInputs() }
 
 // verifyRandom compares on random inputs that the first model accepts. They are found with our own runtime where it can run the model, so
 // that other engines do not log the tries that fail, and so that all engines see the same inputs.

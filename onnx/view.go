@@ -50,6 +50,24 @@ func (m *Model) MetadataValue(key string) (string, bool) {
 	return "", false
 }
 
+// TrueInputs lists the inputs of the scope without those that are initializers, of which a caller has nothing to give.
+func (g *Graph) TrueInputs() []*ValueInfo {
+	stored := make(map[string]bool, len(g.Initializers)+len(g.Sparse))
+	for _, t := range g.Initializers {
+		stored[t.Name] = true
+	}
+	for _, t := range g.Sparse {
+		stored[t.Name] = true
+	}
+	var inputs []*ValueInfo
+	for _, v := range g.Inputs {
+		if !stored[v.Name] {
+			inputs = append(inputs, v)
+		}
+	}
+	return inputs
+}
+
 // Scopes lists every graph of the model: the main graph, the functions' bodies, and the bodies inside each of them
 // after the graph that holds them.
 func (m *Model) Scopes() []*Graph {
