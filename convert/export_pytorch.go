@@ -8,17 +8,12 @@ import (
 	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/export/pytorch"
 	"github.com/trconvert/trconvert/export/safetensors"
-	"github.com/trconvert/trconvert/export/weights"
 	"github.com/trconvert/trconvert/onnx"
 )
 
 // exportPyTorch is the target pytorch: a module, its weights and a program that trains them.
 func exportPyTorch(ctx context.Context, e *exporting) (*product, error) {
-	trained, err := trainedTensors(ctx, e.model)
-	if err != nil {
-		return nil, inFile(e.o.Model, err)
-	}
-	m, err := pytorch.Print(ctx, e.model, pytorch.Options{Trainable: func(t *onnx.Tensor) bool { return trained[t] }})
+	m, err := pytorch.Print(ctx, e.model, pytorch.Options{Trainable: trainedTensors})
 	var lacks *pytorch.UnsupportedError
 	if errors.As(err, &lacks) {
 		return nil, &UnsupportedError{File: e.o.Model, Err: err}
@@ -38,32 +33,11 @@ func exportPyTorch(ctx context.Context, e *exporting) (*product, error) {
 	return p, nil
 }
 
-// trainedTensors are the tensors of a model that training may change, as they are stored.
-func trainedTensors(ctx context.Context, m *onnx.Model) (map[*onnx.Tensor]bool, error) {
-	full, err := export.Restore(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	if full != m {
-		defer full.Close()
-	}
-	records, err := export.Records(full)
-	if err != nil {
-		return nil, err
-	}
-	set, err := weights.Of(m)
-	if err != nil {
-		return nil, err
-	}
-	stored, err := set.In(full)
-	if err != nil {
-		return nil, err
-	}
+// trainedTensors are the tensors of a model that training may change.
+func trainedTensors(full *onnx.Model, records []export.Record) map[*onnx.Tensor]bool {
 	trained := map[*onnx.Tensor]bool{}
 	for _, w := range weightsOf(full, records) {
-		if s := stored[w.tensor]; s != nil {
-			trained[s.Tensor] = true
-		}
+		trained[w.tensor] = true
 	}
-	return trained, nil
+	return trained
 }

@@ -92,11 +92,7 @@ func pruned(text string, used map[string]bool) []string {
 }
 
 // module puts model.py together.
-func (p *printer) module(set *weights.Set) ([]byte, error) {
-	print, err := set.Fingerprint()
-	if err != nil {
-		return nil, err
-	}
+func (p *printer) module(set *weights.Set, fingerprint string) ([]byte, error) {
 	library, err := libraryText()
 	if err != nil {
 		return nil, err
@@ -105,7 +101,7 @@ func (p *printer) module(set *weights.Set) ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n\n", header)
 	fmt.Fprintf(&b, "HERE = os.path.dirname(os.path.abspath(__file__))\nWEIGHTS_FILE = os.path.join(HERE, %q)\n\n", WeightsFile)
-	fmt.Fprintf(&b, "# The model that the weights belong to: trconvert import compares it.\nMODEL = %q\n\n", print)
+	fmt.Fprintf(&b, "# The model that the weights belong to: trconvert import compares it.\nMODEL = %q\n\n", fingerprint)
 	p.ports(&b, "INPUTS", "of forward, in this order: name in the ONNX model, type and dims, where an integer is fixed", p.inputs())
 	p.ports(&b, "OUTPUTS", "of forward: one, or a tuple", p.model.Graph.Outputs)
 	b.WriteString("# Weights by the names that trconvert has for them, and where Model holds them.\nWEIGHTS = {\n")
@@ -198,8 +194,8 @@ func (p *printer) constructor(set *weights.Set) string {
 	line("self.metadata = {}")
 	for _, r := range p.ringList {
 		var shapes []string
-		for _, d := range r.dims {
-			shapes = append(shapes, list(d))
+		for _, t := range r.cores {
+			shapes = append(shapes, list(t.Dims))
 		}
 		rec := r.record
 		line("self.%s = Factored(%q, %s, %s, [%s], %d, %d, %s)", r.ident, rec.Format, list(rec.InModes), list(rec.OutModes), strings.Join(shapes, ", "), rec.In, r.rows, boolean(rec.MergedOutput))
@@ -215,12 +211,12 @@ func (p *printer) constructor(set *weights.Set) string {
 	for k := range set.Weights {
 		if w := &set.Weights[k]; !held[w] {
 			// Nothing that the outputs need reads it: it goes along, for import wants it.
-			p.fields = append(p.fields, field{ident: p.ident(w.Name), weight: w, dims: tensors[w].Dims, double: tensors[w].Type == onnx.Double})
+			p.fields = append(p.fields, field{ident: p.ident(w.Name), weight: w, tensor: tensors[w]})
 		}
 	}
 	for _, f := range p.fields {
-		zeros := "torch.zeros(" + list(f.dims)
-		if f.double {
+		zeros := "torch.zeros(" + list(f.tensor.Dims)
+		if f.tensor.Type == onnx.Double {
 			zeros += ", dtype=torch.float64"
 		}
 		zeros += ")"

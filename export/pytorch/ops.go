@@ -424,10 +424,8 @@ func (p *printer) literal(a *onnx.Array) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		text := list(v)
-		parts = []string{text[1 : len(text)-1]}
-		if len(v) == 0 {
-			parts = nil
+		for _, x := range v {
+			parts = append(parts, strconv.FormatInt(x, 10))
 		}
 	}
 	text := "torch.tensor([" + strings.Join(parts, ", ") + "], dtype=" + dtype + ")"

@@ -25,8 +25,9 @@ const (
 
 // Options of Print.
 type Options struct {
-	// Trainable, if set, names the tensors of the model that are parameters; the other weights are buffers, which training leaves as they are.
-	Trainable func(*onnx.Tensor) bool
+	// Trainable, if set, chooses the tensors that are parameters; the other weights are buffers, which training leaves as they are. It is given the model with all weights in full, as
+	// export.Restore makes it, and the records of its rings.
+	Trainable func(full *onnx.Model, records []export.Record) map[*onnx.Tensor]bool
 }
 
 // Module is a printed model.
@@ -70,12 +71,11 @@ type printer struct {
 	model *onnx.Model
 	ix    *onnx.Index
 	ev    *onnx.Evaluator
-	o     Options
 
-	weights  map[*onnx.Tensor]*weights.Weight // of the model that was given, by tensors of model
-	original map[*weights.Weight]*onnx.Tensor
-	rings    map[*onnx.Node]*ring // by recurrent node
-	ringList []*ring
+	weights   map[*onnx.Tensor]*weights.Weight // of the model that was given, by tensors of model
+	trainable func(*onnx.Tensor) bool          // of model
+	rings     map[*onnx.Node]*ring             // by recurrent node
+	ringList  []*ring
 
 	live   map[*onnx.Node]bool
 	idents map[string]bool  // taken in the module or the function
@@ -96,7 +96,6 @@ type ring struct {
 	index  map[*onnx.Node]int // of its nodes among the record's sites
 	ident  string
 	cores  []*onnx.Tensor
-	dims   [][]int
 	rows   int // directions
 }
 
@@ -106,8 +105,7 @@ type field struct {
 	weight    *weights.Weight
 	trainable bool
 	core      bool // a parameter of a Factored layer
-	dims      []int64
-	double    bool
+	tensor    *onnx.Tensor
 }
 
 // constant is an attribute of Model with numbers that are no weights.
@@ -127,8 +125,8 @@ func Print(ctx context.Context, m *onnx.Model, o Options) (*Module, error) {
 		defer restored.Close()
 	}
 	p := &printer{
-		model: restored, o: o, rings: map[*onnx.Node]*ring{}, live: map[*onnx.Node]bool{}, idents: map[string]bool{}, locals: map[place]string{},
-		attrs: map[*onnx.Tensor]string{}, used: map[string]bool{}, original: map[*weights.Weight]*onnx.Tensor{},
+		model: restored, rings: map[*onnx.Node]*ring{}, live: map[*onnx.Node]bool{}, idents: map[string]bool{}, locals: map[place]string{},
+		attrs: map[*onnx.Tensor]string{}, used: map[string]bool{}, trainable: func(*onnx.Tensor) bool { return true },
 	}
 	for _, name := range reservedNames {
 		p.idents[name] = true
@@ -138,16 +136,21 @@ func Print(ctx context.Context, m *onnx.Model, o Options) (*Module, error) {
 	if p.weights, err = set.In(restored); err != nil {
 		return nil, err
 	}
-	for k := range set.Weights {
-		p.original[&set.Weights[k]] = set.Weights[k].Tensor
+	records, err := export.Records(restored)
+	if err != nil {
+		return nil, err
 	}
-	if err := p.findRings(ctx); err != nil {
+	if o.Trainable != nil {
+		trained := o.Trainable(restored, records)
+		p.trainable = func(t *onnx.Tensor) bool { return trained[t] }
+	}
+	if err := p.findRings(records); err != nil {
 		return nil, err
 	}
 	for _, r := range p.ringList {
 		for k, t := range r.cores {
 			p.attrs[t] = r.ident + ".core" + strconv.Itoa(k)
-			p.fields = append(p.fields, field{ident: p.attrs[t], weight: p.weights[t], core: true})
+			p.fields = append(p.fields, field{ident: p.attrs[t], weight: p.weights[t], core: true, tensor: t})
 		}
 	}
 	p.findLive()
@@ -158,19 +161,15 @@ func Print(ctx context.Context, m *onnx.Model, o Options) (*Module, error) {
 		return nil, &p.lacks
 	}
 	out := &Module{Files: map[string][]byte{TrainFile: trainProgram}}
-	if out.Weights, err = p.weightsFile(ctx, set); err != nil {
+	if out.Weights, err = weightsFile(ctx, set); err != nil {
 		return nil, err
 	}
-	out.Files[ModuleFile], err = p.module(set)
+	out.Files[ModuleFile], err = p.module(set, out.Weights.Metadata[weights.ModelKey])
 	return out, err
 }
 
 // findRings finds the recurrent nodes of the records, and their cores.
-func (p *printer) findRings(ctx context.Context) error {
-	records, err := export.Records(p.model)
-	if err != nil {
-		return err
-	}
+func (p *printer) findRings(records []export.Record) error {
 	nodes := map[string]*onnx.Node{}
 	for _, n := range recurrent.Nodes(p.model) {
 		nodes[n.Name] = n.Node
@@ -181,14 +180,15 @@ func (p *printer) findRings(ctx context.Context) error {
 			n := nodes[name]
 			r.index[n] = k
 			p.rings[n] = r
-			if r.rows, err = directions(n, p.model.Opset("")); err != nil {
+			config, err := recurrent.ParseConfig(n, p.model.Opset(""))
+			if err != nil {
 				return err
 			}
+			r.rows = config.Direction.Count()
 			for _, core := range rec.Cores {
 				def, ok := p.ix.Resolve(n.Graph, core)
 				if t := tensorOf(def); ok && t != nil && k == 0 {
 					r.cores = append(r.cores, t)
-					r.dims = append(r.dims, ints(t.Dims))
 				}
 			}
 		}
@@ -198,11 +198,6 @@ func (p *printer) findRings(ctx context.Context) error {
 		p.ringList = append(p.ringList, r)
 	}
 	return nil
-}
-
-func directions(n *onnx.Node, opset int64) (int, error) {
-	c, err := recurrent.ParseConfig(n, opset)
-	return c.Direction.Count(), err
 }
 
 // tensorOf is the tensor of an initializer or a Constant node, nil of other values.
@@ -216,14 +211,6 @@ func tensorOf(d onnx.Def) *onnx.Tensor {
 		}
 	}
 	return nil
-}
-
-func ints(v []int64) []int {
-	out := make([]int, len(v))
-	for k, x := range v {
-		out[k] = int(x)
-	}
-	return out
 }
 
 // operands are the values that a node reads, with what stands for a ring in place of the nodes that merge it.
@@ -264,7 +251,7 @@ func (p *printer) findLive() {
 }
 
 // weightsFile holds all weights, in float32 where PyTorch computes with nothing narrower.
-func (p *printer) weightsFile(ctx context.Context, set *weights.Set) (*safetensors.File, error) {
+func weightsFile(ctx context.Context, set *weights.Set) (*safetensors.File, error) {
 	f, err := set.File(ctx)
 	if err != nil {
 		return nil, err
@@ -337,9 +324,7 @@ func (p *printer) attribute(t *onnx.Tensor, name string) string {
 	}
 	id := p.ident(w.Name)
 	p.attrs[t] = id
-	p.fields = append(p.fields, field{
-		ident: id, weight: w, trainable: p.o.Trainable == nil || p.o.Trainable(p.original[w]), dims: t.Dims, double: t.Type == onnx.Double,
-	})
+	p.fields = append(p.fields, field{ident: id, weight: w, tensor: t, trainable: p.trainable(t)})
 	return id
 }
 
