@@ -80,7 +80,7 @@ func (a *adam) update() {
 		}
 	}
 	a.step++
-	f := vec.Adam{Rate: float32(rate / (1 - math.Pow(beta1, float64(a.step)))), Shrink: 1, Scale: 1, Beta1: beta1, Rest1: 1 - beta1, Beta2: beta2, Rest2: 1 - beta2,
+	f := vec.Adam[float32]{Rate: float32(rate / (1 - math.Pow(beta1, float64(a.step)))), Shrink: 1, Scale: 1, Beta1: beta1, Rest1: 1 - beta1, Beta2: beta2, Rest2: 1 - beta2,
 		C2: float32(1 / (1 - math.Pow(beta2, float64(a.step)))), Epsilon: eps}
 	for k, p := range a.params {
 		w, g, m, v := p.Value.Data.([]float32), p.Grad.Data.([]float32), a.m[k], a.v[k]
