@@ -99,17 +99,17 @@ func (m matrix) check() error {
 	case m.MergedOutput:
 		return fmt.Errorf("the output is merged, which only rings of W are")
 	}
-	_, err = slotsOf(m.Role)
+	_, _, err = slotsOf(m.Role)
 	return err
 }
 
-// slotsOf are the input slots of the matrix and of what it is multiplied with.
-func slotsOf(r matrices.Role) ([2]int, error) {
+// slotsOf is [matrices.Role.Slots] for roles that may be unknown.
+func slotsOf(r matrices.Role) (matrix, x int, err error) {
 	matrix, x, ok := r.Slots()
 	if !ok {
-		return [2]int{}, fmt.Errorf("role %q is unknown", r)
+		err = fmt.Errorf("role %q is unknown", r)
 	}
-	return [2]int{matrix, x}, nil
+	return matrix, x, err
 }
 
 // Matrices reads the factors of a compact model's matrices that are no W, as [Records] reads the rings.
@@ -121,13 +121,7 @@ func Matrices(m *onnx.Model) ([]MatrixRecord, error) {
 	v := newView(m)
 	var out []MatrixRecord
 	for _, e := range l.Matrices {
-		r := MatrixRecord{
-			Record: Record{
-				Sites: e.Sites, Inputs: e.Inputs, Format: e.Format, Form: e.Form, InModes: e.InModes, OutModes: e.OutModes,
-				Ranks: e.Ranks, In: e.In, Out: e.Out, Cores: e.Cores,
-			},
-			Role: e.Role, Thin: e.Thin, Transposed: e.Transposed, Dims: e.Dims,
-		}
+		r := MatrixRecord{Record: e.record(), Role: e.Role, Thin: e.Thin, Transposed: e.Transposed, Dims: e.Dims}
 		if err := v.agreesMatrix(context.Background(), r); err != nil {
 			return nil, fmt.Errorf("export: matrix of site %q: %w", e.Sites[0], err)
 		}
@@ -169,53 +163,30 @@ func (r MatrixRecord) matrixDims() []int {
 // agreesMatrix compares a record with the graph.
 func (v *view) agreesMatrix(ctx context.Context, r MatrixRecord) error {
 	n := v.holds[r.Sites[0]]
-	slots, err := slotsOf(r.Role)
+	slot, slotX, err := slotsOf(r.Role)
 	if err != nil {
 		return err
 	}
 	switch {
 	case n == nil:
 		return fmt.Errorf("the metadata name it, the graph has no such node")
-	case r.Thin && (slots[1] < 0 || r.Cut() == 0 || len(r.Dims) < 2):
+	case r.Thin && (slotX < 0 || r.Cut() == 0 || len(r.Dims) < 2):
 		return fmt.Errorf("the metadata say that it stands as two products, which role %s in format %s cannot", r.Role, r.Format)
 	}
 	inMatrix, inX := r.Cores, []string(nil)
 	if r.Thin {
 		inMatrix, inX = r.Cores[len(r.InModes):], r.Cores[:len(r.InModes)]
 	}
-	name := n.Input(slots[0])
-	seen, err := v.ancestors(n.Graph, name, "")
-	if err != nil {
-		return err
-	}
-	for _, core := range inMatrix {
-		if !seen[core] {
-			return fmt.Errorf("input %q is not computed from the core %q that the metadata name", name, core)
-		}
-	}
-	if ok, why := v.eval.Constant(n.Graph, name); !ok {
-		return fmt.Errorf("input %q is not constant: %s", name, why)
-	}
-	_, dims, err := v.eval.Info(ctx, n.Graph, name)
+	dims, err := v.merged(ctx, n, "input", slot, inMatrix)
 	if err != nil {
 		return err
 	}
 	if want := r.matrixDims(); !slices.Equal(dims, want) {
-		return fmt.Errorf("input %q has dims %s, the metadata say %s", name, dimsText(dims), dimsText(want))
+		return fmt.Errorf("input %q has dims %s, the metadata say %s", n.Input(slot), dimsText(dims), dimsText(want))
 	}
 	if r.Thin {
-		want := r.Inputs[0]
-		if _, ok := v.index.Resolve(n.Graph, want); !ok {
-			return fmt.Errorf("the metadata name the input %q, the graph has no such value", want)
-		}
-		x := n.Input(slots[1])
-		if seen, err = v.ancestors(n.Graph, x, want); err != nil {
+		if err := v.projected(n, "input", slotX, r.Inputs[0], "", inX); err != nil {
 			return err
-		}
-		for _, name := range append([]string{want}, inX...) {
-			if !seen[name] {
-				return fmt.Errorf("input %q is not computed from %q, as the metadata say", x, name)
-			}
 		}
 	}
 	return v.agreeCores(ctx, rootOf(n.Graph), r.Record, nil)
@@ -228,11 +199,8 @@ func (v *view) expandMatrix(ctx context.Context, p *onnx.Patch, r MatrixRecord, 
 		return err
 	}
 	n := v.holds[r.Sites[0]]
-	slots, err := slotsOf(r.Role)
-	if err != nil {
-		return err
-	}
-	elem, _, err := v.eval.Info(ctx, n.Graph, n.Input(slots[0]))
+	slot, slotX, _ := r.Role.Slots()
+	elem, _, err := v.eval.Info(ctx, n.Graph, n.Input(slot))
 	if err != nil {
 		return err
 	}
@@ -242,9 +210,9 @@ func (v *view) expandMatrix(ctx context.Context, p *onnx.Patch, r MatrixRecord, 
 	}
 	name = p.Fresh(name)
 	p.AddInitializerArray(rootOf(n.Graph), name, w)
-	p.SetInput(n, slots[0], name)
+	p.SetInput(n, slot, name)
 	if r.Thin {
-		p.SetInput(n, slots[1], r.Inputs[0])
+		p.SetInput(n, slotX, r.Inputs[0])
 	}
 	return nil
 }

@@ -85,6 +85,13 @@ type ring struct {
 	MergedOutput bool     `json:"merged_output,omitempty"`
 }
 
+func (r ring) record() Record {
+	return Record{
+		Sites: r.Sites, Inputs: r.Inputs, Format: r.Format, Form: r.Form, InModes: r.InModes, OutModes: r.OutModes,
+		Ranks: r.Ranks, In: r.In, Out: r.Out, Cores: r.Cores, MergedOutput: r.MergedOutput,
+	}
+}
+
 // rings is the metadata entry.
 type rings struct {
 	Schema string `json:"schema"`
@@ -271,10 +278,7 @@ func Records(m *onnx.Model) ([]Record, error) {
 	v := newView(m)
 	var out []Record
 	for _, r := range l.Rings {
-		rec := Record{
-			Sites: r.Sites, Inputs: r.Inputs, Format: r.Format, Form: r.Form, InModes: r.InModes, OutModes: r.OutModes,
-			Ranks: r.Ranks, In: r.In, Out: r.Out, Cores: r.Cores, MergedOutput: r.MergedOutput,
-		}
+		rec := r.record()
 		if err := v.agrees(context.Background(), rec); err != nil {
 			return nil, fmt.Errorf("export: ring of site %q: %w", r.Sites[0], err)
 		}

@@ -130,42 +130,54 @@ func (r Record) behindX() []string { return r.Cores[:len(r.Cores)-len(r.behindW(
 
 // checkW asks W of a node to be computed from its cores, [D, G·H, columns].
 func (v *view) checkW(ctx context.Context, n *onnx.Node, r Record) ([]int, error) {
-	w := n.Input(recurrent.SlotW)
-	seen, err := v.ancestors(n.Graph, w, "")
-	if err != nil {
-		return nil, err
-	}
-	for _, core := range r.behindW() {
-		if !seen[core] {
-			return nil, fmt.Errorf("input W %q is not computed from the core %q that the metadata name", w, core)
-		}
-	}
-	if ok, why := v.eval.Constant(n.Graph, w); !ok {
-		return nil, fmt.Errorf("input W %q is not constant: %s", w, why)
-	}
-	_, dims, err := v.eval.Info(ctx, n.Graph, w)
+	dims, err := v.merged(ctx, n, "input W", recurrent.SlotW, r.behindW())
 	if err != nil {
 		return nil, err
 	}
 	if len(dims) != 3 || dims[0]*dims[1] != r.Out || dims[2] != r.columns() {
-		return nil, fmt.Errorf("input W %q has dims %s, the metadata say %d rows and %s columns", w, dimsText(dims), r.Out, r.columnsText())
+		return nil, fmt.Errorf("input W %q has dims %s, the metadata say %d rows and %s columns", n.Input(recurrent.SlotW), dimsText(dims), r.Out, r.columnsText())
 	}
 	return dims, nil
 }
 
+// merged asks an input of a node to be a constant that is computed from cores, and gives its dims. label is what errors call the input.
+func (v *view) merged(ctx context.Context, n *onnx.Node, label string, slot int, cores []string) ([]int, error) {
+	name := n.Input(slot)
+	seen, err := v.ancestors(n.Graph, name, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, core := range cores {
+		if !seen[core] {
+			return nil, fmt.Errorf("%s %q is not computed from the core %q that the metadata name", label, name, core)
+		}
+	}
+	if ok, why := v.eval.Constant(n.Graph, name); !ok {
+		return nil, fmt.Errorf("%s %q is not constant: %s", label, name, why)
+	}
+	_, dims, err := v.eval.Info(ctx, n.Graph, name)
+	return dims, err
+}
+
 // checkX asks X of a node to be computed from the recorded input and the input cores.
 func (v *view) checkX(n *onnx.Node, r Record, k int) error {
-	x, want := n.Input(recurrent.SlotX), r.Inputs[k]
-	if _, ok := v.index.Resolve(n.Graph, want); !ok {
-		return fmt.Errorf("the metadata name the input %q of site %q, the graph has no such value", want, r.Sites[k])
+	return v.projected(n, "input X", recurrent.SlotX, r.Inputs[k], fmt.Sprintf(" of site %q", r.Sites[k]), r.behindX())
+}
+
+// projected asks an input of a node to be computed from the value that it was before and from cores. label is what errors call the input, of
+// what they say behind its name.
+func (v *view) projected(n *onnx.Node, label string, slot int, before, of string, cores []string) error {
+	if _, ok := v.index.Resolve(n.Graph, before); !ok {
+		return fmt.Errorf("the metadata name the input %q%s, the graph has no such value", before, of)
 	}
-	seen, err := v.ancestors(n.Graph, x, want)
+	x := n.Input(slot)
+	seen, err := v.ancestors(n.Graph, x, before)
 	if err != nil {
 		return err
 	}
-	for _, name := range append([]string{want}, r.behindX()...) {
+	for _, name := range append([]string{before}, cores...) {
 		if !seen[name] {
-			return fmt.Errorf("input X %q of site %q is not computed from %q, as the metadata say", x, r.Sites[k], name)
+			return fmt.Errorf("%s %q%s is not computed from %q, as the metadata say", label, x, of, name)
 		}
 	}
 	return nil
