@@ -29,7 +29,7 @@ func (p *printer) node(ctx context.Context, n *onnx.Node) {
 	}
 	print := printers[n.OpType]
 	if n.Domain != "" || p.ix.Function(n) != nil || print == nil {
-		p.lacks.add(name+": operator", n.String())
+		p.lacks.Add(name+": operator", n.String())
 		return
 	}
 	print(x)
@@ -41,7 +41,7 @@ func (p *printer) node(ctx context.Context, n *onnx.Node) {
 		}
 	}
 	if x.err != nil {
-		p.lacks.add(name+": "+x.err.Error(), n.String())
+		p.lacks.Add(name+": "+x.err.Error(), n.String())
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -37,28 +36,9 @@ type Module struct {
 }
 
 // UnsupportedError says what of a model has no counterpart here.
-type UnsupportedError struct {
-	Counts map[string]int    // by "domain.Op: reason"; the default domain is left out
-	First  map[string]string // the first node of each, as onnx.Node.String gives it
-}
+type UnsupportedError struct{ onnx.Lacks }
 
-func (e *UnsupportedError) Error() string {
-	var s []string
-	for k, n := range e.Counts {
-		s = append(s, fmt.Sprintf("%s (%d, first: %s)", k, n, e.First[k]))
-	}
-	sort.Strings(s)
-	return "pytorch: unsupported: " + strings.Join(s, "; ")
-}
-
-func (e *UnsupportedError) add(key, node string) {
-	if e.Counts == nil {
-		e.Counts, e.First = map[string]int{}, map[string]string{}
-	}
-	if e.Counts[key]++; e.Counts[key] == 1 {
-		e.First[key] = node
-	}
-}
+func (e *UnsupportedError) Error() string { return "pytorch: unsupported: " + e.String() }
 
 // place is a value of a scope.
 type place struct {
@@ -317,7 +297,7 @@ func (p *printer) attribute(t *onnx.Tensor, name string) string {
 			text, err = p.literal(a)
 		}
 		if err != nil {
-			p.lacks.add("constant "+strconv.QuoteToASCII(name)+": "+err.Error(), t.String())
+			p.lacks.Add("constant "+strconv.QuoteToASCII(name)+": "+err.Error(), t.String())
 		}
 		p.consts = append(p.consts, constant{id, text})
 		return id
