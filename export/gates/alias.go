@@ -33,7 +33,7 @@ func (e *emitter) separate() {
 		if from := n.Input[0]; n.GetOpType() == "Reshape" && len(readers[from]) > 1 && written(from) {
 			dims := e.held[from]
 			ones := e.filled(from+".ones", dims, 1)
-			copied := e.fresh(from + ".copy")
+			copied := e.used.Fresh(from + ".copy")
 			nodes = append(nodes, node("Mul", []string{from, ones.name}, copied))
 			n.Input[0] = copied
 		}

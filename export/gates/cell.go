@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/trconvert/trconvert/export/source"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
 	"github.com/trconvert/trconvert/onnx/recurrent"
@@ -74,7 +75,7 @@ func (c *cell) state(slot int) value {
 func (c *cell) name(what string) string {
 	base := c.node.Name
 	if base == "" {
-		base = c.node.Output(firstOutput(c.node))
+		base = source.FirstOutput(c.node)
 	}
 	return base + "." + what
 }

@@ -46,7 +46,7 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &emitter{v: v, graph: &onnxpb.GraphProto{Name: proto.String("step")}, values: map[string]value{}, shapes: map[string]string{}, reshaped: map[string]string{}, used: map[string]bool{}, held: map[string][]int{}}
+	e := &emitter{v: v, graph: &onnxpb.GraphProto{Name: proto.String("step")}, values: map[string]value{}, shapes: map[string]string{}, reshaped: map[string]string{}, used: source.Names{}, held: map[string][]int{}}
 	for _, n := range v.Nodes() {
 		for _, name := range slices.Concat(n.Inputs, n.Outputs) {
 			e.used[name] = true
@@ -92,8 +92,8 @@ type emitter struct {
 	values   map[string]value  // of the model, as they are held here
 	shapes   map[string]string // initializers of shapes
 	reshaped map[string]string // values in other dims
-	used     map[string]bool   // names
-	held     map[string][]int  // dims of the values of nodes and inputs
+	used     source.Names
+	held     map[string][]int // dims of the values of nodes and inputs
 	err      error
 }
 
@@ -185,16 +185,6 @@ func (e *emitter) finish(m *onnx.Model, o Options) (*Result, error) {
 	return r, nil
 }
 
-// fresh names a value that no name of the model is like.
-func (e *emitter) fresh(base string) string {
-	name := base
-	for k := 2; e.used[name]; k++ {
-		name = fmt.Sprintf("%s_%d", base, k)
-	}
-	e.used[name] = true
-	return name
-}
-
 func node(op string, inputs []string, output string, attributes ...*onnxpb.AttributeProto) *onnxpb.NodeProto {
 	return &onnxpb.NodeProto{OpType: proto.String(op), Input: inputs, Output: []string{output}, Attribute: attributes}
 }
@@ -208,14 +198,14 @@ func (e *emitter) emit(op, name string, dims []int, inputs []value, attributes .
 	var names []string
 	for _, in := range inputs {
 		if slices.Contains(names, in.name) {
-			again := e.fresh(in.name + ".again")
+			again := e.used.Fresh(in.name + ".again")
 			e.held[again] = in.dims
 			e.graph.Node = append(e.graph.Node, node("Reshape", []string{in.name, e.shape(in.dims)}, again))
 			in.name = again
 		}
 		names = append(names, in.name)
 	}
-	out := value{e.fresh(name), dims}
+	out := value{e.used.Fresh(name), dims}
 	e.held[out.name] = dims
 	e.graph.Node = append(e.graph.Node, node(op, names, out.name, attributes...))
 	return out
@@ -231,7 +221,7 @@ func (e *emitter) shape(dims []int) string {
 	for k, d := range dims {
 		v[k] = int64(d)
 	}
-	name := e.fresh("shape" + strings.Trim(strings.ReplaceAll(key, " ", "x"), "[]"))
+	name := e.used.Fresh("shape" + strings.Trim(strings.ReplaceAll(key, " ", "x"), "[]"))
 	e.shapes[key] = name
 	e.initializer(name, &onnx.Array{Type: onnx.Int64, Dims: []int{len(v)}, Data: v})
 	return name
@@ -251,7 +241,7 @@ func (e *emitter) initializer(name string, a *onnx.Array) {
 
 // constant adds a matrix.
 func (e *emitter) constant(name string, dims []int, data []float32) value {
-	v := value{e.fresh(name), dims}
+	v := value{e.used.Fresh(name), dims}
 	e.held[v.name] = dims
 	e.initializer(v.name, &onnx.Array{Type: onnx.Float, Dims: dims, Data: data})
 	return v

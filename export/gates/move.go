@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/trconvert/trconvert/export/source"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
 	"github.com/trconvert/trconvert/runtime"
@@ -192,7 +193,7 @@ func (e *emitter) selected(n *onnx.Node, v value, outer, count, inner int, chose
 
 // product multiplies the middle one of three axes, of count entries, by a matrix [to, count].
 func (e *emitter) product(n *onnx.Node, v value, outer, count, inner, to int, m []float32) value {
-	name := n.Output(firstOutput(n))
+	name := source.FirstOutput(n)
 	left := func(x value, columns int) value {
 		return e.emit("MatMul", name+".part", []int{to, columns}, []value{e.constant(name+".pick", []int{to, count}, m), e.as(x, count, columns)})
 	}
@@ -206,10 +207,6 @@ func (e *emitter) product(n *onnx.Node, v value, outer, count, inner, to int, m 
 	x := e.emit("Transpose", name+".front", []int{count, outer, inner}, []value{e.as(v, outer, count, inner)}, swap)
 	y := left(x, outer*inner)
 	return e.emit("Transpose", name+".back", []int{outer, to, inner}, []value{e.as(y, to, outer, inner)}, swap)
-}
-
-func firstOutput(n *onnx.Node) int {
-	return max(0, slices.IndexFunc(n.Outputs, func(s string) bool { return s != "" }))
 }
 
 // lowerTranspose leaves out axes of one entry; where the others keep their order nothing moves.

@@ -22,12 +22,13 @@ type graph struct {
 	feeds           map[string]*onnx.Array // of the sample, fixed inputs among them
 }
 
-func firstOutput(n *onnx.Node) int {
-	return max(0, slices.IndexFunc(n.Outputs, func(s string) bool { return s != "" }))
+// FirstOutput is the name of the first output that has one.
+func FirstOutput(n *onnx.Node) string {
+	return n.Output(max(0, slices.IndexFunc(n.Outputs, func(s string) bool { return s != "" })))
 }
 
 // folded says whether a node computes constants.
-func (g *graph) folded(n *onnx.Node) bool { return g.constant[n.Output(firstOutput(n))] }
+func (g *graph) folded(n *onnx.Node) bool { return g.constant[FirstOutput(n)] }
 
 // lowered says whether there is a lowering for the operator of a node.
 func lowered(n *onnx.Node) bool { return n.Domain == "" && lowerings[n.OpType] != nil }
@@ -104,6 +105,15 @@ func analyse(m *onnx.Model, o Options) (g *graph, names []string, err error) {
 		}
 	}
 	return g, names, nil
+}
+
+// prepare puts branches of If in their place and runs the model once.
+func prepare(ctx context.Context, m *onnx.Model, o Options) (*graph, error) {
+	m, err := inline(ctx, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return newGraph(ctx, m, o)
 }
 
 // newGraph runs the model once.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"google.golang.org/protobuf/proto"
 
@@ -72,7 +71,7 @@ func inline(ctx context.Context, m *onnx.Model, o Options) (*onnx.Model, error) 
 			u.Add("If: "+err.Error(), ifs[0].String())
 			return nil, u
 		}
-		in := &inliner{graph: p.Graph, used: map[string]bool{}}
+		in := &inliner{graph: p.Graph, used: Names{}}
 		in.collect(p.Graph)
 		for k := len(ifs) - 1; k >= 0; k-- { // from the end, so that positions stay
 			name := "else_branch"
@@ -119,7 +118,7 @@ func (g *graph) evaluate(ctx context.Context, conditions []string, o Options) ([
 // inliner edits the main graph.
 type inliner struct {
 	graph *onnxpb.GraphProto
-	used  map[string]bool // names of values in all scopes
+	used  Names // in all scopes
 }
 
 func (in *inliner) collect(g *onnxpb.GraphProto) {
@@ -141,15 +140,6 @@ func (in *inliner) collect(g *onnxpb.GraphProto) {
 	}
 }
 
-func (in *inliner) fresh(base string) string {
-	name := base
-	for k := 2; in.used[name]; k++ {
-		name = base + "_" + strconv.Itoa(k)
-	}
-	in.used[name] = true
-	return name
-}
-
 // branch replaces node at by the nodes of one of its bodies, under names that nothing else has.
 func (in *inliner) branch(at int, which string) error {
 	n := in.graph.Node[at]
@@ -163,14 +153,14 @@ func (in *inliner) branch(at int, which string) error {
 	}
 	names := map[string]string{}
 	for _, t := range body.Initializer {
-		names[t.GetName()] = in.fresh(t.GetName())
+		names[t.GetName()] = in.used.Fresh(t.GetName())
 		t.Name = proto.String(names[t.GetName()])
 		in.graph.Initializer = append(in.graph.Initializer, t)
 	}
 	for _, b := range body.Node {
 		for _, name := range b.Output {
 			if name != "" {
-				names[name] = in.fresh(name)
+				names[name] = in.used.Fresh(name)
 			}
 		}
 	}

@@ -42,11 +42,7 @@ func Lower(ctx context.Context, m *onnx.Model, o Options) (*Program, error) {
 		}
 	}
 	l := &lowerer{ctx: ctx, program: &Program{}, options: o, pool: map[string]*Buffer{}}
-	m, err := inline(ctx, m, o)
-	if err != nil {
-		return nil, err
-	}
-	g, err := newGraph(ctx, m, o)
+	g, err := prepare(ctx, m, o)
 	if err != nil {
 		return nil, err
 	}

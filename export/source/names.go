@@ -64,6 +64,19 @@ func identifiers(names []string, otherwise string) []string {
 	return list
 }
 
+// Names are the names of values that are taken.
+type Names map[string]bool
+
+// Fresh takes base, or base_2, base_3, … where that is taken.
+func (n Names) Fresh(base string) string {
+	name := base
+	for k := 2; n[name]; k++ {
+		name = base + "_" + strconv.Itoa(k)
+	}
+	n[name] = true
+	return name
+}
+
 // Comment makes a text safe inside a comment of C or Go: printable ASCII on one line of bounded length that neither ends nor opens a comment and holds no
 // trigraph.
 func Comment(text string) string {

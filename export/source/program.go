@@ -7,7 +7,6 @@
 package source
 
 import (
-
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/recurrent"
 	"github.com/trconvert/trconvert/runtime"

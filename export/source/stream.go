@@ -13,8 +13,8 @@ import (
 	"github.com/trconvert/trconvert/runtime"
 )
 
-// sampleSteps is the number of steps of the sample stream.
-const sampleSteps = 5
+// SampleSteps is the number of steps of a sample stream.
+const SampleSteps = 5
 
 // stream makes Program.Stream: a model with states in its interface is called as it is; in others the time axis is followed from the inputs to the outputs,
 // and the states of recurrent nodes are kept. Why that cannot be done goes to Program.NoStream.
@@ -108,7 +108,7 @@ func (l *lowerer) explicitSamples(g *graph) ([]Sample, error) {
 		}
 	}
 	var samples []Sample
-	for range sampleSteps {
+	for range SampleSteps {
 		out, err := p.Run(l.ctx, feeds)
 		if err != nil {
 			return nil, err
@@ -146,7 +146,7 @@ func (l *lowerer) implicitStream(whole *graph) error {
 	if err != nil {
 		return err
 	}
-	for k := range sampleSteps {
+	for k := range SampleSteps {
 		feeds := t.Samples(k, 1)
 		out, err := p.Run(l.ctx, t.Samples(0, k+1))
 		if err != nil {
@@ -159,7 +159,7 @@ func (l *lowerer) implicitStream(whole *graph) error {
 		for _, v := range t.whole.outputs {
 			a := out[v.Name]
 			if axis := t.Outputs[v.Name]; axis >= 0 {
-				a = part(a, axis, k, 1)
+				a = Part(a, axis, k, 1)
 			}
 			s.Outputs = append(s.Outputs, a)
 		}
@@ -170,8 +170,8 @@ func (l *lowerer) implicitStream(whole *graph) error {
 	return nil
 }
 
-// part cuts count entries of an axis out of an array.
-func part(a *onnx.Array, axis, first, count int) *onnx.Array {
+// Part cuts count entries of an axis out of an array.
+func Part(a *onnx.Array, axis, first, count int) *onnx.Array {
 	outer, n, inner := size(a.Dims[:axis]), a.Dims[axis], size(a.Dims[axis+1:])
 	from := reflect.ValueOf(a.Data)
 	to := reflect.MakeSlice(from.Type(), 0, outer*count*inner)
@@ -187,7 +187,7 @@ func part(a *onnx.Array, axis, first, count int) *onnx.Array {
 // freeDim is the name of time axes in the model that timed gives.
 const freeDim = "trconvert time"
 
-// timed finds the time axes of the inputs. It gives the graph of a model in which they are symbolic, for sampleSteps steps, and what its values are in a stream.
+// timed finds the time axes of the inputs. It gives the graph of a model in which they are symbolic, for SampleSteps steps, and what its values are in a stream.
 func (l *lowerer) timed(whole *graph) (g *graph, axes, labels map[string]int, err error) {
 	choices := [][]int{{}} // an axis of each input, −1 for none
 	for _, v := range whole.inputs {
@@ -210,7 +210,7 @@ func (l *lowerer) timed(whole *graph) (g *graph, axes, labels map[string]int, er
 	if o.Dims == nil {
 		o.Dims = map[string]int{}
 	}
-	o.Dims[freeDim] = sampleSteps
+	o.Dims[freeDim] = SampleSteps
 	reason := lacksf("no axis of the inputs is the time of the recurrent nodes")
 	for _, c := range choices {
 		axes := map[string]int{}

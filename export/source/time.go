@@ -10,12 +10,6 @@ import (
 	"github.com/trconvert/trconvert/onnx/recurrent"
 )
 
-// What a value is in a stream: constant, what the model knows after the steps so far, or (≥ 0) a sequence along that axis.
-const (
-	timeless = -1
-	current  = -2
-)
-
 // followError says why a model cannot be run step by step; reached says that the time axis arrived at a recurrent node.
 type followError struct {
 	reason  string
@@ -29,7 +23,7 @@ func (e *followError) Error() string { return e.reason }
 func (g *graph) follow(inputs map[string]int, given bool) (map[string]int, error) {
 	f := &follower{graph: g, labels: map[string]int{}, given: given}
 	for _, v := range g.inputs {
-		f.labels[v.Name] = timeless
+		f.labels[v.Name] = Timeless
 		if axis, ok := inputs[v.Name]; ok {
 			f.labels[v.Name] = axis
 		}
@@ -59,7 +53,7 @@ func (f *follower) label(name string) int {
 	if l, ok := f.labels[name]; ok && !f.constant[name] {
 		return l
 	}
-	return timeless
+	return Timeless
 }
 
 func (f *follower) dims(name string) []int {
@@ -73,14 +67,14 @@ func (f *follower) node(n *onnx.Node) error {
 	if f.folded(n) {
 		return nil
 	}
-	kind, sequence := timeless, -1 // the operand that is a sequence
+	kind, sequence := Timeless, -1 // the operand that is a sequence
 	for k, name := range n.Inputs {
 		switch l := f.label(name); {
-		case name == "" || l == timeless:
-		case l == current && kind >= 0 || l >= 0 && kind == current:
+		case name == "" || l == Timeless:
+		case l == Current && kind >= 0 || l >= 0 && kind == Current:
 			return fmt.Errorf("it joins a sequence with the end of one")
-		case l == current:
-			kind = current
+		case l == Current:
+			kind = Current
 		case kind < 0:
 			kind, sequence = l, k
 		}
@@ -117,7 +111,7 @@ func (f *follower) recurrent(n *onnx.Node) error {
 		return fmt.Errorf("direction %q needs the whole sequence", cfg.Direction)
 	}
 	for k, name := range n.Inputs {
-		if state := k == recurrent.SlotInitialH || k == recurrent.SlotInitialC; state && f.given && f.label(name) == timeless {
+		if state := k == recurrent.SlotInitialH || k == recurrent.SlotInitialC; state && f.given && f.label(name) == Timeless {
 			continue
 		}
 		if k > 0 && name != "" && !f.constant[name] {
@@ -128,7 +122,7 @@ func (f *follower) recurrent(n *onnx.Node) error {
 		return fmt.Errorf("lengths of sequences")
 	}
 	for k, name := range n.Outputs {
-		f.labels[name] = current
+		f.labels[name] = Current
 		if k == 0 {
 			f.labels[name] = axis // Y has its steps where X has them
 		}
@@ -140,7 +134,7 @@ var errAlong = errors.New("it works along time")
 
 // sequence gives the time axis of the result of a node one of whose operands is a sequence along axis.
 func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
-	in, out := f.dims(n.Input(operand)), f.dims(n.Output(firstOutput(n)))
+	in, out := f.dims(n.Input(operand)), f.dims(FirstOutput(n))
 	steps := in[axis]
 	others := func(aligned bool) error {
 		for k, name := range n.Inputs {
@@ -197,7 +191,7 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 		return slices.Index(perm, int64(axis)), nil
 	case "MatMul":
 		for k, name := range n.Inputs {
-			if k != operand && f.label(name) != timeless {
+			if k != operand && f.label(name) != Timeless {
 				return 0, fmt.Errorf("both operands change with time")
 			}
 		}
@@ -208,10 +202,10 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 		return len(out) - len(in) + axis + min(1, max(0, 2-len(b))), nil
 	case "Gemm":
 		transposed, err := n.AttrInt("transA", 0)
-		if err != nil || operand != 0 || axis != int(transposed) || f.label(n.Input(1)) != timeless {
+		if err != nil || operand != 0 || axis != int(transposed) || f.label(n.Input(1)) != Timeless {
 			return 0, errAlong
 		}
-		if c := f.dims(n.Input(2)); n.Input(2) != "" && (f.label(n.Input(2)) != timeless || len(c) == 2 && c[0] != 1) {
+		if c := f.dims(n.Input(2)); n.Input(2) != "" && (f.label(n.Input(2)) != Timeless || len(c) == 2 && c[0] != 1) {
 			return 0, errAlong
 		}
 		return 0, nil
@@ -240,8 +234,8 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 		return axis, nil
 	case "Gather":
 		k := attr("axis", 0, len(in))
-		if operand != 0 || f.label(n.Input(1)) != timeless {
-			if operand == 1 && f.label(n.Input(0)) == timeless { // entries of a table
+		if operand != 0 || f.label(n.Input(1)) != Timeless {
+			if operand == 1 && f.label(n.Input(0)) == Timeless { // entries of a table
 				return k + axis, nil
 			}
 			return 0, errAlong
@@ -256,7 +250,7 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 		if v, err := index.Int64s(); err != nil || len(v) != 1 || v[0] != -1 || !f.constant[n.Input(1)] {
 			return 0, errAlong
 		}
-		return current, nil
+		return Current, nil
 	case "Slice", "Pad":
 		if n.OpType == "Pad" {
 			if in[axis] != out[axis] {
@@ -268,7 +262,7 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 			return axis, nil
 		}
 		if out[axis] == 1 && f.lastOnly(n, axis) {
-			return current, nil
+			return Current, nil
 		}
 		return 0, errAlong
 	case "BatchNormalization":
@@ -277,7 +271,7 @@ func (f *follower) sequence(n *onnx.Node, operand, axis int) (int, error) {
 		}
 		return axis, nil
 	case "Conv":
-		if w := f.dims(n.Input(1)); operand == 0 && axis >= 2 && axis < len(w) && w[axis] == 1 && out[axis] == steps && f.label(n.Input(1)) == timeless { // each step alone
+		if w := f.dims(n.Input(1)); operand == 0 && axis >= 2 && axis < len(w) && w[axis] == 1 && out[axis] == steps && f.label(n.Input(1)) == Timeless { // each step alone
 			return axis, nil
 		}
 		return first()
@@ -352,7 +346,7 @@ func (f *follower) lastOnly(n *onnx.Node, axis int) bool {
 	return false
 }
 
-// sameButTime checks that the graph for one step differs from that for sampleSteps in the length of time axes alone, and that no number depends on that length.
+// sameButTime checks that the graph for one step differs from that for SampleSteps in the length of time axes alone, and that no number depends on that length.
 func sameButTime(whole, step *graph, labels map[string]int) error {
 	for _, n := range whole.nodes {
 		if whole.folded(n) {
@@ -365,7 +359,7 @@ func sameButTime(whole, step *graph, labels map[string]int) error {
 			}
 			want := slices.Clone(a.Dims)
 			if k := labels[name]; k >= 0 {
-				if k >= len(want) || want[k] != sampleSteps {
+				if k >= len(want) || want[k] != SampleSteps {
 					return lacksf("%v: its time axis was lost", n)
 				}
 				want[k] = 1

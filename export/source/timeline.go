@@ -12,8 +12,8 @@ import (
 // What a value of a model is in a stream, in [Timeline]: one that no time axis reaches, or what the model knows after the steps so far. A number from 0 is the axis along which
 // a value is a sequence.
 const (
-	Timeless = timeless
-	Current  = current
+	Timeless = -1
+	Current  = -2
 )
 
 // Timeline says how a model goes through time: which axes of its inputs are time, and what its outputs are after each step.
@@ -34,16 +34,10 @@ func (t *Timeline) Value(name string) *onnx.Array { return t.step.values[name] }
 func (t *Timeline) Samples(first, count int) map[string]*onnx.Array {
 	feeds := maps.Clone(t.whole.feeds)
 	for name, axis := range t.Inputs {
-		feeds[name] = part(feeds[name], axis, first, count)
+		feeds[name] = Part(feeds[name], axis, first, count)
 	}
 	return feeds
 }
-
-// SampleSteps is the number of steps of a sample stream.
-const SampleSteps = sampleSteps
-
-// Part cuts count entries of an axis out of an array.
-func Part(a *onnx.Array, axis, first, count int) *onnx.Array { return part(a, axis, first, count) }
 
 // NoStreamError says why a model cannot be run step by step.
 type NoStreamError struct{ Reason string }
@@ -57,11 +51,7 @@ func (e *NoStreamError) Error() string {
 //
 // Why there is none is a *[NoStreamError] that names the first node in the way; operators that this package does not know are an *[UnsupportedError].
 func Steps(ctx context.Context, m *onnx.Model, o Options, given bool) (*Timeline, error) {
-	m, err := inline(ctx, m, o)
-	if err != nil {
-		return nil, err
-	}
-	g, err := newGraph(ctx, m, o)
+	g, err := prepare(ctx, m, o)
 	if err != nil {
 		return nil, err
 	}

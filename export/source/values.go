@@ -12,11 +12,7 @@ type Values struct{ g *graph }
 // Evaluate runs a model once on the sample inputs of the options. Branches of If whose condition is constant are put in their place before; operators that no program of this
 // package has are an *[UnsupportedError].
 func Evaluate(ctx context.Context, m *onnx.Model, o Options) (*Values, error) {
-	m, err := inline(ctx, m, o)
-	if err != nil {
-		return nil, err
-	}
-	g, err := newGraph(ctx, m, o)
+	g, err := prepare(ctx, m, o)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 type rewriting struct {
 	*source.Timeline
 	proto  *onnxpb.ModelProto
-	used   map[string]bool // names of values
+	used   source.Names
 	states []State
 	nodes  []*onnxpb.NodeProto // as they stood in the model
 	walker *walker
@@ -31,7 +31,7 @@ func rewrite(m *onnx.Model, t *source.Timeline, f *found) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rewriting{Timeline: t, proto: p, used: map[string]bool{}, states: slices.Clone(f.states),
+	r := &rewriting{Timeline: t, proto: p, used: source.Names{}, states: slices.Clone(f.states),
 		nodes: slices.Clone(p.Graph.Node), walker: &walker{index: onnx.NewIndex(t.Model), model: t.Model}}
 	for _, g := range t.Model.Scopes() {
 		for name := range g.Defined() {
@@ -132,7 +132,7 @@ func (r *rewriting) node(site recurrent.Named, f *found) error {
 			}
 			continue
 		}
-		in, out := r.fresh(site.Name+"."+k.suffix), r.fresh(site.Name+"."+k.suffix+"_next")
+		in, out := r.used.Fresh(site.Name+"."+k.suffix), r.used.Fresh(site.Name+"."+k.suffix+"_next")
 		r.port(&r.proto.Graph.Input, in, n, cfg)
 		r.port(&r.proto.Graph.Output, out, n, cfg)
 		r.states = append(r.states, State{Input: in, Output: out})
@@ -141,13 +141,13 @@ func (r *rewriting) node(site recurrent.Named, f *found) error {
 		}
 		last := p.Output[k.output]
 		if last == "" {
-			last = r.fresh(site.Name + "." + k.suffix + "_last")
+			last = r.used.Fresh(site.Name + "." + k.suffix + "_last")
 			p.Output[k.output] = last
 		}
 		state := in
 		finish := &onnxpb.NodeProto{OpType: proto.String("Identity"), Input: []string{last}, Output: []string{out}}
 		if a := r.Value(initial); initial != "" && !zero(a) {
-			state = r.fresh(site.Name + "." + k.suffix + "_from")
+			state = r.used.Fresh(site.Name + "." + k.suffix + "_from")
 			before = append(before, &onnxpb.NodeProto{OpType: proto.String("Add"), Input: []string{in, initial}, Output: []string{state}})
 			finish = &onnxpb.NodeProto{OpType: proto.String("Sub"), Input: []string{last, initial}, Output: []string{out}}
 		}
@@ -233,15 +233,6 @@ func named(name string) *onnxpb.TensorShapeProto_Dimension {
 		return &onnxpb.TensorShapeProto_Dimension{}
 	}
 	return &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: name}}
-}
-
-func (r *rewriting) fresh(base string) string {
-	name := base
-	for k := 2; r.used[name]; k++ {
-		name = fmt.Sprintf("%s_%d", base, k)
-	}
-	r.used[name] = true
-	return name
 }
 
 func zero(a *onnx.Array) bool {
