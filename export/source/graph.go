@@ -48,10 +48,7 @@ func analyse(m *onnx.Model, o Options) (g *graph, names []string, err error) {
 			return nil, nil, fmt.Errorf("export: source code: fixed input %q: the model has no such input", name)
 		}
 	}
-	for _, v := range m.Graph.Inputs {
-		if known[v.Name] {
-			continue
-		}
+	for _, v := range m.Graph.TrueInputs() {
 		known[v.Name] = true
 		if o.Fixed[v.Name] != nil {
 			g.constant[v.Name] = true

@@ -96,7 +96,7 @@ func (r *rewriting) declare(m *onnx.Model) {
 
 // findBatch finds the symbolic dim that states share with the inputs: the only one besides time.
 func (r *rewriting) findBatch(m *onnx.Model) {
-	for _, v := range trueInputs(m.Graph) {
+	for _, v := range m.Graph.TrueInputs() {
 		if v.Type == nil {
 			continue
 		}

@@ -61,7 +61,7 @@ func findStates(m *onnx.Model, o Options) (*found, error) {
 
 // given takes the pairs of the options.
 func (f *found) given(m *onnx.Model, o Options) error {
-	inputs := trueInputs(m.Graph)
+	inputs := m.Graph.TrueInputs()
 	for _, out := range m.Graph.Outputs {
 		in, ok := o.States[out.Name]
 		if !ok {
@@ -200,7 +200,7 @@ func (w *walker) sources(g *onnx.Graph, name string) map[place]bool {
 // inputs are the true inputs of the model among places, in the model's order.
 func (w *walker) inputs(places map[place]bool) []string {
 	var names []string
-	for _, v := range trueInputs(w.model.Graph) {
+	for _, v := range w.model.Graph.TrueInputs() {
 		if places[place{w.model.Graph, v.Name}] {
 			names = append(names, v.Name)
 		}

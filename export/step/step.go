@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/trconvert/trconvert/export/source"
@@ -159,11 +158,4 @@ func record(states []State) (string, error) {
 		return "", fmt.Errorf("export: one time step: %w", err)
 	}
 	return string(text), nil
-}
-
-// trueInputs are the inputs that are no initializers.
-func trueInputs(g *onnx.Graph) []*onnx.ValueInfo {
-	return slices.DeleteFunc(slices.Clone(g.Inputs), func(v *onnx.ValueInfo) bool {
-		return slices.ContainsFunc(g.Initializers, func(t *onnx.Tensor) bool { return t.Name == v.Name })
-	})
 }
