@@ -333,12 +333,7 @@ func (p *printer) print(ctx context.Context) error {
 }
 
 // inputs are the true inputs.
-func (p *printer) inputs() []*onnx.ValueInfo {
-	return slices.DeleteFunc(slices.Clone(p.model.Graph.Inputs), func(v *onnx.ValueInfo) bool {
-		def, ok := p.ix.Resolve(p.model.Graph, v.Name)
-		return ok && (def.Tensor != nil || def.Sparse != nil)
-	})
-}
+func (p *printer) inputs() []*onnx.ValueInfo { return p.model.Graph.TrueInputs() }
 
 // nodes prints the live nodes of a graph.
 func (p *printer) nodes(ctx context.Context, g *onnx.Graph) error {
