@@ -118,7 +118,7 @@ func (e *emitter) inputs() error {
 		if a.Type != onnx.Float {
 			return &UnsupportedError{[]string{fmt.Sprintf("input %q is of type %v, only float is computed with", in.Name, a.Type)}}
 		}
-		e.graph.Input = append(e.graph.Input, port(in.Name, a.Dims))
+		e.graph.Input = append(e.graph.Input, port(in.Name, onnx.Float, a.Dims))
 		e.used[in.Name] = true
 		e.values[in.Name], e.held[in.Name] = value{in.Name, a.Dims}, a.Dims
 	}
@@ -137,18 +137,18 @@ func (e *emitter) outputs() error {
 			return fmt.Errorf("export: gates: output %q is an input too", out.Name)
 		}
 		e.graph.Node = append(e.graph.Node, node("Reshape", []string{from.name, e.shape(a.Dims)}, out.Name))
-		e.graph.Output = append(e.graph.Output, port(out.Name, a.Dims))
+		e.graph.Output = append(e.graph.Output, port(out.Name, onnx.Float, a.Dims))
 	}
 	return e.err
 }
 
-func port(name string, dims []int) *onnxpb.ValueInfoProto {
+func port(name string, elem onnx.DataType, dims []int) *onnxpb.ValueInfoProto {
 	s := &onnxpb.TensorShapeProto{}
 	for _, d := range dims {
 		s.Dim = append(s.Dim, &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(d)}})
 	}
 	return &onnxpb.ValueInfoProto{Name: proto.String(name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnx.Float)), Shape: s}}}}
+		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(elem)), Shape: s}}}}
 }
 
 // firstIR is the first version of the format in which initializers need not be inputs.
@@ -228,15 +228,21 @@ func (e *emitter) shape(dims []int) string {
 }
 
 func (e *emitter) initializer(name string, a *onnx.Array) {
-	raw, err := a.Bytes()
+	t, err := stored(name, a)
 	if err != nil && e.err == nil {
 		e.err = fmt.Errorf("export: gates: %q: %w", name, err)
 	}
+	e.graph.Initializer = append(e.graph.Initializer, t)
+}
+
+// stored is an array as an initializer.
+func stored(name string, a *onnx.Array) (*onnxpb.TensorProto, error) {
+	raw, err := a.Bytes()
 	t := &onnxpb.TensorProto{Name: proto.String(name), DataType: proto.Int32(int32(a.Type)), RawData: raw}
 	for _, d := range a.Dims {
 		t.Dims = append(t.Dims, int64(d))
 	}
-	e.graph.Initializer = append(e.graph.Initializer, t)
+	return t, err
 }
 
 // constant adds a matrix.

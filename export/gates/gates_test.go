@@ -283,6 +283,7 @@ func TestOperators(t *testing.T) {
 		{"slice along the first axis", node("Slice", "y", []string{"x", "s", "e", "a"}), []*onnxpb.TensorProto{ints("s", 1), ints("e", 2), ints("a", 0)}},
 		{"slice along the middle", node("Slice", "y", []string{"x", "s", "e", "a"}), []*onnxpb.TensorProto{ints("s", 0), ints("e", 2), ints("a", 1)}},
 		{"slice along two axes, backwards", node("Slice", "y", []string{"x", "s", "e", "a", "by"}), []*onnxpb.TensorProto{ints("s", 1, 3), ints("e", 3, 0), ints("a", 1, 2), ints("by", 1, -2)}},
+		{"part of a split", &onnxpb.NodeProto{OpType: proto.String("Split"), Input: []string{"x", "s"}, Output: []string{"unread", "y"}, Attribute: []*onnxpb.AttributeProto{attribute("axis", 1)}}, []*onnxpb.TensorProto{ints("s", 1, 2)}},
 		{"gather", node("Gather", "y", []string{"x", "i"}, attribute("axis", 2)), []*onnxpb.TensorProto{ints("i", 3, 0, 0)}},
 		{"transpose", node("Transpose", "y", []string{"x"}, attribute("perm", []int64{2, 0, 1})), nil},
 		{"expand", node("Expand", "y", []string{"x", "d"}), []*onnxpb.TensorProto{ints("d", 2, 2, 3, 4)}},

@@ -35,14 +35,10 @@ func lowerMover(e *emitter, n *onnx.Node) string {
 		if name == "" || picked[name] == nil {
 			continue
 		}
-		index, err := picked[name].Int64s()
+		at, err := picked[name].Ints()
 		if err != nil {
 			e.err = fmt.Errorf("export: gates: %v: %w", n, err)
 			return ""
-		}
-		at := make([]int, len(index))
-		for i, x := range index {
-			at[i] = int(x)
 		}
 		v, why := e.pick(n, e.get(n.Input(0)), e.dims(n.Input(0)), e.dims(name), at)
 		if why != "" {
@@ -53,7 +49,7 @@ func lowerMover(e *emitter, n *onnx.Node) string {
 	return ""
 }
 
-// numbers runs a node on 0, 1, 2, … in the dims of its first operand.
+// numbers runs a node on 0, 1, 2, … in the dims of its first operand, for the outputs that are read.
 func (e *emitter) numbers(n *onnx.Node) (map[string]*onnx.Array, error) {
 	p, err := n.Proto()
 	if err != nil {
@@ -62,28 +58,21 @@ func (e *emitter) numbers(n *onnx.Node) (map[string]*onnx.Array, error) {
 	g := &onnxpb.GraphProto{Name: proto.String("numbers"), Node: []*onnxpb.NodeProto{p}}
 	m := &onnxpb.ModelProto{IrVersion: proto.Int64(firstIR), Graph: g,
 		OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(e.v.Model().Opset(""))}}}
-	typed := func(name string) *onnxpb.ValueInfoProto {
-		return &onnxpb.ValueInfoProto{Name: proto.String(name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnx.Int64))}}}}
-	}
 	for _, name := range n.Outputs {
-		if name != "" {
-			g.Output = append(g.Output, typed(name))
+		if e.v.Of(name) != nil {
+			g.Output = append(g.Output, port(name, onnx.Int64, e.dims(name)))
 		}
 	}
 	first := n.Input(0)
-	g.Input = []*onnxpb.ValueInfoProto{typed(first)}
+	dims := e.dims(first)
+	g.Input = []*onnxpb.ValueInfoProto{port(first, onnx.Int64, dims)}
 	for k, name := range n.Inputs {
 		if k == 0 || name == "" || slices.Contains(n.Inputs[:k], name) {
 			continue
 		}
-		a := e.v.Of(name)
-		raw, err := a.Bytes()
+		t, err := stored(name, e.v.Of(name))
 		if err != nil {
 			return nil, err
-		}
-		t := &onnxpb.TensorProto{Name: proto.String(name), DataType: proto.Int32(int32(a.Type)), RawData: raw}
-		for _, d := range a.Dims {
-			t.Dims = append(t.Dims, int64(d))
 		}
 		g.Initializer = append(g.Initializer, t)
 	}
@@ -95,7 +84,6 @@ func (e *emitter) numbers(n *onnx.Node) (map[string]*onnx.Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	dims := e.dims(first)
 	all := make([]int64, size(dims))
 	for k := range all {
 		all[k] = int64(k)
