@@ -87,18 +87,11 @@ func compile(ctx context.Context, m *onnx.Model, o Options, parameters map[*onnx
 	for _, f := range m.Functions {
 		c.functions[functionKey{domainName(f.Domain), f.Name, f.Overload}] = f
 	}
-	initialized := map[string]bool{}
-	for _, t := range m.Graph.Initializers {
-		initialized[t.Name] = true
-	}
-	for _, v := range m.Graph.Inputs {
-		if initialized[v.Name] {
-			continue
-		}
+	p.inputs = m.Graph.TrueInputs()
+	for _, v := range p.inputs {
 		if v.Type != nil && v.Type.Kind != "" && v.Type.Kind != "tensor" {
 			c.unsupported.add(fmt.Sprintf("graph input: kind %q", v.Type.Kind), fmt.Sprintf("%q", v.Name))
 		}
-		p.inputs = append(p.inputs, v)
 	}
 	variable, err := variableInputs(p.inputs, o.Variables)
 	if err != nil {

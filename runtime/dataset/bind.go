@@ -31,19 +31,10 @@ func newBinder(path string, m *onnx.Model, o Options) (*binder, error) {
 	if b.memory = o.Memory; b.memory == 0 {
 		b.memory = DefaultMemory
 	}
-	initializers := map[string]bool{}
-	for _, t := range m.Graph.Initializers {
-		initializers[t.Name] = true
-	}
-	for _, t := range m.Graph.Sparse {
-		initializers[t.Name] = true
-	}
+	b.all = m.Graph.TrueInputs()
 	var names []string
-	for _, in := range m.Graph.Inputs {
-		if !initializers[in.Name] {
-			b.all = append(b.all, in)
-			names = append(names, in.Name)
-		}
+	for _, in := range b.all {
+		names = append(names, in.Name)
 	}
 	for _, out := range m.Graph.Outputs {
 		b.outputs = append(b.outputs, out.Name)

@@ -173,17 +173,11 @@ func failure(path, doing string, err error) error {
 	return fmt.Errorf("onnxgo: %s: while %s: %w", strconv.Quote(path), doing, err)
 }
 
-// trueInputs are the inputs that are not initializers.
+// trueInputs are the names of the inputs that are not initializers.
 func trueInputs(g *onnx.Graph) []string {
-	initializer := map[string]bool{}
-	for _, t := range g.Initializers {
-		initializer[t.Name] = true
-	}
 	var names []string
-	for _, in := range g.Inputs {
-		if !initializer[in.Name] {
-			names = append(names, in.Name)
-		}
+	for _, in := range g.TrueInputs() {
+		names = append(names, in.Name)
 	}
 	return names
 }
