@@ -81,8 +81,16 @@ type conversion struct {
 	from, to int64
 	patch    *onnx.Patch
 	index    *onnx.Index
-	types    *elements // made when it is needed
+	elements *elements // see types
 	reasons  []string
+}
+
+// types are made when they are needed.
+func (c *conversion) types() *elements {
+	if c.elements == nil {
+		c.elements = findElements(c.model, c.index)
+	}
+	return c.elements
 }
 
 // node brings one node over all versions between its own and that of the new opset.
@@ -241,20 +249,12 @@ func (e *edit) down(v version) string {
 				return fmt.Sprintf("input %d came with %d", most, v.since)
 			}
 		case '@':
-			if e.takes(m.name) {
+			if e.types().may(e.node, m.name) {
 				return fmt.Sprintf("elements of type %s came with %d", m.name, v.since)
 			}
 		}
 	}
 	return ""
-}
-
-// takes says whether the node may see elements of a type.
-func (e *edit) takes(name string) bool {
-	if e.types == nil {
-		e.types = findElements(e.model)
-	}
-	return e.types.may(e.node, name)
 }
 
 // write puts the new form in the place of the node.

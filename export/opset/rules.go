@@ -208,10 +208,7 @@ func padInputs(e *edit) string {
 
 // scalar adds a constant of the type of the node's first input.
 func (e *edit) scalar(what string, v float32) (name, why string) {
-	if e.types == nil {
-		e.types = findElements(e.model)
-	}
-	if t := e.types.of(e.node.Graph, e.node.Input(0)); t != onnx.Float {
+	if t := e.types().of(e.node.Graph, e.node.Input(0)); t != onnx.Float {
 		return "", fmt.Sprintf("%s becomes an input of the type of the data, which is %v and not float", what, t)
 	}
 	name = e.fresh(what)

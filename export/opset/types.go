@@ -18,8 +18,8 @@ type valueKey struct {
 }
 
 // findElements walks the model in file order, until the types of bodies have come out of their nodes.
-func findElements(m *onnx.Model) *elements {
-	e := &elements{index: onnx.NewIndex(m), known: map[valueKey]onnx.DataType{}, all: map[string]bool{}}
+func findElements(m *onnx.Model, index *onnx.Index) *elements {
+	e := &elements{index: index, known: map[valueKey]onnx.DataType{}, all: map[string]bool{}}
 	for _, g := range m.Scopes() {
 		for _, list := range [][]*onnx.ValueInfo{g.Inputs, g.Outputs, g.ValueInfos} {
 			for _, v := range list {
