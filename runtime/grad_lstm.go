@@ -37,9 +37,21 @@ func (c *lstmBack[T]) step(s *stepState[T]) {
 	s.carry(&c.r)
 }
 
-func (c *lstmBack[T]) biases(sums []T, g *weightGradients[T]) {
+func (c *lstmBack[T]) biases(sums []T, g *weightGradients[T]) { g.addBiases(sums) }
+
+// addBiases adds what both halves of B have where each enters the gates.
+func (g *weightGradients[T]) addBiases(sums []T) {
 	addInto(g.wb, sums[:len(g.wb)])
 	addInto(g.rb, sums[:len(g.rb)])
+}
+
+// addR adds Δgatesᵀ·H, the gradient of R where H·Rᵀ enters the gates.
+func (g *weightGradients[T]) addR(k *stretch[T], r *backWeight[T]) {
+	if g.r == nil {
+		return
+	}
+	product(true, false, r.rows, r.cols, k.hi-k.lo, k.gates[k.lo*r.rows:], r.rows, k.h[k.lo*r.cols:], r.cols, g.betaR, g.r, r.cols)
+	g.betaR = 1
 }
 
 // sum adds the rows of m [B, width] to bias from the given place on.
@@ -127,10 +139,7 @@ func (c *lstmBack[T]) general(s *stepState[T], b int) {
 
 func (c *lstmBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
 	h := c.r.cols
-	if g.r != nil {
-		product(true, false, 4*h, h, k.hi-k.lo, k.gates[k.lo*4*h:], 4*h, k.h[k.lo*h:], h, g.betaR, g.r, h)
-		g.betaR = 1
-	}
+	g.addR(k, &c.r)
 	if g.p == nil {
 		return
 	}

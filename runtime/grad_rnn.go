@@ -28,15 +28,6 @@ func (c *rnnBack[T]) step(s *stepState[T]) {
 	s.carry(&c.r)
 }
 
-func (c *rnnBack[T]) biases(sums []T, g *weightGradients[T]) {
-	addInto(g.wb, sums[:len(g.wb)])
-	addInto(g.rb, sums[:len(g.rb)])
-}
+func (c *rnnBack[T]) biases(sums []T, g *weightGradients[T]) { g.addBiases(sums) }
 
-func (c *rnnBack[T]) weights(k *stretch[T], g *weightGradients[T]) {
-	h := c.r.cols
-	if g.r != nil {
-		product(true, false, h, h, k.hi-k.lo, k.gates[k.lo*h:], h, k.h[k.lo*h:], h, g.betaR, g.r, h)
-		g.betaR = 1
-	}
-}
+func (c *rnnBack[T]) weights(k *stretch[T], g *weightGradients[T]) { g.addR(k, &c.r) }
