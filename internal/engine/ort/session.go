@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	goruntime "runtime"
-	"slices"
 	"strconv"
 	"unsafe"
 
@@ -53,12 +52,6 @@ func (e *Engine) Load(ctx context.Context, model string) (*Session, error) {
 	}
 	return s, nil
 }
-
-// Inputs are the names that Run needs.
-func (s *Session) Inputs() []string { return slices.Clone(s.inputs) }
-
-// Outputs are the names that Run returns.
-func (s *Session) Outputs() []string { return slices.Clone(s.outputs) }
 
 // Close frees the model.
 func (s *Session) Close() {
