@@ -56,13 +56,8 @@ func (t *tuning) centred(ctx context.Context) ([]finetune.Ring, error) {
 		if err != nil {
 			return nil, inFile(t.o.Model, err)
 		}
-		ring := finetune.Ring{Factor: f}
-		for _, name := range r.Cores {
-			if w := t.weight(name, roleCore); w != nil {
-				ring.Cores = append(ring.Cores, w)
-			}
-		}
-		if len(ring.Cores) < len(r.Cores) {
+		ring := finetune.Ring{Factor: f, Cores: t.cores(r)}
+		if ring.Cores == nil {
 			continue
 		}
 		if bias, reader := t.biasOf(r); bias != nil {
@@ -80,14 +75,8 @@ func (t *tuning) centred(ctx context.Context) ([]finetune.Ring, error) {
 		if err != nil {
 			return nil, inFile(t.o.Model, err)
 		}
-		ring := finetune.Ring{Factor: f}
-		for _, name := range r.Cores {
-			if w := t.weight(name, roleCore); w != nil {
-				ring.Cores = append(ring.Cores, w)
-			}
-		}
-		if len(ring.Cores) == len(r.Cores) {
-			rings = append(rings, ring)
+		if cores := t.cores(r.Record); cores != nil {
+			rings = append(rings, finetune.Ring{Factor: f, Cores: cores})
 		}
 	}
 	if len(observe) == 0 {
@@ -115,6 +104,17 @@ func (t *tuning) weight(name string, r role) *onnx.Tensor {
 		return t.weights[k].tensor
 	}
 	return nil
+}
+
+// cores are the tensors of a factor; nil where not all of them are trained.
+func (t *tuning) cores(r export.Record) []*onnx.Tensor {
+	cores := make([]*onnx.Tensor, len(r.Cores))
+	for i, name := range r.Cores {
+		if cores[i] = t.weight(name, roleCore); cores[i] == nil {
+			return nil
+		}
+	}
+	return cores
 }
 
 // biasOf finds the bias of the one layer that has the ring, if it is a stored tensor that is trained and no other node reads, and where the layer's frames can be seen.

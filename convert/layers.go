@@ -109,7 +109,7 @@ func (t *tuning) pupils(ctx context.Context, teacher *onnx.Model) ([]pupil, erro
 		none []string
 	)
 	for _, r := range t.rings {
-		p := pupil{ring: r, cores: t.cores(r), of: &group{}}
+		p := pupil{ring: r, cores: t.fillable(r), of: &group{}}
 		if p.cores == nil {
 			continue
 		}

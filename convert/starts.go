@@ -90,7 +90,7 @@ func (t *tuning) suited(ctx context.Context) ([]finetune.Start, error) {
 func (t *tuning) freshCores(ctx context.Context, ratio int) (map[*onnx.Tensor]*onnx.Array, error) {
 	values := make(map[*onnx.Tensor]*onnx.Array)
 	for k, r := range t.rings {
-		cores := t.cores(r)
+		cores := t.fillable(r)
 		if cores == nil || int64(r.In)*int64(r.Out) < int64(ratio)*numbersOf(cores) {
 			continue
 		}
@@ -122,18 +122,12 @@ func numbersOf(cores []*onnx.Tensor) (n int64) {
 	return n
 }
 
-// cores are the tensors of a ring; nil where not all of them are trained, or its output side is stored multiplied out.
-func (t *tuning) cores(r export.Record) []*onnx.Tensor {
+// fillable are the cores of a ring that a start can give other values; nil where there are none: not all of them are trained, or the output side is stored multiplied out.
+func (t *tuning) fillable(r export.Record) []*onnx.Tensor {
 	if r.MergedOutput {
 		return nil
 	}
-	cores := make([]*onnx.Tensor, len(r.Cores))
-	for i, name := range r.Cores {
-		if cores[i] = t.weight(name, roleCore); cores[i] == nil {
-			return nil
-		}
-	}
-	return cores
+	return t.cores(r)
 }
 
 // fill enters the cores of a factor into the values of a start.
