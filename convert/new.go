@@ -484,8 +484,12 @@ func (c *creation) check(ctx context.Context, path string) error {
 	if _, err := export.Records(m); err != nil {
 		return fmt.Errorf("convert: verification: %w", err)
 	}
-	if rs, err := export.Matrices(m); err != nil || c.o.RecurrentRank > 0 && len(rs) != len(c.layers) {
-		return fmt.Errorf("convert: verification: %d layers have factors of R, want %d: %w", len(rs), len(c.layers), err)
+	rs, err := export.Matrices(m)
+	if err != nil {
+		return fmt.Errorf("convert: verification: %w", err)
+	}
+	if c.o.RecurrentRank > 0 && len(rs) != len(c.layers) {
+		return fmt.Errorf("convert: verification: %d layers have factors of R, want %d", len(rs), len(c.layers))
 	}
 	p, err := runtime.Compile(ctx, m, runtime.Options{Threads: c.o.Threads})
 	if err != nil {
