@@ -94,8 +94,8 @@ func (e *exporting) compareStreams(ctx context.Context, written *onnx.Model, s *
 		}
 	}
 	result := c.result("go")
-	if bound := e.bound(); !(float64(result.Relative) <= bound) {
-		return nil, fmt.Errorf("convert: verification: the written step differs from the model's by %.3g (relative, at output %q), the bound is %.0e; nothing was written", float64(result.Relative), c.worst(), bound)
+	if err := e.within(&result, c.worst(), "the written step differs from the model's"); err != nil {
+		return nil, err
 	}
 	return &result, nil
 }

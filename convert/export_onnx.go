@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,50 +25,14 @@ func exportONNX(ctx context.Context, e *exporting) (*product, error) {
 	if o.Opset != 0 && (o.Opset < opset.Oldest || o.Opset > opset.Newest) {
 		return nil, &OptionError{Option: optOpset, Value: strconv.Itoa(o.Opset), What: fmt.Sprintf("must be from %d to %d", opset.Oldest, opset.Newest)}
 	}
-	c := chain{m: e.model, first: e.model}
-	fail := func(err error) (*product, error) {
-		c.close()
-		return nil, err
-	}
 	storage, err := storageOf(e.model)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	reforms := o.Form != "" || o.MergeOutput
-	if reforms || e.o.Weights != "" {
-		full, err := export.Restore(ctx, c.m)
-		if err != nil {
-			return fail(err)
-		}
-		c.put(full)
-		if reforms {
-			if err := e.reform(ctx, &c); err != nil {
-				return fail(err)
-			}
-		}
-		wanted := e.o.Weights
-		if wanted == "" {
-			wanted = storage
-		}
-		if o.Form == export.Dense && e.o.Weights == "" {
-			wanted = export.Float32 // the cores' storage is not that of their product
-		}
-		patch, err := export.Store(ctx, c.m, export.StoreOptions{Storage: wanted})
-		if err == nil {
-			err = c.apply(ctx, patch)
-		}
-		if err != nil {
-			return fail(err)
-		}
-	}
-	if v := int64(o.Opset); v != 0 && v != c.m.Opset("") {
-		patch, err := opset.Convert(ctx, c.m, v)
-		if err == nil {
-			err = c.apply(ctx, patch)
-		}
-		if err != nil {
-			return fail(err)
-		}
+	c := chain{m: e.model, first: e.model}
+	if err := e.change(ctx, &c, storage); err != nil {
+		c.close()
+		return nil, err
 	}
 	p := &product{model: c.m}
 	if c.m != e.model {
@@ -76,6 +41,37 @@ func exportONNX(ctx context.Context, e *exporting) (*product, error) {
 		}
 	}
 	return p, nil
+}
+
+// change gives a model, whose weights are stored in storage, the form, the storage and the opset that are asked for.
+func (e *exporting) change(ctx context.Context, c *chain, storage Storage) error {
+	o := e.o.ONNX
+	reforms := o.Form != "" || o.MergeOutput
+	if reforms || e.o.Weights != "" {
+		if err := c.restore(ctx); err != nil {
+			return err
+		}
+		if reforms {
+			if err := e.reform(ctx, c); err != nil {
+				return err
+			}
+		}
+		wanted := cmp.Or(e.o.Weights, storage)
+		if o.Form == export.Dense && e.o.Weights == "" {
+			wanted = export.Float32 // the cores' storage is not that of their product
+		}
+		if err := c.store(ctx, wanted); err != nil {
+			return err
+		}
+	}
+	if v := int64(o.Opset); v != 0 && v != c.m.Opset("") {
+		patch, err := opset.Convert(ctx, c.m, v)
+		if err != nil {
+			return err
+		}
+		return c.apply(ctx, patch)
+	}
+	return nil
 }
 
 // chain is a model on its way through patches; the one before is closed when the next one is there.
@@ -94,6 +90,24 @@ func (c *chain) apply(ctx context.Context, p *onnx.Patch) error {
 		c.put(m)
 	}
 	return err
+}
+
+// restore gives the model its weights in full.
+func (c *chain) restore(ctx context.Context) error {
+	full, err := export.Restore(ctx, c.m)
+	if err == nil {
+		c.put(full)
+	}
+	return err
+}
+
+// store stores the weights of the model, which are in full.
+func (c *chain) store(ctx context.Context, storage Storage) error {
+	patch, err := export.Store(ctx, c.m, export.StoreOptions{Storage: storage})
+	if err != nil {
+		return err
+	}
+	return c.apply(ctx, patch)
 }
 
 func (c *chain) close() {
@@ -180,10 +194,18 @@ func (e *exporting) compare(ctx context.Context, written *onnx.Model, storage St
 			return nil, err
 		}
 	}
-	if bound := e.bound(); !(float64(got.Relative) <= bound) {
-		return nil, fmt.Errorf("convert: verification: the written file differs from the model by %.3g (relative, at output %q), the bound is %.0e; nothing was written", float64(got.Relative), worst, bound)
+	if err := e.within(got, worst, "the written file differs from the model"); err != nil {
+		return nil, err
 	}
 	return result, nil
+}
+
+// within refuses what differs by more than bound, most at the output worst; difference is what is said of it.
+func (e *exporting) within(c *Comparison, worst, difference string) error {
+	if bound := e.bound(); !(float64(c.Relative) <= bound) {
+		return fmt.Errorf("convert: verification: %s by %.3g (relative, at output %q), the bound is %.0e; nothing was written", difference, float64(c.Relative), worst, bound)
+	}
+	return nil
 }
 
 // bound is how far outputs of models that should be equal may be apart: the widest rounding of their weights and inputs.

@@ -3,6 +3,7 @@ package convert
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/export/step"
@@ -41,15 +42,9 @@ func exportStep(ctx context.Context, e *exporting) (*product, error) {
 // stored gives a model with weights of another storage, and closes the one that it had.
 func stored(ctx context.Context, m *onnx.Model, storage Storage) (*onnx.Model, error) {
 	c := chain{m: m}
-	full, err := export.Restore(ctx, m)
-	if err != nil {
-		c.close()
-		return nil, err
-	}
-	c.put(full)
-	patch, err := export.Store(ctx, c.m, export.StoreOptions{Storage: storage})
+	err := c.restore(ctx)
 	if err == nil {
-		err = c.apply(ctx, patch)
+		err = c.store(ctx, storage)
 	}
 	if err != nil {
 		c.close()
@@ -60,18 +55,14 @@ func stored(ctx context.Context, m *onnx.Model, storage Storage) (*onnx.Model, e
 
 // checkStates refuses pairs of which the model has no such output or input.
 func (e *exporting) checkStates() error {
-	var outs, ins []string
-	for _, v := range e.model.Graph.Outputs {
-		outs = append(outs, v.Name)
-	}
-	ins = inputNames(trueInputs(e.model))
+	outs, ins := inputNames(e.model.Graph.Outputs), inputNames(trueInputs(e.model))
 	for _, out := range sortedNames(e.o.States) {
 		in := e.o.States[out]
 		for _, c := range []struct {
 			kind, name string
 			valid      []string
 		}{{"output", out, outs}, {"input", in, ins}} {
-			if oneOf(optState, c.name, c.valid) != nil {
+			if !slices.Contains(c.valid, c.name) {
 				return &OptionError{Option: optState, Value: out + "=" + in, What: fmt.Sprintf("the model has no %s %q", c.kind, c.name), Near: nearest(c.name, c.valid, 1), Valid: c.valid}
 			}
 		}
@@ -103,8 +94,8 @@ func (e *exporting) compareSteps(ctx context.Context, s *step.Model, written *on
 	if e.o.Weights != "" && e.o.Weights != export.Float32 {
 		return &result, nil
 	}
-	if bound := e.bound(); !(float64(result.Relative) <= bound) {
-		return nil, fmt.Errorf("convert: verification: the steps differ from the whole sequence by %.3g (relative, at output %q), the bound is %.0e; nothing was written", float64(result.Relative), c.worst(), bound)
+	if err := e.within(&result, c.worst(), "the steps differ from the whole sequence"); err != nil {
+		return nil, err
 	}
 	return &result, nil
 }
