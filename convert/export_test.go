@@ -172,7 +172,7 @@ func (c exportCase) step(t *testing.T, model, name string) string {
 		c.streams(t, model, out, r.States)
 	}
 	if name == "onnx-gates" {
-		m := opened(t, out)
+		m := open(t, out)
 		feeds, err := trials[0].feeds(m.Graph.Inputs, 3)
 		if err != nil {
 			t.Fatal(err)
@@ -188,16 +188,6 @@ func (c exportCase) step(t *testing.T, model, name string) string {
 		agree(t, "onnx-go", got, want)
 	}
 	return out
-}
-
-func opened(t *testing.T, path string) *onnx.Model {
-	t.Helper()
-	m, err := onnx.OpenFile(t.Context(), path, onnx.OpenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Close() })
-	return m
 }
 
 func runner1(t *testing.T, m *onnx.Model) runner {
@@ -224,7 +214,7 @@ func agree(t *testing.T, what string, got, want map[string]*onnx.Array) {
 // at each step, must be what the whole model gives.
 func (c exportCase) streams(t *testing.T, model, file string, states []StateInfo) {
 	t.Helper()
-	whole, step := opened(t, model), opened(t, file)
+	whole, step := open(t, model), open(t, file)
 	run, runStep := runner1(t, whole), runner1(t, step)
 	if os.Getenv(ort.LibraryVariable) != "" {
 		e, err := ort.Open(ort.Options{Threads: 1})
@@ -412,7 +402,7 @@ func TestExportKeepsTheRing(t *testing.T) {
 // factorOf reads the numbers of a model's only ring.
 func factorOf(t *testing.T, path string) (numbers []float32) {
 	t.Helper()
-	m, err := export.Restore(t.Context(), opened(t, path))
+	m, err := export.Restore(t.Context(), open(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}
