@@ -187,12 +187,7 @@ func (b *bench) engines() []string {
 }
 
 func sortedInputs(m *onnx.Model) []string {
-	var names []string
-	for _, v := range trueInputs(m) {
-		names = append(names, v.Name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(slices.Values(inputNames(trueInputs(m))))
 }
 
 // shape finds inputs that the models accept.

@@ -2,7 +2,6 @@ package convert
 
 import (
 	"context"
-	"errors"
 	"math"
 	"slices"
 	"time"
@@ -207,5 +206,3 @@ func quantile(v []float64, q float64) float64 {
 	s := slices.Sorted(slices.Values(v))
 	return s[max(0, int(math.Ceil(q*float64(len(s))))-1)]
 }
-
-var errNoMemory = errors.New("this system does not tell a process its resident memory")

@@ -199,3 +199,5 @@ func settled() (int64, error) {
 	debug.FreeOSMemory()
 	return resident()
 }
+
+var errNoMemory = errors.New("this system does not tell a process its resident memory")
