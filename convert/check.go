@@ -120,9 +120,21 @@ func (c *conversion) overrides(fs factors) ([]override, float64, error) {
 	return out, bound, err
 }
 
-// samples runs the original on random inputs. Where that is impossible there are none, the report's model comparison stays nil and a warning
-// says why.
+// samples are random inputs with the original's outputs, which are computed at the first call. Where that is impossible there are none, the
+// report's model comparison stays nil and a warning says why.
 func (c *conversion) samples(ctx context.Context) ([]sample, error) {
+	if !c.sampled {
+		var err error
+		if c.random, err = c.draw(ctx); err != nil {
+			return nil, err
+		}
+		c.sampled = true
+	}
+	return c.random, nil
+}
+
+// draw runs the original on random inputs.
+func (c *conversion) draw(ctx context.Context) ([]sample, error) {
 	ro := runtime.Options{Threads: c.o.Threads}
 	reference, err := runtime.Compile(ctx, c.original, ro)
 	if err == nil && c.dense != c.original {

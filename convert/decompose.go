@@ -60,6 +60,9 @@ type conversion struct {
 	recipe *recipe.Recipe // that is followed, nil without
 	mix    mix            // how everything is stored
 	ridge  *float64       // of the fit on calibration data, where one was chosen for all
+
+	random  []sample // once sampled
+	sampled bool
 }
 
 func newConversion(o Options) *conversion {
