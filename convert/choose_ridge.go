@@ -35,14 +35,7 @@ type outcome struct {
 // errs less on those samples is kept, but the second where the first errs by silentError or more and the second has balanced rings. Where
 // a largest error of W is the budget, the two have different sizes and there is no choice.
 func (c *conversion) fitOnData(ctx context.Context, ms []decompose.Matrix, fit func([]decompose.Matrix) (outcome, error)) (outcome, error) {
-	cal, err := c.calibrate(ctx)
-	if err != nil {
-		return outcome{}, err
-	}
-	if err := c.reference(ctx, cal); err != nil {
-		return outcome{}, err
-	}
-	ridge, err := c.chooseRidge(ctx, cal, ms)
+	cal, ridge, err := c.calibrated(ctx, ms)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -72,6 +65,18 @@ func (c *conversion) fitOnData(ctx context.Context, ms []decompose.Matrix, fit f
 		return plain, nil
 	}
 	return best, nil
+}
+
+// calibrated collects frames and chooses a ridge for them.
+func (c *conversion) calibrated(ctx context.Context, ms []decompose.Matrix) (cal *calibration, ridge float64, err error) {
+	if cal, err = c.calibrate(ctx); err != nil {
+		return nil, 0, err
+	}
+	if err := c.reference(ctx, cal); err != nil {
+		return nil, 0, err
+	}
+	ridge, err = c.chooseRidge(ctx, cal, ms)
+	return cal, ridge, err
 }
 
 func balanced(r decompose.Result) bool { return r.Balanced }

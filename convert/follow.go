@@ -172,20 +172,19 @@ func mixOf(r *recipe.Recipe) mix {
 // fitRecipe fits every matrix as the recipe says.
 func (c *conversion) fitRecipe(ctx context.Context, ms []decompose.Matrix, o decompose.Options) error {
 	if c.o.Calibration.Data != "" {
-		cal, err := c.calibrate(ctx)
-		if err != nil {
-			return err
-		}
-		ridge := math.NaN()
+		var (
+			cal   *calibration
+			ridge float64
+			err   error
+		)
 		if c.recipe.Ridge != nil {
 			ridge = *c.recipe.Ridge
+			cal, err = c.calibrate(ctx)
 		} else {
-			if err := c.reference(ctx, cal); err != nil {
-				return err
-			}
-			if ridge, err = c.chooseRidge(ctx, cal, ms); err != nil {
-				return err
-			}
+			cal, ridge, err = c.calibrated(ctx, ms)
+		}
+		if err != nil {
+			return err
 		}
 		c.ridge = &ridge
 		if ms, err = weighed(ms, cal, ridge); err != nil {

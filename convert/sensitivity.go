@@ -17,14 +17,8 @@ func (s *split) measure(ctx context.Context) error {
 	c := s.c
 	var err error
 	if c.o.Calibration.Data != "" {
-		if s.cal, err = c.calibrate(ctx); err != nil {
-			return err
-		}
-		if err := c.reference(ctx, s.cal); err != nil {
-			return err
-		}
-		ridge, err := c.chooseRidge(ctx, s.cal, s.ms)
-		if err != nil {
+		var ridge float64
+		if s.cal, ridge, err = c.calibrated(ctx, s.ms); err != nil {
 			return err
 		}
 		c.ridge = &ridge
