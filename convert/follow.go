@@ -127,11 +127,7 @@ func (c *conversion) chooseFromRecipe() error {
 	for _, m := range c.recipe.Matrices {
 		k := slices.Index(names, m.Site)
 		if k < 0 {
-			e := &OptionError{Option: "--recipe", Value: m.Site, What: "is no site of the model that can be factored", Near: nearest(m.Site, names, 3)}
-			if len(e.Near) == 0 {
-				e.Valid = firstQuoted(names, 8)
-			}
-			return e
+			return noSite("--recipe", m.Site, "is no site of the model that can be factored", names)
 		}
 		g := c.groups[k]
 		role := m.Role

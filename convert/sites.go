@@ -55,11 +55,7 @@ func selectSites(sites []*recurrent.Site, patterns []string) ([]*recurrent.Site,
 			for i, s := range sites {
 				names[i] = s.Name
 			}
-			e := &OptionError{Option: "--site", Value: p, What: "matches none of the model's sites", Near: nearest(p, names, 3)}
-			if len(e.Near) == 0 {
-				e.Valid = firstQuoted(names, 8)
-			}
-			return nil, e
+			return nil, noSite("--site", p, "matches none of the model's sites", names)
 		}
 	}
 	var out []*recurrent.Site
@@ -69,6 +65,15 @@ func selectSites(sites []*recurrent.Site, patterns []string) ([]*recurrent.Site,
 		}
 	}
 	return out, nil
+}
+
+// noSite says that an option names none of the sites, and which names are near or, where none is, which there are.
+func noSite(option, value, what string, names []string) *OptionError {
+	e := &OptionError{Option: option, Value: value, What: what, Near: nearest(value, names, 3)}
+	if len(e.Near) == 0 {
+		e.Valid = firstQuoted(names, 8)
+	}
+	return e
 }
 
 // nodeOf is the recurrent node of a site's name, nil where a model has none.
