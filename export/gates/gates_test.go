@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/trconvert/trconvert/export/gates"
+	"github.com/trconvert/trconvert/export/source/sourcetest"
 	"github.com/trconvert/trconvert/export/step"
 	"github.com/trconvert/trconvert/internal/engine/onnxgo"
 	"github.com/trconvert/trconvert/onnx"
@@ -25,19 +25,6 @@ const (
 	own    = "../../testdata/models/"
 	shared = "../../../shared/"
 )
-
-func open(t *testing.T, path string) *onnx.Model {
-	t.Helper()
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("%s is not there", path)
-	}
-	m, err := onnx.OpenFile(t.Context(), path, onnx.OpenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Close() })
-	return m
-}
 
 // lowered makes the step of a model and its gates.
 func lowered(t *testing.T, m *onnx.Model, dims map[string]int) (*onnx.Model, *gates.Result) {
@@ -148,31 +135,13 @@ func TestModels(t *testing.T) {
 		{shared + "data/holistic/dense_lstm64.onnx", map[string]int{"batch": 2}, nil},
 	} {
 		t.Run(filepath.Base(strings.TrimSuffix(c.path, "/model.onnx")), func(t *testing.T) {
-			whole, r := lowered(t, open(t, c.path), c.dims)
+			whole, r := lowered(t, sourcetest.Open(t, c.path), c.dims)
 			if !slices.Equal(r.Beyond, c.beyond) {
 				t.Errorf("it needs %v besides the core, want %v", r.Beyond, c.beyond)
 			}
 			judged(t, whole, r)
 		})
 	}
-}
-
-func attribute(name string, v any) *onnxpb.AttributeProto {
-	a := &onnxpb.AttributeProto{Name: proto.String(name)}
-	switch v := v.(type) {
-	case int:
-		a.Type, a.I = onnxpb.AttributeProto_INT.Enum(), proto.Int64(int64(v))
-	case float64:
-		a.Type, a.F = onnxpb.AttributeProto_FLOAT.Enum(), proto.Float32(float32(v))
-	case []int64:
-		a.Type, a.Ints = onnxpb.AttributeProto_INTS.Enum(), v
-	case []string:
-		a.Type = onnxpb.AttributeProto_STRINGS.Enum()
-		for _, s := range v {
-			a.Strings = append(a.Strings, []byte(s))
-		}
-	}
-	return a
 }
 
 func weights(name string, dims ...int64) *onnxpb.TensorProto {
@@ -188,24 +157,8 @@ func weights(name string, dims ...int64) *onnxpb.TensorProto {
 	return t
 }
 
-func ints(name string, v ...int64) *onnxpb.TensorProto {
-	return &onnxpb.TensorProto{Name: proto.String(name), DataType: proto.Int32(7), Dims: []int64{int64(len(v))}, Int64Data: v}
-}
-
 func node(op, out string, in []string, attributes ...*onnxpb.AttributeProto) *onnxpb.NodeProto {
 	return &onnxpb.NodeProto{OpType: proto.String(op), Input: in, Output: []string{out}, Attribute: attributes}
-}
-
-func value(name string, dims ...int64) *onnxpb.ValueInfoProto {
-	s := &onnxpb.TensorShapeProto{}
-	for _, d := range dims {
-		s.Dim = append(s.Dim, &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: d}})
-	}
-	t := &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(1)}
-	if len(dims) > 0 {
-		t.Shape = s
-	}
-	return &onnxpb.ValueInfoProto{Name: proto.String(name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: t}}}
 }
 
 func model(t *testing.T, p *onnxpb.GraphProto) *onnx.Model {
@@ -224,8 +177,8 @@ func TestCells(t *testing.T) {
 	cell := func(op string, gates int64, bias, peepholes bool, attributes ...*onnxpb.AttributeProto) *onnxpb.GraphProto {
 		in := []string{"x", "W", "R", "", "", "h"}
 		g := &onnxpb.GraphProto{
-			Input:       []*onnxpb.ValueInfoProto{value("x", 1, batch, input), value("h", 1, batch, hidden)},
-			Output:      []*onnxpb.ValueInfoProto{value("Y"), value("Y_h")},
+			Input:       []*onnxpb.ValueInfoProto{sourcetest.Port("x", onnx.Float, 1, batch, input), sourcetest.Port("h", onnx.Float, 1, batch, hidden)},
+			Output:      []*onnxpb.ValueInfoProto{sourcetest.Port("Y", onnx.Float), sourcetest.Port("Y_h", onnx.Float)},
 			Initializer: []*onnxpb.TensorProto{weights("W", 1, gates*hidden, input), weights("R", 1, gates*hidden, hidden)},
 		}
 		out := []string{"Y", "Y_h"}
@@ -236,14 +189,14 @@ func TestCells(t *testing.T) {
 		if op == "LSTM" {
 			in = append(in, "c")
 			out = append(out, "Y_c")
-			g.Input = append(g.Input, value("c", 1, batch, hidden))
-			g.Output = append(g.Output, value("Y_c"))
+			g.Input = append(g.Input, sourcetest.Port("c", onnx.Float, 1, batch, hidden))
+			g.Output = append(g.Output, sourcetest.Port("Y_c", onnx.Float))
 		}
 		if peepholes {
 			in = append(in, "P")
 			g.Initializer = append(g.Initializer, weights("P", 1, 3*hidden))
 		}
-		n := node(op, "", in, append(attributes, attribute("hidden_size", hidden))...)
+		n := node(op, "", in, append(attributes, sourcetest.Attribute("hidden_size", hidden))...)
 		n.Output = out
 		g.Node = []*onnxpb.NodeProto{n}
 		return g
@@ -252,15 +205,15 @@ func TestCells(t *testing.T) {
 		"LSTM":                       cell("LSTM", 4, true, false),
 		"LSTM without bias":          cell("LSTM", 4, false, false),
 		"LSTM with peepholes":        cell("LSTM", 4, true, true),
-		"LSTM whose gates are tied":  cell("LSTM", 4, true, true, attribute("input_forget", 1)),
-		"LSTM, HardSigmoid and Relu": cell("LSTM", 4, true, false, attribute("activations", []string{"HardSigmoid", "Relu", "Tanh"})),
+		"LSTM whose gates are tied":  cell("LSTM", 4, true, true, sourcetest.Attribute("input_forget", 1)),
+		"LSTM, HardSigmoid and Relu": cell("LSTM", 4, true, false, sourcetest.Attribute("activations", []string{"HardSigmoid", "Relu", "Tanh"})),
 		"GRU":                        cell("GRU", 3, true, false),
 		"GRU without bias":           cell("GRU", 3, false, false),
-		"GRU, linear before reset":   cell("GRU", 3, true, false, attribute("linear_before_reset", 1)),
-		"GRU, linear, without bias":  cell("GRU", 3, false, false, attribute("linear_before_reset", 1)),
+		"GRU, linear before reset":   cell("GRU", 3, true, false, sourcetest.Attribute("linear_before_reset", 1)),
+		"GRU, linear, without bias":  cell("GRU", 3, false, false, sourcetest.Attribute("linear_before_reset", 1)),
 		"RNN":                        cell("RNN", 1, true, false),
-		"RNN with Relu":              cell("RNN", 1, true, false, attribute("activations", []string{"Relu"})),
-		"RNN with Sigmoid":           cell("RNN", 1, false, false, attribute("activations", []string{"Sigmoid"})),
+		"RNN with Relu":              cell("RNN", 1, true, false, sourcetest.Attribute("activations", []string{"Relu"})),
+		"RNN with Sigmoid":           cell("RNN", 1, false, false, sourcetest.Attribute("activations", []string{"Sigmoid"})),
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := model(t, g)
@@ -280,29 +233,29 @@ func TestOperators(t *testing.T) {
 		node *onnxpb.NodeProto
 		with []*onnxpb.TensorProto
 	}{
-		{"slice along the first axis", node("Slice", "y", []string{"x", "s", "e", "a"}), []*onnxpb.TensorProto{ints("s", 1), ints("e", 2), ints("a", 0)}},
-		{"slice along the middle", node("Slice", "y", []string{"x", "s", "e", "a"}), []*onnxpb.TensorProto{ints("s", 0), ints("e", 2), ints("a", 1)}},
-		{"slice along two axes, backwards", node("Slice", "y", []string{"x", "s", "e", "a", "by"}), []*onnxpb.TensorProto{ints("s", 1, 3), ints("e", 3, 0), ints("a", 1, 2), ints("by", 1, -2)}},
-		{"part of a split", &onnxpb.NodeProto{OpType: proto.String("Split"), Input: []string{"x", "s"}, Output: []string{"unread", "y"}, Attribute: []*onnxpb.AttributeProto{attribute("axis", 1)}}, []*onnxpb.TensorProto{ints("s", 1, 2)}},
-		{"gather", node("Gather", "y", []string{"x", "i"}, attribute("axis", 2)), []*onnxpb.TensorProto{ints("i", 3, 0, 0)}},
-		{"transpose", node("Transpose", "y", []string{"x"}, attribute("perm", []int64{2, 0, 1})), nil},
-		{"expand", node("Expand", "y", []string{"x", "d"}), []*onnxpb.TensorProto{ints("d", 2, 2, 3, 4)}},
-		{"sum of an axis", node("ReduceSum", "y", []string{"x", "a"}, attribute("keepdims", 0)), []*onnxpb.TensorProto{ints("a", 1)}},
+		{"slice along the first axis", node("Slice", "y", []string{"x", "s", "e", "a"}), []*onnxpb.TensorProto{sourcetest.Ints("s", 1), sourcetest.Ints("e", 2), sourcetest.Ints("a", 0)}},
+		{"slice along the middle", node("Slice", "y", []string{"x", "s", "e", "a"}), []*onnxpb.TensorProto{sourcetest.Ints("s", 0), sourcetest.Ints("e", 2), sourcetest.Ints("a", 1)}},
+		{"slice along two axes, backwards", node("Slice", "y", []string{"x", "s", "e", "a", "by"}), []*onnxpb.TensorProto{sourcetest.Ints("s", 1, 3), sourcetest.Ints("e", 3, 0), sourcetest.Ints("a", 1, 2), sourcetest.Ints("by", 1, -2)}},
+		{"part of a split", &onnxpb.NodeProto{OpType: proto.String("Split"), Input: []string{"x", "s"}, Output: []string{"unread", "y"}, Attribute: []*onnxpb.AttributeProto{sourcetest.Attribute("axis", 1)}}, []*onnxpb.TensorProto{sourcetest.Ints("s", 1, 2)}},
+		{"gather", node("Gather", "y", []string{"x", "i"}, sourcetest.Attribute("axis", 2)), []*onnxpb.TensorProto{sourcetest.Ints("i", 3, 0, 0)}},
+		{"transpose", node("Transpose", "y", []string{"x"}, sourcetest.Attribute("perm", []int64{2, 0, 1})), nil},
+		{"expand", node("Expand", "y", []string{"x", "d"}), []*onnxpb.TensorProto{sourcetest.Ints("d", 2, 2, 3, 4)}},
+		{"sum of an axis", node("ReduceSum", "y", []string{"x", "a"}, sourcetest.Attribute("keepdims", 0)), []*onnxpb.TensorProto{sourcetest.Ints("a", 1)}},
 		{"mean of all", node("ReduceMean", "y", []string{"x"}), nil},
 		{"row to all", node("Sub", "y", []string{"w", "x"}), []*onnxpb.TensorProto{weights("w", 3, 1)}},
 		{"quotient", node("Div", "y", []string{"x", "w"}), []*onnxpb.TensorProto{weights("w", 4)}},
 		{"square", node("Mul", "y", []string{"x", "x"}), nil},
 		{"product", node("MatMul", "y", []string{"x", "w"}), []*onnxpb.TensorProto{weights("w", 4, 5)}},
 		{"product from the left", node("MatMul", "y", []string{"w", "flat"}), []*onnxpb.TensorProto{weights("w", 5, 2)}},
-		{"gemm", node("Gemm", "y", []string{"flat", "w", "c"}, attribute("transA", 1), attribute("transB", 1), attribute("alpha", 0.5), attribute("beta", 2.0)), []*onnxpb.TensorProto{weights("w", 5, 2), weights("c", 5)}},
-		{"concat", node("Concat", "y", []string{"x", "w"}, attribute("axis", 1)), []*onnxpb.TensorProto{weights("w", 2, 2, 4)}},
+		{"gemm", node("Gemm", "y", []string{"flat", "w", "c"}, sourcetest.Attribute("transA", 1), sourcetest.Attribute("transB", 1), sourcetest.Attribute("alpha", 0.5), sourcetest.Attribute("beta", 2.0)), []*onnxpb.TensorProto{weights("w", 5, 2), weights("c", 5)}},
+		{"concat", node("Concat", "y", []string{"x", "w"}, sourcetest.Attribute("axis", 1)), []*onnxpb.TensorProto{weights("w", 2, 2, 4)}},
 		{"batch normalisation", node("BatchNormalization", "y", []string{"x", "w", "w", "w", "v"}), []*onnxpb.TensorProto{weights("w", 3), {Name: proto.String("v"), DataType: proto.Int32(1), Dims: []int64{3}, FloatData: []float32{1, 2, 0.5}}}},
 		{"relu", node("Relu", "y", []string{"x"}), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := model(t, &onnxpb.GraphProto{
 				Node:  []*onnxpb.NodeProto{node("Reshape", "flat", []string{"x", "two"}), c.node},
-				Input: []*onnxpb.ValueInfoProto{value("x", 2, 3, 4)}, Output: []*onnxpb.ValueInfoProto{value("y")}, Initializer: append(c.with, ints("two", 2, 12)),
+				Input: []*onnxpb.ValueInfoProto{sourcetest.Port("x", onnx.Float, 2, 3, 4)}, Output: []*onnxpb.ValueInfoProto{sourcetest.Port("y", onnx.Float)}, Initializer: append(c.with, sourcetest.Ints("two", 2, 12)),
 			})
 			r, err := gates.Lower(t.Context(), m, gates.Options{})
 			if err != nil {
@@ -317,7 +270,7 @@ func TestOperators(t *testing.T) {
 func TestUnsupported(t *testing.T) {
 	m := model(t, &onnxpb.GraphProto{
 		Node:  []*onnxpb.NodeProto{node("Abs", "a", []string{"x"}), node("Floor", "b", []string{"a"}), node("MatMul", "y", []string{"b", "stack"})},
-		Input: []*onnxpb.ValueInfoProto{value("x", 2, 3, 4)}, Output: []*onnxpb.ValueInfoProto{value("y")}, Initializer: []*onnxpb.TensorProto{weights("stack", 2, 4, 5)},
+		Input: []*onnxpb.ValueInfoProto{sourcetest.Port("x", onnx.Float, 2, 3, 4)}, Output: []*onnxpb.ValueInfoProto{sourcetest.Port("y", onnx.Float)}, Initializer: []*onnxpb.TensorProto{weights("stack", 2, 4, 5)},
 	})
 	_, err := gates.Lower(t.Context(), m, gates.Options{})
 	var u *gates.UnsupportedError
@@ -330,7 +283,7 @@ func TestUnsupported(t *testing.T) {
 func TestSameBytes(t *testing.T) {
 	var texts []string
 	for range 2 {
-		_, r := lowered(t, open(t, own+"tied.onnx"), nil)
+		_, r := lowered(t, sourcetest.Open(t, own+"tied.onnx"), nil)
 		var b strings.Builder
 		if _, err := r.Model.Encode(&b); err != nil {
 			t.Fatal(err)

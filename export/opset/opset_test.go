@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/trconvert/trconvert/export/source/sourcetest"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
 	"github.com/trconvert/trconvert/runtime"
@@ -19,44 +20,11 @@ import (
 // The oracle of the conversions is the runtime, which is held to ONNX's node tests in each version of an operator: a model means in its own opset what the converted one means in
 // the new one.
 
-func attribute(name string, v any) *onnxpb.AttributeProto {
-	a := &onnxpb.AttributeProto{Name: proto.String(name)}
-	switch v := v.(type) {
-	case int:
-		a.Type, a.I = onnxpb.AttributeProto_INT.Enum(), proto.Int64(int64(v))
-	case float64:
-		a.Type, a.F = onnxpb.AttributeProto_FLOAT.Enum(), proto.Float32(float32(v))
-	case string:
-		a.Type, a.S = onnxpb.AttributeProto_STRING.Enum(), []byte(v)
-	case []int64:
-		a.Type, a.Ints = onnxpb.AttributeProto_INTS.Enum(), v
-	case *onnxpb.GraphProto:
-		a.Type, a.G = onnxpb.AttributeProto_GRAPH.Enum(), v
-	}
-	return a
-}
-
-func named(name string, elem onnx.DataType, dims ...int64) *onnxpb.ValueInfoProto {
-	s := &onnxpb.TensorShapeProto{}
-	for _, d := range dims {
-		s.Dim = append(s.Dim, &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: d}})
-	}
-	t := &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(elem))}
-	if len(dims) > 0 {
-		t.Shape = s
-	}
-	return &onnxpb.ValueInfoProto{Name: proto.String(name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: t}}}
-}
-
-func ints(name string, v ...int64) *onnxpb.TensorProto {
-	return &onnxpb.TensorProto{Name: proto.String(name), DataType: proto.Int32(int32(onnx.Int64)), Dims: []int64{int64(len(v))}, Int64Data: v}
-}
-
 // single is a model of one node that reads x [2, 3, 4] of a type, with initializers for its other inputs, and gives y.
 func single(opset int64, elem onnx.DataType, n *onnxpb.NodeProto, initializers ...*onnxpb.TensorProto) *onnxpb.ModelProto {
-	g := &onnxpb.GraphProto{Name: proto.String("g"), Node: []*onnxpb.NodeProto{n}, Input: []*onnxpb.ValueInfoProto{named("x", elem, 2, 3, 4)}, Initializer: initializers}
+	g := &onnxpb.GraphProto{Name: proto.String("g"), Node: []*onnxpb.NodeProto{n}, Input: []*onnxpb.ValueInfoProto{sourcetest.Port("x", elem, 2, 3, 4)}, Initializer: initializers}
 	for _, out := range n.Output {
-		g.Output = append(g.Output, named(out, 0))
+		g.Output = append(g.Output, sourcetest.Port(out, 0))
 	}
 	return &onnxpb.ModelProto{IrVersion: proto.Int64(8), Graph: g, OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(opset)}}}
 }
@@ -116,34 +84,34 @@ var cases = []struct {
 	refused  string // in the error, "" where it goes
 }{
 	{"unchanged", 14, 21, onnx.Float, node1("Add", []string{"x", "x"}, 1), nil, ""},
-	{"squeeze", 11, 13, onnx.Float, node1("Unsqueeze", []string{"x"}, 1, attribute("axes", []int64{0, 3})), nil, ""},
+	{"squeeze", 11, 13, onnx.Float, node1("Unsqueeze", []string{"x"}, 1, sourcetest.Attribute("axes", []int64{0, 3})), nil, ""},
 	{"squeeze what is there", 11, 17, onnx.Float, node1("Squeeze", []string{"x"}, 1), nil, ""},
-	{"axes of a sum", 11, 13, onnx.Float, node1("ReduceSum", []string{"x"}, 1, attribute("axes", []int64{1}), attribute("keepdims", 0)), nil, ""},
-	{"axes of a mean", 13, 18, onnx.Float, node1("ReduceMean", []string{"x"}, 1, attribute("axes", []int64{-1})), nil, ""},
-	{"axes of a maximum, back", 20, 13, onnx.Float, node1("ReduceMax", []string{"x", "axes"}, 1), []*onnxpb.TensorProto{ints("axes", 0, 2)}, ""},
-	{"all axes, back", 18, 17, onnx.Float, node1("ReduceL2", []string{"x"}, 1, attribute("noop_with_empty_axes", 0)), nil, ""},
-	{"no axes, back", 18, 17, onnx.Float, node1("ReduceL2", []string{"x"}, 1, attribute("noop_with_empty_axes", 1)), nil, "noop_with_empty_axes"},
-	{"parts of given sizes", 11, 18, onnx.Float, node1("Split", []string{"x"}, 2, attribute("axis", 1), attribute("split", []int64{1, 2})), nil, ""},
-	{"equal parts", 13, 18, onnx.Float, node1("Split", []string{"x"}, 2, attribute("axis", 2)), nil, ""},
-	{"equal parts, back", 18, 13, onnx.Float, node1("Split", []string{"x"}, 2, attribute("axis", 2), attribute("num_outputs", 2)), nil, "equal size"},
-	{"softmax over the last axis", 11, 13, onnx.Float, node1("Softmax", []string{"x"}, 1, attribute("axis", 2)), nil, ""},
+	{"axes of a sum", 11, 13, onnx.Float, node1("ReduceSum", []string{"x"}, 1, sourcetest.Attribute("axes", []int64{1}), sourcetest.Attribute("keepdims", 0)), nil, ""},
+	{"axes of a mean", 13, 18, onnx.Float, node1("ReduceMean", []string{"x"}, 1, sourcetest.Attribute("axes", []int64{-1})), nil, ""},
+	{"axes of a maximum, back", 20, 13, onnx.Float, node1("ReduceMax", []string{"x", "axes"}, 1), []*onnxpb.TensorProto{sourcetest.Ints("axes", 0, 2)}, ""},
+	{"all axes, back", 18, 17, onnx.Float, node1("ReduceL2", []string{"x"}, 1, sourcetest.Attribute("noop_with_empty_axes", 0)), nil, ""},
+	{"no axes, back", 18, 17, onnx.Float, node1("ReduceL2", []string{"x"}, 1, sourcetest.Attribute("noop_with_empty_axes", 1)), nil, "noop_with_empty_axes"},
+	{"parts of given sizes", 11, 18, onnx.Float, node1("Split", []string{"x"}, 2, sourcetest.Attribute("axis", 1), sourcetest.Attribute("split", []int64{1, 2})), nil, ""},
+	{"equal parts", 13, 18, onnx.Float, node1("Split", []string{"x"}, 2, sourcetest.Attribute("axis", 2)), nil, ""},
+	{"equal parts, back", 18, 13, onnx.Float, node1("Split", []string{"x"}, 2, sourcetest.Attribute("axis", 2), sourcetest.Attribute("num_outputs", 2)), nil, "equal size"},
+	{"softmax over the last axis", 11, 13, onnx.Float, node1("Softmax", []string{"x"}, 1, sourcetest.Attribute("axis", 2)), nil, ""},
 	{"softmax over two axes", 11, 13, onnx.Float, node1("Softmax", []string{"x"}, 1), nil, ""},
-	{"log-softmax over all axes", 11, 17, onnx.Float, node1("LogSoftmax", []string{"x"}, 1, attribute("axis", 0)), nil, ""},
-	{"bounds", 6, 13, onnx.Float, node1("Clip", []string{"x"}, 1, attribute("min", -0.5), attribute("max", 0.25)), nil, ""},
-	{"one bound", 6, 21, onnx.Float, node1("Clip", []string{"x"}, 1, attribute("max", 0.25)), nil, ""},
-	{"pads", 2, 19, onnx.Float, node1("Pad", []string{"x"}, 1, attribute("pads", []int64{0, 1, 0, 1, 0, 2}), attribute("value", 3.0)), nil, ""},
-	{"slice", 1, 13, onnx.Float, node1("Slice", []string{"x"}, 1, attribute("starts", []int64{1, 0}), attribute("ends", []int64{3, -1}), attribute("axes", []int64{1, 2})), nil, ""},
-	{"largest", 9, 14, onnx.Float, node1("TopK", []string{"x"}, 2, attribute("k", 2)), nil, ""},
-	{"dropout in use", 10, 13, onnx.Float, node1("Dropout", []string{"x"}, 1, attribute("ratio", 0.3)), nil, ""},
+	{"log-softmax over all axes", 11, 17, onnx.Float, node1("LogSoftmax", []string{"x"}, 1, sourcetest.Attribute("axis", 0)), nil, ""},
+	{"bounds", 6, 13, onnx.Float, node1("Clip", []string{"x"}, 1, sourcetest.Attribute("min", -0.5), sourcetest.Attribute("max", 0.25)), nil, ""},
+	{"one bound", 6, 21, onnx.Float, node1("Clip", []string{"x"}, 1, sourcetest.Attribute("max", 0.25)), nil, ""},
+	{"pads", 2, 19, onnx.Float, node1("Pad", []string{"x"}, 1, sourcetest.Attribute("pads", []int64{0, 1, 0, 1, 0, 2}), sourcetest.Attribute("value", 3.0)), nil, ""},
+	{"slice", 1, 13, onnx.Float, node1("Slice", []string{"x"}, 1, sourcetest.Attribute("starts", []int64{1, 0}), sourcetest.Attribute("ends", []int64{3, -1}), sourcetest.Attribute("axes", []int64{1, 2})), nil, ""},
+	{"largest", 9, 14, onnx.Float, node1("TopK", []string{"x"}, 2, sourcetest.Attribute("k", 2)), nil, ""},
+	{"dropout in use", 10, 13, onnx.Float, node1("Dropout", []string{"x"}, 1, sourcetest.Attribute("ratio", 0.3)), nil, ""},
 	{"batch normalisation", 9, 15, onnx.Float, node1("BatchNormalization", []string{"x", "s", "s", "s", "s"}, 1), []*onnxpb.TensorProto{threes("s")}, ""},
-	{"zeros in a shape", 17, 13, onnx.Float, node1("Reshape", []string{"x", "s"}, 1, attribute("allowzero", 0)), []*onnxpb.TensorProto{ints("s", 0, -1)}, ""},
-	{"zeros in a shape that count", 17, 13, onnx.Float, node1("Reshape", []string{"x", "s"}, 1, attribute("allowzero", 1)), []*onnxpb.TensorProto{ints("s", 4, 6)}, `"allowzero" came with 14`},
+	{"zeros in a shape", 17, 13, onnx.Float, node1("Reshape", []string{"x", "s"}, 1, sourcetest.Attribute("allowzero", 0)), []*onnxpb.TensorProto{sourcetest.Ints("s", 0, -1)}, ""},
+	{"zeros in a shape that count", 17, 13, onnx.Float, node1("Reshape", []string{"x", "s"}, 1, sourcetest.Attribute("allowzero", 1)), []*onnxpb.TensorProto{sourcetest.Ints("s", 4, 6)}, `"allowzero" came with 14`},
 	{"eight bits", 14, 13, onnx.Int8, node1("Add", []string{"x", "x"}, 1), nil, "type int8 came with 14"},
 	{"an operator that came later", 20, 17, onnx.Float, node1("Gelu", []string{"x"}, 1), nil, "came with opset 20"},
 	{"an operator that does not exist", 17, 18, onnx.Float, node1("Glue", []string{"x"}, 1), nil, "no opset"},
 	{"an operator that went", 9, 13, onnx.Float, node1("Upsample", []string{"x", "s"}, 1), []*onnxpb.TensorProto{threes("s")}, "Upsample-9 and Upsample-10 differ"},
 	{"a newer opset", 22, 17, onnx.Float, node1("Add", []string{"x", "x"}, 1), nil, "newer"},
-	{"part of a shape", 15, 13, onnx.Float, node1("Shape", []string{"x"}, 1, attribute("start", 1)), nil, `"start" came with 15`},
+	{"part of a shape", 15, 13, onnx.Float, node1("Shape", []string{"x"}, 1, sourcetest.Attribute("start", 1)), nil, `"start" came with 15`},
 }
 
 func threes(name string) *onnxpb.TensorProto {
@@ -194,18 +162,18 @@ func TestNodesMeanTheSame(t *testing.T) {
 // TestInnerGraphsAndFunctions converts nodes in the branch of an If and in a function, which imports its own opset.
 func TestInnerGraphsAndFunctions(t *testing.T) {
 	branch := func(name string, axis int64) *onnxpb.GraphProto {
-		return &onnxpb.GraphProto{Name: proto.String(name), Output: []*onnxpb.ValueInfoProto{named(name+"_out", onnx.Float)},
-			Node: []*onnxpb.NodeProto{{OpType: proto.String("ReduceSum"), Input: []string{"x"}, Output: []string{name + "_out"}, Attribute: []*onnxpb.AttributeProto{attribute("axes", []int64{axis})}}}}
+		return &onnxpb.GraphProto{Name: proto.String(name), Output: []*onnxpb.ValueInfoProto{sourcetest.Port(name+"_out", onnx.Float)},
+			Node: []*onnxpb.NodeProto{{OpType: proto.String("ReduceSum"), Input: []string{"x"}, Output: []string{name + "_out"}, Attribute: []*onnxpb.AttributeProto{sourcetest.Attribute("axes", []int64{axis})}}}}
 	}
 	call := &onnxpb.NodeProto{OpType: proto.String("Widen"), Domain: proto.String("local"), Input: []string{"y0"}, Output: []string{"z"}}
-	p := single(11, onnx.Float, node1("If", []string{"yes"}, 1, attribute("then_branch", branch("then", 0)), attribute("else_branch", branch("else", 1))),
+	p := single(11, onnx.Float, node1("If", []string{"yes"}, 1, sourcetest.Attribute("then_branch", branch("then", 0)), sourcetest.Attribute("else_branch", branch("else", 1))),
 		&onnxpb.TensorProto{Name: proto.String("yes"), DataType: proto.Int32(int32(onnx.Bool)), Int32Data: []int32{1}})
 	p.Graph.Node = append(p.Graph.Node, call)
-	p.Graph.Output = []*onnxpb.ValueInfoProto{named("z", onnx.Float)}
+	p.Graph.Output = []*onnxpb.ValueInfoProto{sourcetest.Port("z", onnx.Float)}
 	p.OpsetImport = append(p.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String("local"), Version: proto.Int64(1)})
 	p.Functions = []*onnxpb.FunctionProto{{Name: proto.String("Widen"), Domain: proto.String("local"), Input: []string{"a"}, Output: []string{"b"},
 		OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(11)}},
-		Node:        []*onnxpb.NodeProto{{OpType: proto.String("Unsqueeze"), Input: []string{"a"}, Output: []string{"b"}, Attribute: []*onnxpb.AttributeProto{attribute("axes", []int64{0})}}}}}
+		Node:        []*onnxpb.NodeProto{{OpType: proto.String("Unsqueeze"), Input: []string{"a"}, Output: []string{"b"}, Attribute: []*onnxpb.AttributeProto{sourcetest.Attribute("axes", []int64{0})}}}}}
 	m := decoded(t, p)
 	patch, err := Convert(t.Context(), m, 13)
 	if err != nil {
@@ -230,7 +198,7 @@ func TestInnerGraphsAndFunctions(t *testing.T) {
 func TestInputsThatAreInitializers(t *testing.T) {
 	p := single(9, onnx.Float, node1("Add", []string{"x", "w"}, 1), &onnxpb.TensorProto{Name: proto.String("w"), DataType: proto.Int32(int32(onnx.Float)), Dims: []int64{1}, FloatData: []float32{2}})
 	p.IrVersion = proto.Int64(3)
-	p.Graph.Input = append(p.Graph.Input, named("w", onnx.Float, 1))
+	p.Graph.Input = append(p.Graph.Input, sourcetest.Port("w", onnx.Float, 1))
 	patch, err := Convert(t.Context(), decoded(t, p), 13)
 	if err != nil {
 		t.Fatal(err)

@@ -204,25 +204,13 @@ func stream(t *testing.T, name string, o source.Options, change func(g *onnxpb.G
 	return p
 }
 
-func initializer(name string, data any, dims ...int64) *onnxpb.TensorProto {
-	p := &onnxpb.TensorProto{Name: proto.String(name), Dims: dims}
-	switch data := data.(type) {
-	case []float32:
-		p.DataType, p.FloatData = proto.Int32(int32(onnx.Float)), data
-	case []int64:
-		p.DataType, p.Int64Data = proto.Int32(int32(onnx.Int64)), data
-	}
-	return p
-}
-
 // TestConstantOutputsOfStreams gives a recurrent model outputs that no input reaches: they are the same after every step.
 func TestConstantOutputsOfStreams(t *testing.T) {
 	program := stream(t, "gru_lbr0", source.Options{}, func(g *onnxpb.GraphProto) {
-		g.Initializer = append(g.Initializer, initializer("two", []float32{1, 2}, 2))
+		g.Initializer = append(g.Initializer, sourcetest.Initializer("two", []float32{1, 2}, 2))
 		g.Node = append(g.Node, &onnxpb.NodeProto{OpType: proto.String("Neg"), Input: []string{"two"}, Output: []string{"negated"}})
 		for _, name := range []string{"two", "negated"} {
-			g.Output = append(g.Output, &onnxpb.ValueInfoProto{Name: proto.String(name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-				TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnx.Float))}}}})
+			g.Output = append(g.Output, sourcetest.Port(name, onnx.Float))
 		}
 	})
 	for step, sample := range program.Stream.Samples {
@@ -237,7 +225,7 @@ func TestConstantOutputsOfStreams(t *testing.T) {
 // TestStatesOfStreamsThatCouldBeMerged gives a GRU of 24 units an initial state of halves that is larger than what it is made of: a reset must find its numbers among the constants.
 func TestStatesOfStreamsThatCouldBeMerged(t *testing.T) {
 	program := stream(t, "gru_lbr0", source.Options{MergeAtStart: true}, func(g *onnxpb.GraphProto) {
-		g.Initializer = append(g.Initializer, initializer("half", []float32{0.5}, 1), initializer("dims", []int64{1, 1, 24}, 3))
+		g.Initializer = append(g.Initializer, sourcetest.Initializer("half", []float32{0.5}, 1), sourcetest.Initializer("dims", []int64{1, 1, 24}, 3))
 		gru := g.Node[0]
 		gru.Input = append(gru.Input, "", "h0")
 		g.Node = []*onnxpb.NodeProto{{OpType: proto.String("Expand"), Input: []string{"half", "dims"}, Output: []string{"h0"}}, gru}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/trconvert/trconvert/export/source/sourcetest"
 	"github.com/trconvert/trconvert/export/step"
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/onnxpb"
@@ -21,19 +21,6 @@ const (
 	own    = "../../testdata/models/"
 	shared = "../../../shared/"
 )
-
-func open(t *testing.T, path string) *onnx.Model {
-	t.Helper()
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("%s is not there", path)
-	}
-	m, err := onnx.OpenFile(t.Context(), path, onnx.OpenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Close() })
-	return m
-}
 
 // TestStepsGiveTheWholeSequence: the oracle is the model itself, run on the steps so far. Both run in package runtime; ONNX Runtime judges the steps in the tests of package convert.
 func TestStepsGiveTheWholeSequence(t *testing.T) {
@@ -51,7 +38,7 @@ func TestStepsGiveTheWholeSequence(t *testing.T) {
 		{shared + "models/visible/burn_lstm_with_initial_state/model.onnx", 2},
 	} {
 		t.Run(filepath.Base(strings.TrimSuffix(c.path, "/model.onnx")), func(t *testing.T) {
-			check(t, open(t, c.path), c.states)
+			check(t, sourcetest.Open(t, c.path), c.states)
 		})
 	}
 }
@@ -112,7 +99,7 @@ func TestStepsAlready(t *testing.T) {
 		{"silero_vad_v4", map[string]string{"h": "hn", "c": "cn"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := open(t, shared+"models/visible/"+c.name+"/model.onnx")
+			m := sourcetest.Open(t, shared+"models/visible/"+c.name+"/model.onnx")
 			s, err := step.Make(t.Context(), m, step.Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -132,7 +119,7 @@ func TestStepsAlready(t *testing.T) {
 
 // TestGivenStates takes the caller's word for a step in which no recurrent node stands.
 func TestGivenStates(t *testing.T) {
-	m := open(t, own+"lstm_step_gates.onnx")
+	m := sourcetest.Open(t, own+"lstm_step_gates.onnx")
 	s, err := step.Make(t.Context(), m, step.Options{States: map[string]string{"h_next": "h"}})
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +164,7 @@ func layer(nodes ...*onnxpb.NodeProto) *onnxpb.ModelProto {
 		}
 		return &onnxpb.ValueInfoProto{Name: proto.String(name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: t}}}
 	}
-	lstm := node("LSTM", "Y", []string{"x", "W", "R", "", "", "h0"}, integer("hidden_size", 3))
+	lstm := node("LSTM", "Y", []string{"x", "W", "R", "", "", "h0"}, sourcetest.Attribute("hidden_size", 3))
 	lstm.Name = proto.String("cell")
 	return &onnxpb.ModelProto{
 		IrVersion: proto.Int64(8), OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: proto.Int64(14)}},
@@ -185,23 +172,15 @@ func layer(nodes ...*onnxpb.NodeProto) *onnxpb.ModelProto {
 			Name: proto.String("g"), Node: append([]*onnxpb.NodeProto{lstm}, nodes...),
 			Input: []*onnxpb.ValueInfoProto{value("x", dim("T", 0), dim("B", 0), dim("", 4))}, Output: []*onnxpb.ValueInfoProto{value("y")},
 			Initializer: []*onnxpb.TensorProto{weights("W", 1, 12, 4), weights("R", 1, 12, 3), weights("h0", 1, 2, 3), weights("kernel", 3, 3, 3),
-				{Name: proto.String("first"), DataType: proto.Int32(7), Dims: []int64{1}, Int64Data: []int64{0}},
-				{Name: proto.String("lengths"), DataType: proto.Int32(7), Dims: []int64{2}, Int64Data: []int64{2, 1}},
-				{Name: proto.String("one"), DataType: proto.Int32(7), Dims: []int64{1}, Int64Data: []int64{1}}},
+				sourcetest.Ints("first", 0),
+				sourcetest.Ints("lengths", 2, 1),
+				sourcetest.Ints("one", 1)},
 		},
 	}
 }
 
 func node(op, out string, in []string, attributes ...*onnxpb.AttributeProto) *onnxpb.NodeProto {
 	return &onnxpb.NodeProto{OpType: proto.String(op), Input: in, Output: []string{out}, Attribute: attributes}
-}
-
-func integer(name string, v int64) *onnxpb.AttributeProto {
-	return &onnxpb.AttributeProto{Name: proto.String(name), Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(v)}
-}
-
-func integers(name string, v ...int64) *onnxpb.AttributeProto {
-	return &onnxpb.AttributeProto{Name: proto.String(name), Type: onnxpb.AttributeProto_INTS.Enum(), Ints: v}
 }
 
 // TestInitialStateThatIsNotZero: the state starts at zero all the same, and the first step at the model's own.
@@ -222,7 +201,7 @@ func TestWhatLooksAhead(t *testing.T) {
 		return p
 	}
 	squeezed := node("Squeeze", "s", []string{"Y", "one"}) // [T, B, 3]
-	byBatch := node("Transpose", "b", []string{"s"}, integers("perm", 1, 2, 0))
+	byBatch := node("Transpose", "b", []string{"s"}, sourcetest.Attribute("perm", []int64{1, 2, 0}))
 	for _, c := range []struct {
 		name  string
 		model *onnxpb.ModelProto
@@ -230,12 +209,12 @@ func TestWhatLooksAhead(t *testing.T) {
 	}{
 		{"reverse", direction("reverse"), []string{"LSTM", "reverse"}},
 		{"reduction", layer(squeezed, node("ReduceSum", "y", []string{"s", "first"})), []string{"ReduceSum", "along time"}},
-		{"convolution", layer(squeezed, byBatch, node("Conv", "y", []string{"b", "kernel"}, integers("pads", 1, 1))), []string{"Conv", "along time"}},
-		{"attention", layer(squeezed, node("Transpose", "a", []string{"s"}, integers("perm", 1, 0, 2)), byBatch, node("MatMul", "y", []string{"a", "b"})), []string{"MatMul", "change with time"}},
+		{"convolution", layer(squeezed, byBatch, node("Conv", "y", []string{"b", "kernel"}, sourcetest.Attribute("pads", []int64{1, 1}))), []string{"Conv", "along time"}},
+		{"attention", layer(squeezed, node("Transpose", "a", []string{"s"}, sourcetest.Attribute("perm", []int64{1, 0, 2})), byBatch, node("MatMul", "y", []string{"a", "b"})), []string{"MatMul", "change with time"}},
 		{"reversed input", layer(squeezed, node("ReverseSequence", "y", []string{"s", "lengths"})), []string{"ReverseSequence"}},
 		{"running sum", layer(squeezed, node("CumSum", "y", []string{"s", "first"})), []string{"CumSum"}},
 		{"first step", layer(squeezed, node("Gather", "y", []string{"s", "first"})), []string{"Gather"}},
-		{"softmax over time", layer(squeezed, node("Softmax", "y", []string{"s"}, integer("axis", 0))), []string{"Softmax"}},
+		{"softmax over time", layer(squeezed, node("Softmax", "y", []string{"s"}, sourcetest.Attribute("axis", 0))), []string{"Softmax"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := onnx.FromProto("m", c.model)
@@ -259,7 +238,7 @@ func TestWhatLooksAhead(t *testing.T) {
 func TestMakeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := step.Make(ctx, open(t, own+"gestures.onnx"), step.Options{}); !errors.Is(err, context.Canceled) {
+	if _, err := step.Make(ctx, sourcetest.Open(t, own+"gestures.onnx"), step.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }

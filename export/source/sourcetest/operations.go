@@ -27,30 +27,8 @@ func (g *graph) output(op string, attributes []*onnxpb.AttributeProto, inputs ..
 	g.Output = append(g.Output, &onnxpb.ValueInfoProto{Name: proto.String(g.node(op, attributes, inputs...))})
 }
 
-func attribute(name string, v any) *onnxpb.AttributeProto {
-	a := &onnxpb.AttributeProto{Name: proto.String(name)}
-	switch v := v.(type) {
-	case int:
-		a.Type, a.I = onnxpb.AttributeProto_INT.Enum(), proto.Int64(int64(v))
-	case float32:
-		a.Type, a.F = onnxpb.AttributeProto_FLOAT.Enum(), proto.Float32(v)
-	case string:
-		a.Type, a.S = onnxpb.AttributeProto_STRING.Enum(), []byte(v)
-	case []int64:
-		a.Type, a.Ints = onnxpb.AttributeProto_INTS.Enum(), v
-	}
-	return a
-}
-
 func (g *graph) constant(name string, v any, dims ...int64) string {
-	t := &onnxpb.TensorProto{Name: proto.String(name), Dims: dims}
-	switch v := v.(type) {
-	case []float32:
-		t.DataType, t.FloatData = proto.Int32(int32(onnx.Float)), v
-	case []int64:
-		t.DataType, t.Int64Data = proto.Int32(int32(onnx.Int64)), v
-	}
-	g.Initializer = append(g.Initializer, t)
+	g.Initializer = append(g.Initializer, Initializer(name, v, dims...))
 	return name
 }
 
@@ -63,26 +41,21 @@ func Operations(t testing.TB) *onnx.Model {
 		name string
 		dims []int64
 	}{{"x", []int64{2, 3, 4}}, {"y", []int64{2, 3, 4}}, {"z", []int64{3, 1}}} {
-		shape := &onnxpb.TensorShapeProto{}
-		for _, d := range in.dims {
-			shape.Dim = append(shape.Dim, &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: d}})
-		}
-		g.Input = append(g.Input, &onnxpb.ValueInfoProto{Name: proto.String(in.name), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-			TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnx.Float)), Shape: shape}}}})
+		g.Input = append(g.Input, Port(in.name, onnx.Float, in.dims...))
 	}
 	for _, op := range []string{"Abs", "Neg", "Sign", "Relu", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "HardSwish", "Log", "Mish", "Reciprocal",
 		"Round", "Sigmoid", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "Celu", "Elu", "Gelu", "HardSigmoid", "LeakyRelu", "Selu", "ThresholdedRelu", "Identity", "Softmax", "LogSoftmax"} {
 		g.output(op, nil, "x")
 	}
-	g.output("Gelu", []*onnxpb.AttributeProto{attribute("approximate", "tanh")}, "x")
-	g.output("Celu", []*onnxpb.AttributeProto{attribute("alpha", float32(0.5))}, "x")
-	g.output("Elu", []*onnxpb.AttributeProto{attribute("alpha", float32(0.5))}, "x")
-	g.output("ThresholdedRelu", []*onnxpb.AttributeProto{attribute("alpha", float32(0.25))}, "x")
-	g.output("Softmax", []*onnxpb.AttributeProto{attribute("axis", 1)}, "x")
+	g.output("Gelu", []*onnxpb.AttributeProto{Attribute("approximate", "tanh")}, "x")
+	g.output("Celu", []*onnxpb.AttributeProto{Attribute("alpha", 0.5)}, "x")
+	g.output("Elu", []*onnxpb.AttributeProto{Attribute("alpha", 0.5)}, "x")
+	g.output("ThresholdedRelu", []*onnxpb.AttributeProto{Attribute("alpha", 0.25)}, "x")
+	g.output("Softmax", []*onnxpb.AttributeProto{Attribute("axis", 1)}, "x")
 	axes := g.constant("axes", []int64{0, 2}, 2)
 	for _, op := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"} {
 		g.output(op, nil, "x", axes)
-		g.output(op, []*onnxpb.AttributeProto{attribute("keepdims", 0)}, "x", axes)
+		g.output(op, []*onnxpb.AttributeProto{Attribute("keepdims", 0)}, "x", axes)
 	}
 	ten := g.constant("ten", []float32{10})
 	positive := g.node("Abs", nil, "x")
@@ -107,7 +80,7 @@ func Operations(t testing.TB) *onnx.Model {
 	g.output("Clip", nil, "x", g.constant("low", []float32{-0.25}), g.constant("high", []float32{0.5}))
 	scaled := g.node("Mul", nil, "x", ten)
 	to := func(e onnx.DataType) []*onnxpb.AttributeProto {
-		return []*onnxpb.AttributeProto{attribute("to", int(e))}
+		return []*onnxpb.AttributeProto{Attribute("to", int(e))}
 	}
 	for _, e := range []onnx.DataType{onnx.Int8, onnx.Int16, onnx.Int32, onnx.Int64, onnx.Uint8, onnx.Uint16, onnx.Uint32, onnx.Bool} {
 		g.output("Cast", to(e), scaled)
@@ -115,7 +88,7 @@ func Operations(t testing.TB) *onnx.Model {
 		g.output("Cast", to(onnx.Float), v)
 		g.output("Cast", to(onnx.Int64), v)
 		g.output("Where", nil, more, v, v)
-		g.output("Transpose", []*onnxpb.AttributeProto{attribute("perm", []int64{2, 0, 1})}, v)
+		g.output("Transpose", []*onnxpb.AttributeProto{Attribute("perm", []int64{2, 0, 1})}, v)
 	}
 	for _, e := range []onnx.DataType{onnx.Int32, onnx.Int64} {
 		a := g.node("Cast", to(e), scaled)
@@ -132,13 +105,13 @@ func Operations(t testing.TB) *onnx.Model {
 		g.output("ReduceMax", nil, a, axes)
 		g.output("ReduceMin", nil, a, axes)
 		g.output("ReduceProd", nil, a, axes)
-		g.output("CumSum", []*onnxpb.AttributeProto{attribute("exclusive", 1)}, a, g.constant(fmt.Sprintf("axis%d", e), []int64{1}))
-		g.output("ArgMax", []*onnxpb.AttributeProto{attribute("axis", 2)}, a)
+		g.output("CumSum", []*onnxpb.AttributeProto{Attribute("exclusive", 1)}, a, g.constant(fmt.Sprintf("axis%d", e), []int64{1}))
+		g.output("ArgMax", []*onnxpb.AttributeProto{Attribute("axis", 2)}, a)
 	}
-	g.output("CumSum", []*onnxpb.AttributeProto{attribute("reverse", 1)}, "x", g.constant("last", []int64{-1}))
-	g.output("ArgMin", []*onnxpb.AttributeProto{attribute("axis", 1), attribute("select_last_index", 1)}, "x")
+	g.output("CumSum", []*onnxpb.AttributeProto{Attribute("reverse", 1)}, "x", g.constant("last", []int64{-1}))
+	g.output("ArgMin", []*onnxpb.AttributeProto{Attribute("axis", 1), Attribute("select_last_index", 1)}, "x")
 	for _, mode := range []string{"constant", "edge", "reflect", "wrap"} {
-		g.output("Pad", []*onnxpb.AttributeProto{attribute("mode", mode)}, "x", g.constant("pads_"+mode, []int64{0, 1, 2, 0, 2, 1}, 6))
+		g.output("Pad", []*onnxpb.AttributeProto{Attribute("mode", mode)}, "x", g.constant("pads_"+mode, []int64{0, 1, 2, 0, 2, 1}, 6))
 	}
 	p := &onnxpb.ModelProto{IrVersion: proto.Int64(9), Graph: g.GraphProto, OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(20)}}}
 	m, err := onnx.FromProto("operations", p)

@@ -1,4 +1,4 @@
-// Package sourcetest lists what the printers of source code are tested with.
+// Package sourcetest lists what the printers of source code are tested with, and builds the messages of test models.
 package sourcetest
 
 import (
