@@ -312,14 +312,15 @@ func finiteFeeds(feeds map[string]*onnx.Array) error {
 		if err != nil {
 			return err
 		}
-		for i, x := range v {
-			if x-x != 0 {
-				return fmt.Errorf("input %q is %v at element %d (only finite numbers can be used)", name, x, i)
-			}
+		if i := firstNonFinite(v); i >= 0 {
+			return fmt.Errorf("input %q is %v at element %d (only finite numbers can be used)", name, v[i], i)
 		}
 	}
 	return nil
 }
+
+// firstNonFinite is the place of the first NaN or infinity, −1 where there is none.
+func firstNonFinite(v []float32) int { return (&tensor.Dense{Data: v}).FirstNonFinite() }
 
 // collector is the observer of a calibration run.
 type collector struct {
@@ -383,10 +384,8 @@ func (c *collector) take(s *recurrent.Site, x *onnx.Array, lens []int) error {
 	if err != nil {
 		return fmt.Errorf("site %q: %w", s.Name, err)
 	}
-	for i, e := range v {
-		if e-e != 0 {
-			return fmt.Errorf("site %s: %v arrives at element %d of its X", strconv.Quote(s.Name), e, i)
-		}
+	if i := firstNonFinite(v); i >= 0 {
+		return fmt.Errorf("site %s: %v arrives at element %d of its X", strconv.Quote(s.Name), v[i], i)
 	}
 	steps, batch := x.Dims[0], x.Dims[1]
 	if s.Layout == 1 {

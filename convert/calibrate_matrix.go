@@ -111,7 +111,7 @@ func (f *frames) finite(x *onnx.Array) ([]float32, error) {
 	if err != nil {
 		return nil, fmt.Errorf("matrix %q: %w", f.group.name(), err)
 	}
-	if i := slices.IndexFunc(v, func(e float32) bool { return e-e != 0 }); i >= 0 {
+	if i := firstNonFinite(v); i >= 0 {
 		return nil, fmt.Errorf("matrix %q: %v arrives at element %d", f.group.name(), v[i], i)
 	}
 	return v, nil
