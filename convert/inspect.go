@@ -217,20 +217,10 @@ func (b *bytesByUse) shares(fileBytes int64) []ByteShare {
 		s.Bytes += t.Bytes()
 	}
 	var payload int64
-	for _, g := range b.m.Scopes() {
-		for _, t := range g.Initializers {
-			add(b.label(t, g, t.Name), t)
-			payload += t.Bytes()
-		}
-		for _, n := range g.Nodes {
-			if n.OpType != "Constant" || n.Attr("value") == nil || n.Attr("value").T == nil {
-				continue
-			}
-			t := n.Attr("value").T
-			add(b.label(t, g, n.Output(0)), t)
-			payload += t.Bytes()
-		}
-	}
+	eachTensor(b.m, func(_ int, g *onnx.Graph, name string, t *onnx.Tensor) {
+		add(b.label(t, g, name), t)
+		payload += t.Bytes()
+	})
 	out := make([]ByteShare, 0, len(sum)+1)
 	for _, name := range sortedNames(sum) {
 		out = append(out, *sum[name])

@@ -50,19 +50,24 @@ type place struct {
 	name  string
 }
 
-// placesOf lists the tensors of a model: initializers and the values of Constant nodes.
-func placesOf(m *onnx.Model) map[place]*onnx.Tensor {
-	all := make(map[place]*onnx.Tensor)
+// eachTensor visits the tensors that nodes read by name: initializers and the values of Constant nodes, scope by scope.
+func eachTensor(m *onnx.Model, visit func(scope int, g *onnx.Graph, name string, t *onnx.Tensor)) {
 	for k, g := range m.Scopes() {
 		for _, t := range g.Initializers {
-			all[place{k, t.Name}] = t
+			visit(k, g, t.Name, t)
 		}
 		for _, n := range g.Nodes {
 			if a := n.Attr("value"); n.OpType == "Constant" && a != nil && a.T != nil {
-				all[place{k, n.Output(0)}] = a.T
+				visit(k, g, n.Output(0), a.T)
 			}
 		}
 	}
+}
+
+// placesOf lists the tensors of a model.
+func placesOf(m *onnx.Model) map[place]*onnx.Tensor {
+	all := make(map[place]*onnx.Tensor)
+	eachTensor(m, func(scope int, _ *onnx.Graph, name string, t *onnx.Tensor) { all[place{scope, name}] = t })
 	return all
 }
 
