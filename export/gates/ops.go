@@ -1,6 +1,7 @@
 package gates
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -169,11 +170,8 @@ func lowerGemm(e *emitter, n *onnx.Node) string {
 	beta, err2 := n.AttrFloat("beta", 1)
 	transA, err3 := n.AttrInt("transA", 0)
 	transB, err4 := n.AttrInt("transB", 0)
-	for _, err := range []error{err, err2, err3, err4} {
-		if err != nil {
-			e.err = err
-			return ""
-		}
+	if e.err = cmp.Or(err, err2, err3, err4); e.err != nil {
+		return ""
 	}
 	out := e.dims(n.Output(0))
 	a, b := e.dims(n.Input(0)), e.dims(n.Input(1))
@@ -356,11 +354,8 @@ func lowerConv(e *emitter, n *onnx.Node) string {
 	pads, err2 := n.AttrInts("pads")
 	dilations, err3 := n.AttrInts("dilations")
 	auto, err4 := n.AttrString("auto_pad", "NOTSET")
-	for _, err := range []error{err, err2, err3, err4} {
-		if err != nil {
-			e.err = err
-			return ""
-		}
+	if e.err = cmp.Or(err, err2, err3, err4); e.err != nil {
+		return ""
 	}
 	if auto != "NOTSET" && auto != "VALID" && size(w[2:]) != 1 {
 		return "padding " + auto

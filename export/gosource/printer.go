@@ -208,15 +208,8 @@ func (p *printer) Arg(s *source.Arg) {
 	p.Line("for i2 := range %d {", s.Inner)
 	p.Line("best := 0")
 	p.Line("for i1 := 1; i1 < %d; i1++ {", s.Axis)
-	op := ">"
-	if s.Min {
-		op = "<"
-	}
-	if s.Last {
-		op += "="
-	}
 	at := func(v string) string { return fmt.Sprintf("a[(i0*%d+%s)*%d+i2]", s.Axis, v, s.Inner) }
-	p.Line("if %s %s %s {", at("i1"), op, at("best"))
+	p.Line("if %s %s %s {", at("i1"), s.Better(), at("best"))
 	p.Line("best = i1")
 	p.close(2)
 	p.Line("o[i0*%d+i2] = int64(best)", s.Inner)

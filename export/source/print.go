@@ -59,6 +59,18 @@ func Int8Weights(in []Ref, k int) bool {
 	return in[k].Buf.Elem == Int8 && len(in) == 2 && in[0].Buf.Elem == Float32
 }
 
+// Better is the comparison by which an element takes the place of the best so far.
+func (s *Arg) Better() string {
+	op := ">"
+	if s.Min {
+		op = "<"
+	}
+	if s.Last {
+		op += "="
+	}
+	return op
+}
+
 // Backwards says whether direction d goes from the last step to the first.
 func (s *Recurrent) Backwards(d int) bool { return s.Config.Direction == recurrent.Reverse || d == 1 }
 
