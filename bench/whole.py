@@ -13,7 +13,7 @@ import argparse, json, os, subprocess, sys, tempfile
 
 import numpy as np
 
-import build
+import build, drawn
 
 SPEECH = {"dtln_model_1": ("dtln_model_1", ["--state", "tf_op_layer_stack_2=input_3"]), "keras2onnx_test_model_1": ("blocks512", []), "silero_vad_v6": ("silero", ["--state", "stateN=state"])}
 MODELS = [*SPEECH, "byte_sb_bidi_lstm", "libtashkeel_gru", "msl150_gru_128_h5"]
@@ -36,25 +36,6 @@ def sh(*command):
     return r.returncode, r.stdout, r.stderr.strip()
 
 
-def key_points(rng, n):
-    """Sequences of 226 coordinates that begin anywhere and wander."""
-    x = rng.standard_normal((n, 1, 226)) + 0.1 * rng.standard_normal((n, 30, 226)).cumsum(1)
-    return {"x": x.astype(np.float32)}
-
-
-def characters(rng, n):
-    """Characters 1 to 40, each followed by a few others mostly, of one language whatever rng is."""
-    language = np.random.default_rng(7)
-    next_of = np.exp(2 * language.standard_normal((40, 40)))
-    next_of = (next_of / next_of.sum(1, keepdims=True)).cumsum(1)
-    x = np.zeros((n, 1, 24), np.int64)
-    at = rng.integers(0, 40, n)
-    for k in range(x.shape[2]):
-        x[:, 0, k] = at + 1
-        at = np.minimum((rng.random(n)[:, None] > next_of[at]).sum(1), 39)
-    return {"char_inputs": x, "input_lengths": np.full((n, 1), x.shape[2], np.int64)}
-
-
 def data(name, folder):
     """Calibration data, held-back data and flags."""
     if name in SPEECH:
@@ -62,7 +43,7 @@ def data(name, folder):
         return [f"{args.data}/speech/{stem}-{part}.npz" for part in ("calibration", "heldback")] + [flags]
     if name == "byte_sb_bidi_lstm":
         return [f"{args.data}/text/byte_sb-{part}.npz" for part in ("calibration", "heldback")] + [[]]
-    draw, paths = (characters if name.startswith("lib") else key_points), []
+    draw, paths = (drawn.characters if name.startswith("lib") else drawn.key_points), []
     for seed, part, n in ((1, "calibration", 400), (2, "heldback", 100)):
         paths.append(f"{folder}/{name}-{part}.npz")
         np.savez(paths[-1], **draw(np.random.default_rng(seed), n))

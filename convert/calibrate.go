@@ -134,7 +134,7 @@ type calibration struct {
 // calibrate opens the calibration data, runs the original model over a part of it and keeps one metric for each group, nil where no
 // frame arrived.
 func (c *conversion) calibrate(ctx context.Context) (*calibration, error) {
-	d, err := dataset.Open(ctx, c.o.Calibration.Data, c.dense, c.o.Calibration.Reading)
+	d, err := c.openCalibration(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +159,18 @@ func (c *conversion) calibrate(ctx context.Context) (*calibration, error) {
 		}
 	}
 	return cal, nil
+}
+
+// openCalibration opens the calibration data. Labels, which are asked for where other data have them, need not be there; a column of them is no input.
+func (c *conversion) openCalibration(ctx context.Context) (*dataset.Dataset, error) {
+	o := c.o.Calibration.Reading
+	if o.Labels != "" {
+		if d, err := dataset.Open(ctx, c.o.Calibration.Data, c.dense, o); err == nil {
+			return d, nil
+		}
+		o.Labels = ""
+	}
+	return dataset.Open(ctx, c.o.Calibration.Data, c.dense, o)
 }
 
 // split holds every eighth block back, or the last of fewer; a single block serves for both.

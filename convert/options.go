@@ -133,8 +133,8 @@ func (o *Options) validate() error {
 	if o.Model == "" {
 		return &OptionError{Option: "MODEL", What: "no model is named"}
 	}
-	if o.Calibration.Data == "" && (len(o.Calibration.Reading.States) > 0 || len(o.Calibration.Reading.BatchAxis) > 0) {
-		return &OptionError{Option: "--calibration", What: "--state and --batch-axis say how data is read, but no --calibration is given"}
+	if o.Calibration.Data == "" && o.Whole.Val.Data == "" && (len(o.Calibration.Reading.States) > 0 || len(o.Calibration.Reading.BatchAxis) > 0) {
+		return &OptionError{Option: "--calibration", What: "--state and --batch-axis say how data is read, but neither --calibration nor --val is given"}
 	}
 	if o.Export.MergeOutput && o.Export.Form == export.Dense {
 		return &OptionError{Option: "--merge-output", What: "the dense form has no output cores to merge; use --form bottleneck or cores"}

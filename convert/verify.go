@@ -26,6 +26,7 @@ type VerifyOptions struct {
 	Reading      DataOptions
 	MaxError     float64 // the largest relative error that passes; 0: any finite one
 	Engine       string  // one of Engines, "" for the first
+	OtherEngine  string  // what Other runs on; "": Engine
 	Library      string  // of ONNX Runtime; "": TRCONVERT_ORT_LIBRARY or the system's
 	Files        Files
 	Threads      int
@@ -35,18 +36,20 @@ type VerifyOptions struct {
 
 // Verification is how far two models' outputs are apart.
 type Verification struct {
-	Schema   string        `json:"schema"`
-	Model    FileStat      `json:"model"`
-	Other    FileStat      `json:"other"`
-	Engine   string        `json:"engine"`
-	Inputs   int           `json:"inputs"`   // random inputs, or samples times steps of the data
-	MaxAbs   Number        `json:"max_abs"`  // largest difference of two elements
-	Relative Number        `json:"relative"` // ‖a−b‖_F/‖b‖_F, the worst over the outputs
-	Pass     bool          `json:"pass"`
-	MaxError *float64      `json:"max_error"` // the gate, null where none was set
-	Outputs  []OutputError `json:"outputs"`
-	Seconds  float64       `json:"seconds"`
-	Warnings []Warning     `json:"warnings"`
+	Schema string   `json:"schema"`
+	Model  FileStat `json:"model"`
+	Other  FileStat `json:"other"`
+	Engine string   `json:"engine"`
+	// OtherEngine is what Other ran on, mostly Engine too.
+	OtherEngine string        `json:"other_engine"`
+	Inputs      int           `json:"inputs"`   // random inputs, or samples times steps of the data
+	MaxAbs      Number        `json:"max_abs"`  // largest difference of two elements
+	Relative    Number        `json:"relative"` // ‖a−b‖_F/‖b‖_F, the worst over the outputs
+	Pass        bool          `json:"pass"`
+	MaxError    *float64      `json:"max_error"` // the gate, null where none was set
+	Outputs     []OutputError `json:"outputs"`
+	Seconds     float64       `json:"seconds"`
+	Warnings    []Warning     `json:"warnings"`
 }
 
 // OutputError is one output's share of a [Verification].
@@ -56,7 +59,7 @@ type OutputError struct {
 	Relative Number `json:"relative"`
 }
 
-// Verify runs two models on the same inputs and compares all outputs. As streams (Reading.States) each model runs free on its own states, which start at
+// Verify runs two models on the same inputs and compares all outputs. Where both are one file and the engines are two, it compares the engines. As streams (Reading.States) each model runs free on its own states, which start at
 // zero; state outputs are left out of the comparison. The engine onnx-go also compares how it decodes the files with how we do, and where it
 // cannot run them that is all: Inputs is 0 and a warning says so (with a gate it is an [UnsupportedError]). Where the gate is missed the Verification comes with a [GateError].
 func Verify(ctx context.Context, o VerifyOptions) (*Verification, error) {
@@ -64,13 +67,15 @@ func Verify(ctx context.Context, o VerifyOptions) (*Verification, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	v := &Verification{Schema: VerifySchema, Engine: o.Engine, Outputs: []OutputError{}, Warnings: []Warning{}}
+	v := &Verification{Schema: VerifySchema, Engine: o.Engine, OtherEngine: o.OtherEngine, Outputs: []OutputError{}, Warnings: []Warning{}}
 	a, err := openSubject(ctx, o, o.Model, &v.Model)
 	if err != nil {
 		return nil, classify(o.Model, err)
 	}
 	defer a.close()
-	b, err := openSubject(ctx, o, o.Other, &v.Other)
+	another := o
+	another.Engine = o.OtherEngine
+	b, err := openSubject(ctx, another, o.Other, &v.Other)
 	if err != nil {
 		return nil, classify(o.Other, err)
 	}
@@ -115,6 +120,12 @@ func (o *VerifyOptions) validate() error {
 		o.Engine = Engines[0]
 	}
 	if err := oneOf("--engine", o.Engine, Engines); err != nil {
+		return err
+	}
+	if o.OtherEngine == "" {
+		o.OtherEngine = o.Engine
+	}
+	if err := oneOf("--other-engine", o.OtherEngine, Engines); err != nil {
 		return err
 	}
 	if o.MaxError < 0 || math.IsNaN(o.MaxError) {

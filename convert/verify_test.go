@@ -37,6 +37,22 @@ func TestVerifyModelAgainstItself(t *testing.T) {
 	}
 }
 
+// TestVerifyComparesEngines runs one file in two engines that share no code: they round differently, and by no more than float32 does in sums of this length.
+func TestVerifyComparesEngines(t *testing.T) {
+	gates := own("lstm_step_gates.onnx")
+	v, err := Verify(t.Context(), VerifyOptions{Model: gates, Other: gates, Engine: "onnx-go", OtherEngine: "go", MaxError: 1e-5})
+	if err != nil || v.Inputs == 0 || v.Engine != "onnx-go" || v.OtherEngine != "go" {
+		t.Errorf("got %+v, %v", v, err)
+	}
+	if os.Getenv(ort.LibraryVariable) == "" {
+		t.Skipf("%s is not set", ort.LibraryVariable)
+	}
+	o := VerifyOptions{Model: own("lstm_bidi.onnx"), Other: own("lstm_bidi.onnx"), Engine: "onnxruntime", OtherEngine: "go", MaxError: 1e-5}
+	if v, err = Verify(t.Context(), o); err != nil || v.Relative == 0 {
+		t.Errorf("got %+v, %v", v, err)
+	}
+}
+
 // TestVerifyFindsADifference compares a model with its compact form: what Decompose measured on its inputs, Verify must measure too.
 func TestVerifyFindsADifference(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.onnx")

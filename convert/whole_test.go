@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/onnx"
+	"github.com/trconvert/trconvert/runtime/dataset"
 )
 
 func sizeOf(t *testing.T, path string) int64 {
@@ -211,6 +213,40 @@ func TestMaxDrop(t *testing.T) {
 	}
 	if n := sizeOf(t, out); n > sizeOf(t, own("gestures.onnx"))/10 {
 		t.Errorf("%d bytes", n)
+	}
+}
+
+// Calibration data need no labels, whatever those of the validation are called.
+func TestMaxDropCalibratesWithoutLabels(t *testing.T) {
+	dir := t.TempDir()
+	m := open(t, own("gestures.onnx"))
+	d, err := dataset.Open(t.Context(), own("gestures.npz"), m, DataOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	feeds, err := d.Feeds(0, 20, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := filepath.Join(dir, "bare.npz")
+	f, err := os.Create(bare)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(dataset.WriteNPZ(f, feeds), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	reading := DataOptions{Labels: "label"}
+	r, err := Decompose(t.Context(), Options{
+		Model: own("gestures.onnx"), Output: filepath.Join(dir, "out.onnx"), Whole: WholeBudget{Drop: true, MaxDrop: 0.5, Val: Validation{Data: own("gestures.npz"), Reading: reading}},
+		Calibration: Calibration{Data: bare, Reading: reading}, Fit: FitOptions{Format: "svd"}, Weights: export.Float32,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Drop == nil || math.IsNaN(float64(r.Sites[0].DataError)) {
+		t.Errorf("drop %v, error on data %v", r.Drop, r.Sites[0].DataError)
 	}
 }
 

@@ -249,13 +249,14 @@ func parseVerify(c *cli.Context) (command, error) {
 	v := verifyCommand{common: r.common()}
 	v.options = convert.VerifyOptions{
 		Model: c.Args().Get(0), Other: c.Args().Get(1),
-		Data:     r.text("data"),
-		Reading:  r.reading(),
-		MaxError: r.number("max-error", 0),
-		Engine:   r.word("engine", convert.Engines),
-		Library:  c.String("ort-library"),
-		Files:    r.files(),
-		Threads:  v.threads,
+		Data:        r.text("data"),
+		Reading:     r.reading(),
+		MaxError:    r.number("max-error", 0),
+		Engine:      r.word("engine", convert.Engines),
+		OtherEngine: r.word("other-engine", convert.Engines),
+		Library:     c.String("ort-library"),
+		Files:       r.files(),
+		Threads:     v.threads,
 	}
 	return v, r.err
 }

@@ -127,6 +127,7 @@ func verifyVerb() *verb {
 		flags: []*flag{
 			{name: "max-error", value: "E", group: groupGate, usage: "exit with 4 where the relative error is above E"},
 			{name: "engine", value: "ENGINE", group: groupGate, words: convert.Engines, usage: "what runs both models: go, this program's own runtime (default); onnxruntime; onnx-go"},
+			{name: "other-engine", value: "ENGINE", group: groupGate, words: convert.Engines, usage: "what runs OTHER (default: --engine); with one file for MODEL and OTHER two engines are compared"},
 			{name: "data", value: "DATA", group: groupData, kind: anyFile, usage: "inputs: " + dataFiles + " (default: random inputs)"},
 			flagBatchAxis, flagState,
 			flagJSON, flagQuiet, flagFollow, flagThreads, flagLibrary,
@@ -138,6 +139,7 @@ output; the worst of the outputs counts. Streams run free on their own states, a
 			"verify model.onnx model.tr.onnx",
 			"verify model.onnx model.tr.onnx --data test.npz --max-error 0.05",
 			"verify model.onnx small.onnx --engine onnxruntime --ort-library libonnxruntime.so.1",
+			"verify small.onnx small.onnx --engine onnxruntime --other-engine go",
 		},
 		parse: parseVerify,
 	}

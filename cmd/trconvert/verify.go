@@ -32,7 +32,11 @@ func (v verifyCommand) run(ctx context.Context, c *console) error {
 
 func verificationText(v *convert.Verification) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s against %s (engine: %s, %d inputs)\n\n", term.Escape(v.Other.File), term.Escape(v.Model.File), v.Engine, v.Inputs)
+	engines := "engine: " + v.Engine
+	if v.OtherEngine != v.Engine {
+		engines = fmt.Sprintf("engines: %s against %s", v.OtherEngine, v.Engine)
+	}
+	fmt.Fprintf(&b, "%s against %s (%s, %d inputs)\n\n", term.Escape(v.Other.File), term.Escape(v.Model.File), engines, v.Inputs)
 	if v.Inputs == 0 {
 		return b.String() + strings.TrimLeft(warnings(v.Warnings), "\n")
 	}
