@@ -4,10 +4,12 @@
     python3 bench/ring.py PEERS [--case paper] [--rounds N] [--threads 1] [--clock wall|cpu] [--tensorly]
 
 PEERS is a folder with ring_numpy.py (exact alternating least squares half by half: functions chain, side, fit and a table CASES) and, for --tensorly, the
-package tensorly. Rounds alternate between the two programs, so that both see the same load of the machine. Printed are the medians over the rounds,
-the best rounds in brackets, the ratios ours / theirs of both, and the errors after the first sweeps. On a machine that is busy otherwise, --clock cpu
-counts the time both spent on processors. --tensorly adds one sweep of TensorLy's TR-ALS, normal equations and least squares, for the cases whose
-least squares need less than 8 GB.
+package tensorly. Rounds alternate between the two programs, so that both see the same load of the machine. A round's figure is the median of 5 sweeps of
+each: NumPy's first five, and ours after five more, which find their memory from the sweeps before but keep nothing else of W than NumPy does, W itself.
+Neither counts the start or an analysis of W. Printed are the medians over the rounds, the best rounds in brackets, the ratios ours / theirs of both, and
+the errors after the first sweeps. On a machine that is busy otherwise, use --clock cpu, which counts the time both spent on processors: by the clock on
+the wall the longer sweep is interrupted more often, and the ratio says little. --tensorly adds one sweep of TensorLy's TR-ALS, normal equations and
+least squares, for the cases whose least squares need less than 8 GB.
 
 Needs Go and a NumPy that uses OpenBLAS (Debian: python3-numpy, libopenblas0-pthread). OpenBLAS of Debian 12 does not know newer processors and would fall
 back to kernels without AVX, so the script sets OPENBLAS_CORETYPE and says what OpenBLAS made of it.
@@ -73,12 +75,12 @@ def data(peer, case):
 
 
 def ours(binary, folder, case):
-    """Seconds of a sweep, and the errors after the first ones."""
+    """Seconds of a sweep in the median, and the errors after the first ones."""
     env = {**os.environ, "TRCONVERT_RING_DATA": folder, "GOMAXPROCS": str(args.threads)}
     out = subprocess.run([binary, "-test.run", "^$", "-test.bench", "^BenchmarkSweep$/^case=%s$" % case, "-test.benchtime", "%dx" % SWEEPS],
                          capture_output=True, text=True, env=env, check=True).stdout
     metric = {unit: float(value) for value, unit in re.findall(r"([\d.e+-]+) (\S+)", out)}
-    unit = "cpu-ns/op" if args.clock == "cpu" else "ns/op"
+    unit = "median-cpu-ns" if args.clock == "cpu" else "median-ns"
     if unit not in metric:
         sys.exit("no result from the benchmark:\n" + out)
     return metric[unit] / 1e9, [metric["error%d" % i] for i in range(1, SWEEPS + 1)]

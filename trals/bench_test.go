@@ -43,7 +43,8 @@ func ringMatrix(in, out []int, ranks []int, noise float64) *tensor.Dense {
 }
 
 // BenchmarkSweep is one sweep. With TRCONVERT_RING_DATA, a folder, matrix and start are read from there (bench/ring.py writes them), float32 in
-// the order of bytes of the machine: CASE.w is W, CASE.start all cores of the start in order. The errors after the first five sweeps are reported.
+// the order of bytes of the machine: CASE.w is W, CASE.start all cores of the start in order. The errors after the first five sweeps are reported,
+// and of the sweeps after them the medians, which one that was interrupted does not move.
 func BenchmarkSweep(b *testing.B) {
 	for _, c := range benchCases {
 		b.Run("case="+c.name, func(b *testing.B) {
@@ -69,19 +70,24 @@ func BenchmarkSweep(b *testing.B) {
 				errs[i] = sweeps.sweep(b.Context(), math.NaN())
 			}
 			b.ReportAllocs()
-			var start time.Duration
+			var wall, cpu []time.Duration
 			for b.Loop() {
-				if start == 0 { // after what the first call of Loop does
-					start = cpuTime()
-				}
+				at, spent := time.Now(), cpuTime()
 				sweeps.sweep(b.Context(), math.NaN())
+				wall, cpu = append(wall, time.Since(at)), append(cpu, cpuTime()-spent)
 			}
-			b.ReportMetric(float64((cpuTime()-start).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(median(wall).Nanoseconds()), "median-ns")
+			b.ReportMetric(float64(median(cpu).Nanoseconds()), "median-cpu-ns")
 			for i, e := range errs {
 				b.ReportMetric(e, fmt.Sprintf("error%d", i+1))
 			}
 		})
 	}
+}
+
+func median(x []time.Duration) time.Duration {
+	slices.Sort(x)
+	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
 }
 
 func readFloats(b *testing.B, path string) []float32 {
