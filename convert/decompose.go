@@ -28,7 +28,7 @@ func Decompose(ctx context.Context, o Options) (*Report, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	if err := guardOutput(o.Output, o.Files.Force, o.Model); err != nil {
+	if err := guardOutput(o.Output, o.Files.Force, o.inputs()...); err != nil {
 		return nil, err
 	}
 	c := newConversion(o)
@@ -39,6 +39,17 @@ func Decompose(ctx context.Context, o Options) (*Report, error) {
 	c.report.Seconds = time.Since(start).Seconds()
 	c.report.PeakBytes = peakBytes()
 	return c.report, nil
+}
+
+// inputs are all files that a conversion reads: the model, data and what tells their labels, and a recipe.
+func (o *Options) inputs() []string {
+	inputs := []string{o.Model}
+	for _, path := range []string{o.Calibration.Data, o.Whole.Val.Data, o.Whole.Val.Reading.Labels, o.Recipe} {
+		if path != "" {
+			inputs = append(inputs, path)
+		}
+	}
+	return inputs
 }
 
 // conversion is one call of Decompose or MakePlan at work.
@@ -55,6 +66,7 @@ type conversion struct {
 	groups   []*group
 	results  []decompose.Result  // of groups
 	fronts   [][]decompose.Point // of groups, where planned
+	kept     []keptFactor        // what stays a factor as it is
 
 	places [][]place      // of groups, once they were wanted
 	recipe *recipe.Recipe // that is followed, nil without
@@ -69,7 +81,7 @@ func newConversion(o Options) *conversion {
 	return &conversion{o: o, report: &Report{Schema: ReportSchema, Form: o.Export.Form, Weights: o.Weights, Sites: []SiteReport{}, Warnings: []Warning{}}}
 }
 
-// complete checks the options and fills in the output's name and form.
+// complete checks the options and fills in the output's name and the choice of matrices.
 func (o *Options) complete() error {
 	if err := o.validate(); err != nil {
 		return err
@@ -77,17 +89,11 @@ func (o *Options) complete() error {
 	if o.Output == "" {
 		o.Output = DefaultOutput(o.Model)
 	}
-	if o.Export.Form == "" {
-		o.Export.Form = export.Bottleneck
-	}
 	if o.Matrices == "" {
 		o.Matrices = matricesW
 		if o.Whole.set() || o.Recipe != "" {
 			o.Matrices = matricesAll
 		}
-	}
-	if o.Weights == "" && !o.Whole.set() && o.Recipe == "" {
-		o.Weights = export.Float32
 	}
 	return nil
 }
@@ -169,14 +175,20 @@ func (c *conversion) choose(ctx context.Context) error {
 		}
 		return e
 	}
-	for _, text := range sharers(c.groups) {
-		c.warn("shared-weight", "", "%s", text)
-	}
 	if err := c.chooseMatrices(ctx); err != nil {
 		return err
 	}
 	if err := c.chooseFromRecipe(); err != nil {
 		return err
+	}
+	if err := c.keepFactors(ctx, all); err != nil {
+		return err
+	}
+	if err := c.settle(); err != nil {
+		return err
+	}
+	for _, text := range sharers(c.groups, c.kept) {
+		c.warn("shared-weight", "", "%s", text)
 	}
 	c.mix = uniformMix(len(c.groups), cmp.Or(c.o.Weights, export.Float32))
 	return nil
@@ -238,7 +250,7 @@ func (c *conversion) fit(ctx context.Context) error {
 // conclude takes the results of n matrices.
 func (c *conversion) conclude(f outcome, n int) error {
 	c.results, c.fronts = f.results, f.fronts
-	c.report.Weights = c.mix.narrowest()
+	c.report.Weights = c.narrowest(c.mix)
 	if len(c.results) != n {
 		return fmt.Errorf("convert: %d matrices gave %d results", n, len(c.results))
 	}
@@ -283,6 +295,7 @@ func (c *conversion) record() {
 			c.warn("fit", g.name(), "%s", w)
 		}
 	}
+	c.recordKept()
 	for _, s := range c.dropped {
 		n := s.WParameters()
 		c.report.Sites = append(c.report.Sites, SiteReport{
@@ -314,7 +327,7 @@ func outcomeReport(sr SiteReport, r decompose.Result) SiteReport {
 
 // lower puts the factors into the model in memory. The caller closes the compact model.
 func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, fs factors, err error) {
-	fs = factorsOf(c.groups, c.results)
+	fs = c.factors(c.results)
 	for _, note := range fs.notes(c.o.Export) {
 		c.warn("form", "", "%s", note)
 	}
@@ -337,7 +350,9 @@ func (c *conversion) lower(ctx context.Context) (compact *onnx.Model, fs factors
 
 // lowered is the model with factors in place of matrices, stored as a mix says. The caller closes it.
 func (c *conversion) lowered(ctx context.Context, fs factors, x mix) (*onnx.Model, error) {
-	patch, err := fs.patch(ctx, c.dense, c.o.Export)
+	o := c.o.Export
+	o.Arranged = x.narrow() || c.o.Whole.set() || c.recipe != nil
+	patch, err := fs.patch(ctx, c.dense, o)
 	if err != nil {
 		return nil, err
 	}

@@ -67,13 +67,7 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 		return nil, err
 	}
 	if o.RecipeOutput != "" {
-		inputs := []string{o.Model}
-		for _, path := range []string{o.Calibration.Data, o.Whole.Val.Data, o.Recipe} {
-			if path != "" {
-				inputs = append(inputs, path)
-			}
-		}
-		if err := guardOutput(o.RecipeOutput, o.Files.Force, inputs...); err != nil {
+		if err := guardOutput(o.RecipeOutput, o.Files.Force, o.inputs()...); err != nil {
 			return nil, err
 		}
 	}
