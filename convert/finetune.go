@@ -136,11 +136,16 @@ func (o *FinetuneOptions) complete() error {
 		return &OptionError{Option: "--epochs, --batch, --lr", Value: fmt.Sprint(s.Epochs, s.Batch, s.Rate), What: "must be numbers above 0"}
 	}
 	inputs := []string{o.Model, o.Data.Path}
-	if o.Teacher != "" {
-		inputs = append(inputs, o.Teacher)
+	for _, path := range []string{o.Teacher, o.Data.Held, o.Data.Reading.Labels} {
+		if path != "" {
+			inputs = append(inputs, path)
+		}
 	}
 	if o.Plot != "" {
-		if err := guardOutput(o.Plot, o.Files.Force, append(inputs, o.Output)...); err != nil {
+		if samePath(o.Plot, o.Output) {
+			return &OptionError{Option: "--plot", Value: o.Plot, What: "names the model to write too (choose another file for the image)"}
+		}
+		if err := guardOutput(o.Plot, o.Files.Force, inputs...); err != nil {
 			return err
 		}
 	}

@@ -43,6 +43,18 @@ func guardOutput(out string, force bool, inputs ...string) error {
 	return nil
 }
 
+// samePath says whether two paths name one file, which need not be there yet.
+func samePath(a, b string) bool {
+	x, errX := filepath.Abs(a)
+	y, errY := filepath.Abs(b)
+	if errX == nil && errY == nil && x == y {
+		return true
+	}
+	i, errI := os.Stat(a)
+	j, errJ := os.Stat(b)
+	return errI == nil && errJ == nil && os.SameFile(i, j)
+}
+
 // writeAtomic writes a file by way of a temporary sibling that is synced and renamed into place; on any error nothing is left.
 func writeAtomic(ctx context.Context, path string, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")

@@ -149,6 +149,8 @@ func labelRejections() []rejection {
 		rejection{name: "teacher with another input", files: little(good, "new -o t.onnx --input 6 --hidden 4 --classes 3 --format dense --input-name y --quiet"), args: finetuneArgs + " --teacher t.onnx", code: exitError, says: []string{"t.onnx", `"y"`, `"x"`}},
 		rejection{name: "output is the data", files: little(good), args: "finetune m.onnx -o d.npz --data d.npz --labels label --force", code: exitError, says: []string{"d.npz", "never overwritten"}},
 		rejection{name: "output is the teacher", files: little(good, "new -o t.onnx --input 6 --hidden 4 --classes 3 --format dense --quiet"), args: "finetune m.onnx -o t.onnx --data d.npz --teacher t.onnx --force", code: exitError, says: []string{"t.onnx", "never overwritten"}},
+		rejection{name: "output is the validation data", files: little(func(t *testing.T) { good(t); put(t, "v.npz", []byte("PK")) }), args: "finetune m.onnx -o v.npz --data d.npz --labels label --val v.npz --force", code: exitError, says: []string{"v.npz", "never overwritten"}},
+		rejection{name: "image is the output", files: little(good), args: finetuneArgs + " --plot ./out.onnx", code: exitUsage, says: []string{"--plot", "out.onnx"}},
 		rejection{name: "nothing to learn from", files: little(good), args: "finetune m.onnx -o out.onnx --data d.npz", code: exitUsage, says: []string{"--labels", "--teacher"}},
 		rejection{name: "cores of a dense model", files: little(good), args: finetuneArgs + " --train cores", code: exitUsage, says: []string{"m.onnx", "--train all"}},
 		rejection{name: "fresh start of a dense model", files: little(good), args: finetuneArgs + " --start fresh", code: exitUsage, says: []string{"--start", "fresh"}},
