@@ -50,7 +50,7 @@ runs where the old one did, and finetune can go on with it. Weights that are sto
 rounding, so that the figures of the epochs are those of the stored model. The best epoch on samples held back with --val is written, or the last one without any.
 
 With --labels it learns what the labels say. With --teacher it learns to answer as the original does, for which no labels are needed. With both the loss is
-0.3 · (loss on labels) + 0.7 · (loss against the teacher), which usually is best. Every operator on the way from the trained weights to the output needs a gradient; those without are named before anything is done.
+0.7 · (loss on labels) + 0.3 · (loss against the teacher), which usually is best. Every operator on the way from the trained weights to the output needs a gradient; those without are named before anything is done.
 
 It works on dense models, too, with --train all, site or head.
 

@@ -34,7 +34,7 @@ func Defaults(s Setting) Recipe {
 			Optimizer: Optimizer{Method: AdamW, Rate: 1e-2, Decay: 0.1, Clip: 1},
 			Schedule:  Schedule{Shape: Cosine},
 		},
-		Alpha: 0.7, Temperature: 2,
+		Alpha: 0.3, Temperature: 2,
 	}
 	steps, windows := sampleSteps, 1
 	if s.Streams || s.Numbers {
