@@ -92,7 +92,6 @@ func (c *conversion) readRecipe() error {
 		}
 	}
 	c.o.Export.MergeOutput, c.o.Fit.Seed = r.Merge, r.Seed
-	c.report.Form = c.o.Export.Form
 	c.recipe = r
 	return nil
 }
@@ -228,7 +227,7 @@ func (c *conversion) keepBudget(ctx context.Context) error {
 	if most == 0 {
 		return nil
 	}
-	compact, err := c.lowered(ctx, factorsOf(c.groups, c.results), c.mix)
+	compact, err := c.lowered(ctx, c.factors(c.results), c.mix)
 	if err != nil {
 		return err
 	}

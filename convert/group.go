@@ -31,6 +31,26 @@ func (g *group) name() string {
 	return g.sites[0].Name
 }
 
+// names are those of the sites that share the matrix.
+func (g *group) names() []string {
+	if g.matrix != nil {
+		return []string{g.matrix.Name}
+	}
+	names := make([]string, len(g.sites))
+	for i, s := range g.sites {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// op is the operator of the nodes.
+func (g *group) op() string {
+	if g.matrix != nil {
+		return g.matrix.Node.OpType
+	}
+	return string(g.sites[0].Op)
+}
+
 // roleW is the role of an input matrix in reports and recipes; those of others are matrices.Role.
 const roleW = "w"
 

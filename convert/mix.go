@@ -71,15 +71,19 @@ func placesOf(m *onnx.Model) map[place]*onnx.Tensor {
 	return all
 }
 
-// homes are the places in the dense model of the tensors that the matrix of each group is made of.
+// homes are the places in the dense model of the tensors that the matrix of each group, and behind them of each that is kept a factor, is made of.
 func (c *conversion) homes() [][]place {
 	at := make(map[*onnx.Tensor]place)
 	for p, t := range placesOf(c.dense) {
 		at[t] = p
 	}
 	ev := onnx.NewEvaluator(c.dense, onnx.NewIndex(c.dense), 0)
-	homes := make([][]place, len(c.groups))
-	for i, g := range c.groups {
+	groups := c.groups
+	for _, k := range c.kept {
+		groups = append(groups[:len(groups):len(groups)], k.group)
+	}
+	homes := make([][]place, len(groups))
+	for i, g := range groups {
 		add := func(n *onnx.Node, slot int) {
 			for _, t := range ev.Sources(n.Graph, n.Input(slot)) {
 				homes[i] = append(homes[i], at[t])
@@ -97,11 +101,11 @@ func (c *conversion) homes() [][]place {
 
 // stored is a model, dense or compact, with its weights in the storages of a mix; the model itself where all are float32.
 func (c *conversion) stored(ctx context.Context, m *onnx.Model, x mix) (*onnx.Model, error) {
-	if !x.narrow() {
+	if !c.narrow(x) {
 		return m, nil
 	}
 	o := export.StoreOptions{Storage: x.rest}
-	if slices.ContainsFunc(x.shares, func(s share) bool { return s.storage != x.rest }) {
+	if len(c.kept) > 0 || slices.ContainsFunc(x.shares, func(s share) bool { return s.storage != x.rest }) {
 		var err error
 		if o.Of, err = c.storages(m, x); err != nil {
 			return nil, err
@@ -131,19 +135,25 @@ func (c *conversion) storages(m *onnx.Model, x mix) (func(*onnx.Graph, string) S
 		c.places = c.homes()
 	}
 	cores, dense := make(map[string]Storage), make(map[place]Storage)
-	for i, g := range c.groups {
+	enter := func(i int, g *group, factored, full Storage) {
 		k := slices.IndexFunc(rings, func(r export.Record) bool { return slices.Contains(r.Sites, g.name()) })
 		if k >= 0 {
 			for _, name := range rings[k].Cores {
-				cores[name] = x.shares[i].storage
+				cores[name] = factored
 			}
-			continue
+			return
 		}
 		for _, p := range c.places[i] {
 			if _, taken := dense[p]; !taken {
-				dense[p] = x.shares[i].storage
+				dense[p] = full
 			}
 		}
+	}
+	for i, g := range c.groups {
+		enter(i, g, x.shares[i].storage, x.shares[i].storage)
+	}
+	for i, k := range c.kept { // dense only where the effect of rounding other weights is measured
+		enter(len(c.groups)+i, k.group, k.storage, export.Float32)
 	}
 	scopes := m.Scopes()
 	return func(g *onnx.Graph, name string) Storage {

@@ -152,6 +152,10 @@ func (s *split) measureRest(ctx context.Context) error {
 	for _, g := range s.c.groups {
 		rest -= g.size() * elementBytes(g.elem(), export.Float32)
 	}
+	for _, k := range s.c.kept {
+		g := k.group
+		rest += int64(k.factor.Params())*elementBytes(g.elem(), k.storage) + factorBytes - g.size()*elementBytes(g.elem(), export.Float32)
+	}
 	for _, t := range s.storages {
 		stored, err := s.onlyNarrow(ctx, len(s.ms), t)
 		if err != nil {

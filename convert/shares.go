@@ -180,7 +180,7 @@ func (s *split) fitMix(ctx context.Context, x mix) (*fitted, error) {
 		}
 		f.loss += s.weights[i]*square(s.loss(i, f.results[i])) + s.rounded(i, of)
 	}
-	compact, err := s.c.lowered(ctx, factorsOf(s.c.groups, f.results), x)
+	compact, err := s.c.lowered(ctx, s.c.factors(f.results), x)
 	if err != nil {
 		return nil, err
 	}

@@ -120,12 +120,16 @@ func groupSites(sites []*recurrent.Site) (groups []*group, dense []*recurrent.Si
 	return groups, dense
 }
 
-// sharers lists the sites that share W with a selected site but were not selected: their dense W stays in the file.
-func sharers(groups []*group) []string {
+// sharers lists the sites that share W with a selected site but were neither selected nor kept as they are: their dense W stays in the file.
+func sharers(groups []*group, stay []keptFactor) []string {
 	var out []string
 	for _, g := range groups {
+		if g.matrix != nil {
+			continue
+		}
 		for _, s := range g.lead().SharedWith {
-			if !slices.Contains(g.sites, s) {
+			isKept := slices.ContainsFunc(stay, func(k keptFactor) bool { return slices.Contains(k.group.sites, s) })
+			if !isKept && !slices.Contains(g.sites, s) {
 				out = append(out, fmt.Sprintf("%q keeps the W it shares with %q", s.Name, g.lead().Name))
 			}
 		}

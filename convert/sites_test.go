@@ -81,7 +81,7 @@ func TestGroupSites(t *testing.T) {
 	}
 	// Of two sharers only one is chosen: the other keeps the matrix.
 	groups, _ = groupSites(s[:1])
-	if got := sharers(groups); len(got) != 1 || !strings.Contains(got[0], `"c" keeps the W it shares with "a"`) {
+	if got := sharers(groups, nil); len(got) != 1 || !strings.Contains(got[0], `"c" keeps the W it shares with "a"`) {
 		t.Errorf("sharers are wrong: %q", got)
 	}
 }

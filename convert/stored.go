@@ -38,7 +38,7 @@ func (o *Options) fitBudget() Budget {
 // takeStored gives the factors that the stored cores make; what else is narrow is taken over into the reference of the verification, and the errors of
 // the matrices into the report.
 func (c *conversion) takeStored(ctx context.Context, stored *onnx.Model, fs factors) (factors, error) {
-	if !c.mix.narrow() {
+	if !c.narrow(c.mix) {
 		return fs, nil
 	}
 	values, err := export.StoredTensors(stored)
@@ -46,7 +46,7 @@ func (c *conversion) takeStored(ctx context.Context, stored *onnx.Model, fs fact
 		return fs, err
 	}
 	if len(values) == 0 {
-		c.warn("weights", "", "no tensor takes fewer bytes as %s than as it is: all weights stay as they are", c.mix.narrowest())
+		c.warn("weights", "", "no tensor takes fewer bytes as %s than as it is: all weights stay as they are", c.narrowest(c.mix))
 	}
 	if err := c.refer(ctx, stored, values); err != nil {
 		return fs, err

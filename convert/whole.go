@@ -146,7 +146,7 @@ func (s *split) smallest(ctx context.Context, w WholeBudget) (*fitted, error) {
 	var best *fitted
 	least := math.Inf(1)
 	try := func(f *fitted) (ok bool, err error) {
-		compact, err := s.c.lowered(ctx, factorsOf(s.c.groups, f.results), f.mix)
+		compact, err := s.c.lowered(ctx, s.c.factors(f.results), f.mix)
 		if err != nil {
 			return false, err
 		}
