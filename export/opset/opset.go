@@ -218,6 +218,8 @@ func (e *edit) up(v version) string {
 				return fmt.Sprintf("attribute %q is gone", m.name)
 			}
 			e.dropAttribute(m.name)
+		case m.kind == '^' && e.types().may(e.node, m.name):
+			return fmt.Sprintf("elements of type %s are gone", m.name)
 		}
 	}
 	return ""

@@ -107,6 +107,8 @@ var cases = []struct {
 	{"zeros in a shape", 17, 13, onnx.Float, node1("Reshape", []string{"x", "s"}, 1, sourcetest.Attribute("allowzero", 0)), []*onnxpb.TensorProto{sourcetest.Ints("s", 0, -1)}, ""},
 	{"zeros in a shape that count", 17, 13, onnx.Float, node1("Reshape", []string{"x", "s"}, 1, sourcetest.Attribute("allowzero", 1)), []*onnxpb.TensorProto{sourcetest.Ints("s", 4, 6)}, `"allowzero" came with 14`},
 	{"eight bits", 14, 13, onnx.Int8, node1("Add", []string{"x", "x"}, 1), nil, "type int8 came with 14"},
+	{"32 bits over floats", 13, 19, onnx.Int32, node1("QuantizeLinear", []string{"x", "s"}, 1), []*onnxpb.TensorProto{threes("s")}, "type int32 are gone"},
+	{"float16 scales", 19, 13, onnx.Int8, node1("DequantizeLinear", []string{"x", "s"}, 1), []*onnxpb.TensorProto{{Name: proto.String("s"), DataType: proto.Int32(int32(onnx.Float16)), Int32Data: []int32{0x3c00}}}, "type float16 came with 19"},
 	{"an operator that came later", 20, 17, onnx.Float, node1("Gelu", []string{"x"}, 1), nil, "came with opset 20"},
 	{"an operator that does not exist", 17, 18, onnx.Float, node1("Glue", []string{"x"}, 1), nil, "no opset"},
 	{"an operator that went", 9, 13, onnx.Float, node1("Upsample", []string{"x", "s"}, 1), []*onnxpb.TensorProto{threes("s")}, "Upsample-9 and Upsample-10 differ"},

@@ -1,12 +1,13 @@
 """Prints operators.txt: what each version of each standard operator changed, up to opset 21.
 
 Run with Debian's python3-onnx (1.12, opset 17):  /usr/bin/python3 schemas.py > operators.txt
-Versions 18 to 21, which it does not know, stand below as ONNX's docs/Changelog.md lists them.
+Versions 18 to 21, which it does not know, stand below as ONNX's docs/Changelog.md lists them; schema_test.go compares them with the schemas in ONNX Runtime.
 
 A line is an operator and its versions in rising order; behind a version stand its changes that a node can notice:
   +name      a new attribute, whose default means what was meant before; +name=value where that is an integer
   -name      an attribute is gone; -name=value where it may be left out if it has this value
   @type      a new element type of the inputs
+  ^type      nodes with inputs of that element type, as there were before, are gone
   #n         it takes more inputs; n is how many there were before, the further ones being optional
   ~name:v    a new value of a string attribute
   !          the meaning or the form changed otherwise
@@ -36,7 +37,7 @@ LATER = {
     "ConstantOfShape": [(20, types(FLOAT8 + ["bfloat16"])), (21, types(INT4))],
     "DFT": [(20, ["!"])],
     "DeformConv": [(19, [])],
-    "DequantizeLinear": [(19, types(FLOAT8)), (21, ["+block_size=0"] + types(INT4 + ["int16", "uint16"]))],
+    "DequantizeLinear": [(19, types(["float16", "bfloat16"] + FLOAT8)), (21, ["+block_size=0"] + types(INT4 + ["int16", "uint16"]))],
     "Equal": [(19, ["@string"])],
     "Flatten": [(21, types(FLOAT8 + INT4))],
     "Gelu": [(20, [])],
@@ -51,9 +52,9 @@ LATER = {
     "LpPool": [(18, ["+ceil_mode=0", "+dilations"])],
     "Mish": [(18, [])],
     "OptionalGetElement": [(18, ["!"])], "OptionalHasElement": [(18, ["!"])],
-    "Pad": [(18, ["#3"]), (19, ["~mode:wrap"] + types(FLOAT8)), (21, types(INT4))],
-    "QLinearMatMul": [(21, types(FLOAT8))],
-    "QuantizeLinear": [(19, ["+saturate=1"] + types(FLOAT8)), (21, ["+block_size=0", "+output_dtype=0"] + types(INT4 + ["int16", "uint16"]))],
+    "Pad": [(18, ["#3"]), (19, ["~mode:wrap"]), (21, types(FLOAT8 + INT4))],
+    "QLinearMatMul": [(21, types(["float16", "bfloat16"] + FLOAT8))],
+    "QuantizeLinear": [(19, ["+saturate=1", "^int32"] + types(["int32", "float16", "bfloat16"] + FLOAT8)), (21, ["+block_size=0", "+output_dtype=0"] + types(INT4 + ["int16", "uint16"]))],
     "ReduceL1": [(18, ["!"])], "ReduceL2": [(18, ["!"])], "ReduceLogSum": [(18, ["!"])], "ReduceLogSumExp": [(18, ["!"])],
     "ReduceMax": [(18, ["!"]), (20, ["@bool"])], "ReduceMean": [(18, ["!"])], "ReduceMin": [(18, ["!"]), (20, ["@bool"])],
     "ReduceProd": [(18, ["!"])], "ReduceSumSquare": [(18, ["!"])],

@@ -26,7 +26,7 @@ type version struct {
 	marks []mark
 }
 
-// mark is one change: kind is one of + - @ # ~ !
+// mark is one change: kind is one of + - @ ^ # ~ !
 type mark struct {
 	kind        byte
 	name, value string
