@@ -155,9 +155,9 @@ func buildTranspose(n *nodeInfo) (operator, error) {
 	}), nil
 }
 
-// sharedTranspose is the number of elements from which a transposition is spread over goroutines, parts of so many.
+// sharedTranspose is the number of elements from which a transposition is cut into parts, which goroutines may share.
 const (
-	sharedTranspose = 1 << 18
+	sharedTranspose = 1 << 13
 	transposeParts  = 8
 )
 
@@ -184,13 +184,13 @@ func transposed(l *loan, t *Tensor, perm []int64) ([]*Tensor, error) {
 		}
 		out := l.floats(len(v))
 		if s, ok := newSwap(t.Dims, p); ok {
-			gemm.Parallel(transposeParts, func(k int) {
+			gemm.ParallelWork(transposeParts, len(v), func(k int) {
 				s.part(out, v, k*s.long/transposeParts, (k+1)*s.long/transposeParts)
 			})
 			return []*Tensor{newTensor(t.Type, dims, out)}, nil
 		}
 		n, row := dims[0], len(v)/dims[0]
-		gemm.Parallel(transposeParts, func(k int) {
+		gemm.ParallelWork(transposeParts, len(v), func(k int) {
 			first, last := k*n/transposeParts, (k+1)*n/transposeParts
 			shape.TransposePart(out[first*row:last*row], v, t.Dims, p, first, last)
 		})
@@ -210,7 +210,7 @@ func transposeMatrix(rows, cols int, src, dst []float32) {
 	if rows*cols < sharedTranspose {
 		parts = 1
 	}
-	gemm.Parallel(parts, func(k int) {
+	gemm.ParallelWork(parts, rows*cols, func(k int) {
 		if rows >= cols {
 			first, last := k*rows/parts, (k+1)*rows/parts
 			gemm.Transpose(last-first, cols, src[first*cols:], cols, dst[first:], rows)

@@ -344,12 +344,12 @@ func addTo(sum, t *Tensor) error {
 
 // inBlocks shares what is to be done to the elements of a vector among goroutines.
 func inBlocks(n int, do func(lo, hi int)) {
-	const block = 1 << 16
+	const block = 1 << 13
 	if n <= block {
 		do(0, n)
 		return
 	}
-	gemm.Parallel((n+block-1)/block, func(k int) { do(k*block, min((k+1)*block, n)) })
+	gemm.ParallelWork((n+block-1)/block, 4*n, func(k int) { do(k*block, min((k+1)*block, n)) })
 }
 
 func addInto[T floating](dst, src []T) {

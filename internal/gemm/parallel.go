@@ -2,7 +2,9 @@ package gemm
 
 import (
 	"runtime"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // threadLimit is the most goroutines one call uses; 0 means GOMAXPROCS.
@@ -19,18 +21,22 @@ func Threads() int {
 	return runtime.GOMAXPROCS(0)
 }
 
-// serialWork is the number of multiplications below which starting goroutines costs more than it gains; vector kernels do vectorWork of them
-// in the time of one.
+// serialWork is the number of multiplications below which waking goroutines costs more than it gains, leastWork that below which
+// even those that are awake do not pay. Vector kernels do vectorWork of them in the time of one.
 const (
 	serialWork = 1 << 18
+	leastWork  = 1 << 15
 	vectorWork = 16
 )
 
 // parallel runs jobs 0…n−1 of the first function that start returns; each goroutine calls start once, so it can own scratch memory, and
 // the second function when it is done.
 func parallel(n, work int, start func() (run func(int), done func())) {
-	threads := min(Threads(), n)
-	if threads <= 1 || work < serialWork {
+	threads := 1
+	if n > 1 && (work >= serialWork || work >= leastWork && free.Load() > 0) {
+		threads = min(Threads(), n)
+	}
+	if threads <= 1 {
 		run, done := start()
 		for i := range n {
 			run(i)
@@ -38,56 +44,215 @@ func parallel(n, work int, start func() (run func(int), done func())) {
 		done()
 		return
 	}
-	c := &crew{jobs: int64(n), start: start, idle: make(chan struct{})}
-	for range threads - 1 {
-		go c.work()
+	callers.Add(1)
+	defer callers.Add(-1)
+	c := newCrew(n, threads, start)
+	c.busy.Lock()
+	missing := threads - 1
+	for ; missing > 0 && claim(); missing-- {
+		posted <- c
 	}
-	go nothing() // stands next in this processor's line, from which others take only after a pause, so that the workers do not
-	c.work()
+	if missing > 0 {
+		for range missing {
+			go c.help()
+		}
+		go nothing() // stands next in this processor's line, from which others take only after a pause, so that the helpers do not
+	}
+	c.work(0)
 	c.wait()
 }
 
-// crew is what the goroutines of one call share. A job belongs to whoever takes its number; a goroutine that comes when none is left has nothing to do with the call any more.
-type crew struct {
-	jobs        int64
-	taken, done atomic.Int64
-	start       func() (run func(int), done func())
-	idle        chan struct{} // closed when all jobs are done
+// Parallel runs job(0) … job(n−1) on up to [Threads] goroutines. Jobs must not depend on each other; which goroutine runs which is
+// not fixed, so a job may only write what no other job touches. Jobs of like numbers run on the same processor in one call after the other, as far as
+// possible: what is cut in the same way each time stays in that processor's cache.
+func Parallel(n int, job func(int)) { ParallelWork(n, serialWork, job) }
+
+// ParallelWork is [Parallel] of jobs that take as long as so many multiplications all together. Where these are few it uses only goroutines that
+// are awake, or none.
+func ParallelWork(n, work int, job func(int)) {
+	parallel(n, work, func() (func(int), func()) { return job, nothing })
 }
 
-func (c *crew) work() {
-	i := c.taken.Add(1) - 1
-	if i >= c.jobs {
+func nothing() {}
+
+// crew is what the goroutines of one call share. A job belongs to whoever takes it; a goroutine that comes when none is left has nothing to do with the call any more.
+type crew struct {
+	jobs  int64
+	done  atomic.Int64
+	start func() (run func(int), done func())
+	seats []seat     // one for each goroutine, the caller's first
+	busy  sync.Mutex // locked until all jobs are done; a lock, unlike a channel, belongs to no bubble of testing/synctest
+}
+
+// seat is a place at the work with a share of the jobs.
+type seat struct {
+	taken atomic.Bool
+	left  atomic.Uint64 // the first job left, and in the upper half the one behind the last
+}
+
+func newCrew(n, seats int, start func() (func(int), func())) *crew {
+	c := &crew{jobs: int64(n), start: start, seats: make([]seat, seats)}
+	for k := range c.seats {
+		c.seats[k].left.Store(uint64((k+1)*n/seats)<<32 | uint64(k*n/seats))
+	}
+	return c
+}
+
+// next takes the first job left of a share.
+func (s *seat) next() (job int, ok bool) {
+	for {
+		left := s.left.Load()
+		first, end := uint32(left), uint32(left>>32)
+		if first == end {
+			return 0, false
+		}
+		if s.left.CompareAndSwap(left, left+1) {
+			return int(first), true
+		}
+	}
+}
+
+// last takes the last job left of a share.
+func (s *seat) last() (job int, ok bool) {
+	for {
+		left := s.left.Load()
+		first, end := uint32(left), uint32(left>>32)
+		if first == end {
+			return 0, false
+		}
+		if s.left.CompareAndSwap(left, left-1<<32) {
+			return int(end) - 1, true
+		}
+	}
+}
+
+// take takes a job: of the own share, or when that is done the last one of another.
+func (c *crew) take(own int) (job int, ok bool) {
+	if job, ok = c.seats[own].next(); ok {
+		return job, true
+	}
+	for k := 1; k < len(c.seats) && !ok; k++ {
+		job, ok = c.seats[(own+k)%len(c.seats)].last()
+	}
+	return job, ok
+}
+
+// sit takes a seat of a helper, that of the given number if it is free.
+func (c *crew) sit(k int) int {
+	k %= len(c.seats)
+	for k == 0 || !c.seats[k].taken.CompareAndSwap(false, true) {
+		k = (k + 1) % len(c.seats)
+	}
+	return k
+}
+
+func (c *crew) work(own int) {
+	job, ok := c.take(own)
+	if !ok {
 		return
 	}
 	run, done := c.start()
 	defer done()
-	for ; i < c.jobs; i = c.taken.Add(1) - 1 {
-		run(int(i))
+	for ; ok; job, ok = c.take(own) {
+		run(job)
 		if c.done.Add(1) == c.jobs {
-			close(c.idle)
+			c.busy.Unlock()
 		}
 	}
 }
-
-// patience is how many times wait looks before it sleeps: jobs are of like size, so that the last ones end soon.
-const patience = 64
 
 // wait returns when all jobs are done. Goroutines that have not begun are not waited for: to wake an idle processor can take longer than the jobs.
+// Jobs are of like size, so that the last ones end soon: wait looks for a while before it sleeps, and lets others run between.
 func (c *crew) wait() {
-	for range patience {
-		if c.done.Load() == c.jobs {
-			return
+	var began time.Time
+	for i := 1; c.done.Load() < c.jobs; i++ {
+		if i%waitLooks > 0 {
+			continue
 		}
 		runtime.Gosched()
+		if now := time.Now(); began.IsZero() {
+			began = now
+		} else if now.Sub(began) > waitPatience {
+			c.busy.Lock()
+			return
+		}
 	}
-	<-c.idle
 }
 
-// Parallel runs job(0) … job(n−1) on up to [Threads] goroutines. Jobs must not depend on each other; which goroutine runs which is
-// not fixed, so a job may only write what no other job touches.
-func Parallel(n int, job func(int)) {
-	parallel(n, serialWork, func() (func(int), func()) { return job, nothing })
+// To wake a processor that sleeps takes tens to hundreds of microseconds, as long as many calls. So helpers linger: they stay awake for a while after a call, and the
+// next one finds them. That costs at most lingerPatience of processor time for each call and helper, and nobody lingers who would keep a caller from a processor, nor where other programs take the processors away. A helper that waits in vain ends.
+const (
+	lingerPatience = 200 * time.Microsecond
+	lingerYield    = 50 * time.Microsecond // after which others may run
+	lingerLooks    = 256                   // between two looks at the clock: a microsecond
+	waitPatience   = time.Millisecond
+	waitLooks      = 64
+	crowdGap       = 500 * time.Microsecond // between two looks at the clock: other programs want the processor
+	crowdPause     = 20 * time.Millisecond  // in which nobody lingers then
+)
+
+var (
+	callers atomic.Int32           // goroutines that are inside parallel with helpers
+	free    atomic.Int32           // helpers that linger, without those that are claimed
+	posted  = make(chan *crew, 64) // one crew for each that is claimed
+	epoch   = time.Now()           // of the next
+	crowded atomic.Int64           // nanoseconds after epoch until which nobody lingers
+)
+
+// claim claims a lingering helper, for whom a crew must be posted then.
+func claim() bool {
+	for {
+		n := free.Load()
+		if n <= 0 {
+			return false
+		}
+		if free.CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
 }
 
-func nothing() {}
+// help works for c, and then for whoever calls while it lingers.
+func (c *crew) help() {
+	for seat := 1; c != nil; c = linger() {
+		seat = c.sit(seat)
+		c.work(seat)
+	}
+}
+
+// linger waits for a crew that needs help; it returns nil when none came.
+func linger() *crew {
+	now := time.Since(epoch)
+	if now < time.Duration(crowded.Load()) {
+		return nil
+	}
+	procs := int32(runtime.GOMAXPROCS(0))
+	free.Add(1)
+	last := now + lingerPatience
+	yield := now + lingerYield
+	for {
+		for range lingerLooks {
+			select {
+			case c := <-posted:
+				return c
+			default:
+			}
+		}
+		before := now
+		now = time.Since(epoch)
+		if now-before > crowdGap {
+			crowded.Store(int64(now + crowdPause))
+		}
+		if now > last || callers.Load()+free.Load() > procs {
+			if claim() { // itself
+				return nil
+			}
+			return <-posted // it is claimed already
+		}
+		if now > yield {
+			runtime.Gosched()
+			now = time.Since(epoch)
+			yield = now + lingerYield
+		}
+	}
+}
