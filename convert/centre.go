@@ -56,7 +56,7 @@ func (t *tuning) centred(ctx context.Context) ([]finetune.Ring, error) {
 		if err != nil {
 			return nil, inFile(t.o.Model, err)
 		}
-		ring := finetune.Ring{Factor: f, Cores: t.cores(r)}
+		ring := finetune.Ring{Factor: f, Cores: t.cores(r), Places: corePlaces(r)}
 		if ring.Cores == nil {
 			continue
 		}
@@ -76,7 +76,7 @@ func (t *tuning) centred(ctx context.Context) ([]finetune.Ring, error) {
 			return nil, inFile(t.o.Model, err)
 		}
 		if cores := t.cores(r.Record); cores != nil {
-			rings = append(rings, finetune.Ring{Factor: f, Cores: cores})
+			rings = append(rings, finetune.Ring{Factor: f, Cores: cores, Places: corePlaces(r.Record)})
 		}
 	}
 	if len(observe) == 0 {
@@ -115,6 +115,15 @@ func (t *tuning) cores(r export.Record) []*onnx.Tensor {
 		}
 	}
 	return cores
+}
+
+// corePlaces are those of all cores of a record.
+func corePlaces(r export.Record) [][]int {
+	places := make([][]int, len(r.Cores))
+	for k := range places {
+		places[k] = r.Places(k)
+	}
+	return places
 }
 
 // biasOf finds the bias of the one layer that has the ring, if it is a stored tensor that is trained and no other node reads, and where the layer's frames can be seen.

@@ -85,7 +85,7 @@ func (t *tuning) layers(ctx context.Context) (map[*onnx.Tensor]*onnx.Array, erro
 		if err != nil {
 			return nil, err
 		}
-		if err := fill(values, p.cores, r.Factor); err != nil {
+		if err := fill(values, p.ring, p.cores, r.Factor); err != nil {
 			return nil, err
 		}
 		t.report.Layers = append(t.report.Layers, LayerReport{

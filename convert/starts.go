@@ -104,7 +104,7 @@ func (t *tuning) freshCores(ctx context.Context, ratio int) (map[*onnx.Tensor]*o
 		if err != nil {
 			return nil, err
 		}
-		if err := fill(values, cores, f); err != nil {
+		if err := fill(values, r, cores, f); err != nil {
 			return nil, err
 		}
 		if err := ctx.Err(); err != nil {
@@ -130,10 +130,17 @@ func (t *tuning) fillable(r export.Record) []*onnx.Tensor {
 	return t.cores(r)
 }
 
-// fill enters the cores of a factor into the values of a start.
-func fill(values map[*onnx.Tensor]*onnx.Array, cores []*onnx.Tensor, f *tensor.Factor) (err error) {
+// fill enters the cores of a factor of a ring into the values of a start.
+func fill(values map[*onnx.Tensor]*onnx.Array, r export.Record, cores []*onnx.Tensor, f *tensor.Factor) (err error) {
 	for i, core := range f.Cores {
-		if values[cores[i]], err = filled(cores[i], core.Data); err != nil {
+		data := core.Data
+		if places := r.Places(i); places != nil {
+			data = make([]float32, len(core.Data))
+			for k, at := range places {
+				data[k] = core.Data[at]
+			}
+		}
+		if values[cores[i]], err = filled(cores[i], data); err != nil {
 			return err
 		}
 	}

@@ -155,6 +155,9 @@ func (b *builder) ring(r Replacement) (ring, error) {
 	}
 	rec := recordOf(r.Sites, f, b.options, b.opset)
 	n := len(f.InModes)
+	if rec.Orders != nil {
+		return b.arrangedRing(r.Sites, rec, f)
+	}
 	names, err := b.cores(f, func(k int) (dims []int, data []float32) {
 		if !rec.MergedOutput || k != n {
 			return nil, nil
@@ -180,12 +183,29 @@ func (b *builder) ring(r Replacement) (ring, error) {
 	default:
 		w, project = b.whole(f, names, weightDims(r.Sites[0], f.In)...), func(x string) string { return x }
 	}
-	for _, s := range r.Sites {
+	b.wire(r.Sites, project, w)
+	return rec, nil
+}
+
+// arrangedRing is ring with the cores in the orders that merging wants.
+func (b *builder) arrangedRing(sites []*recurrent.Site, rec ring, f *tensor.Factor) (_ ring, err error) {
+	a := arrangementOf(f, false, false)
+	in, out := []int{a.in.rows, f.Cut()}, weightDims(sites[0], f.Cut())
+	if rec.Cores, err = b.store(a, in, out); err != nil {
+		return ring{}, err
+	}
+	r, w := b.mergeIn(a, rec.Cores, in), b.mergeOut(a, rec.Cores, out)
+	b.wire(sites, func(x string) string { return b.matmul(x, r) }, w)
+	return rec, nil
+}
+
+// wire puts the projection in front of the sites' nodes and gives them their W.
+func (b *builder) wire(sites []*recurrent.Site, project func(x string) string, w string) {
+	for _, s := range sites {
 		b.at = s.Node
 		b.patch.SetInput(s.Node, recurrent.SlotX, project(s.Node.Input(recurrent.SlotX)))
 		b.patch.SetInput(s.Node, recurrent.SlotW, w)
 	}
-	return rec, nil
 }
 
 // dropZeroStates leaves out initial states that are zero anyway. What computed them goes with them, unless something else reads it.

@@ -45,6 +45,10 @@ type Options struct {
 	Form        Form // "" means Bottleneck
 	MergeOutput bool // bottleneck, cores: store L itself as the ring's single output core
 
+	// Arranged stores the cores of the form bottleneck in the orders in which their products want them (see [Record].Orders), which saves half of the nodes that merge them, and with
+	// these most of the time that merging takes when a runtime loads the model. It does nothing to factors without sides, the form cores and merged outputs.
+	Arranged bool
+
 	Matrices []MatrixReplacement // what is replaced besides W
 }
 

@@ -84,20 +84,20 @@ func ringCases() []ringCase {
 // formsOf are the forms that a case can have: a TT-matrix has no output cores to merge.
 func formsOf(c ringCase) []Options {
 	if len(c.ranks) < len(c.inModes)+len(c.outModes) {
-		return []Options{{Form: Bottleneck}, {Form: Cores}, {Form: Dense}}
+		return []Options{{Form: Bottleneck}, {Form: Bottleneck, Arranged: true}, {Form: Cores}, {Form: Dense}}
 	}
 	return allForms()
 }
 
 func allForms() []Options {
-	return []Options{{Form: Bottleneck}, {Form: Bottleneck, MergeOutput: true}, {Form: Cores}, {Form: Cores, MergeOutput: true}, {Form: Dense}}
+	return []Options{{Form: Bottleneck}, {Form: Bottleneck, Arranged: true}, {Form: Bottleneck, MergeOutput: true}, {Form: Cores}, {Form: Cores, MergeOutput: true}, {Form: Dense}}
 }
 
 // Oracle: X·Ŵᵀ with Ŵ from the definition (tensor.Factor.Reconstruct), multiplied in float64 here.
 func TestLowerComputesTheProjection(t *testing.T) {
 	for _, c := range ringCases() {
 		for _, o := range formsOf(c) {
-			t.Run(fmt.Sprintf("%s/%s/merge=%v", c.name, o.Form, o.MergeOutput), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%s/merge=%v/arranged=%v", c.name, o.Form, o.MergeOutput, o.Arranged), func(t *testing.T) {
 				c.layer.fixedX = true
 				m := decode(t, c.layer.proto())
 				x := floats(t, constant(t, m, m.Graph, "x"))
@@ -185,7 +185,7 @@ func TestRecordsReadBack(t *testing.T) {
 			if o.Form == Dense {
 				continue
 			}
-			t.Run(fmt.Sprintf("%s/%s/merge=%v", c.name, o.Form, o.MergeOutput), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%s/merge=%v/arranged=%v", c.name, o.Form, o.MergeOutput, o.Arranged), func(t *testing.T) {
 				m := decode(t, c.layer.proto())
 				f := randomFactor(1, c.layer.rows(), c.layer.in, c.inModes, c.outModes, c.ranks)
 				compact := lower(t, m, []Replacement{{find(t, m), f}}, o)
@@ -239,7 +239,7 @@ func wide(x []float32) []float64 {
 func TestExpandUndoesLower(t *testing.T) {
 	for _, c := range ringCases() {
 		for _, o := range formsOf(c)[:len(formsOf(c))-1] {
-			t.Run(fmt.Sprintf("%s/%s/merge=%v", c.name, o.Form, o.MergeOutput), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%s/merge=%v/arranged=%v", c.name, o.Form, o.MergeOutput, o.Arranged), func(t *testing.T) {
 				ctx := context.Background()
 				m := decode(t, c.layer.proto())
 				f := randomFactor(1, c.layer.rows(), c.layer.in, c.inModes, c.outModes, c.ranks)
@@ -304,7 +304,7 @@ func TestLowerOverhead(t *testing.T) {
 		{"padded", 1662, 64, []int{4, 4, 4, 26}, []int{4, 4, 4, 4}, []int{4, 5, 6, 7, 8, 7, 6, 5}},
 		{"two cores", 512, 64, []int{512}, []int{256}, []int{1, 8}},
 	} {
-		for _, o := range allForms()[:4] {
+		for _, o := range allForms()[:5] {
 			l := plainLayer()
 			l.in, l.hidden = c.in, c.hidden
 			m := decode(t, l.proto())
@@ -410,7 +410,7 @@ func TestLowerRandomRings(t *testing.T) {
 		}
 		return m
 	}
-	for range 60 {
+	for range 100 {
 		in, out := modes(1+rng.IntN(4)), append([]int{4}, modes(rng.IntN(3))...)
 		ranks := make([]int, len(in)+len(out))
 		paired := len(in) == len(out) && len(in) > 1 // a TT-matrix
@@ -426,11 +426,11 @@ func TestLowerRandomRings(t *testing.T) {
 		if l.in > 4 && rng.IntN(2) == 0 {
 			l.in -= 1 + rng.IntN(l.in/4)
 		}
-		o := allForms()[rng.IntN(4)]
+		o := allForms()[rng.IntN(5)]
 		if paired {
 			ranks[0], o.MergeOutput = 1, false
 		}
-		name := fmt.Sprintf("%v|%v ranks %v, %d columns, opset %d, %s, merge %v", in, out, ranks, l.in, l.opset, o.Form, o.MergeOutput)
+		name := fmt.Sprintf("%v|%v ranks %v, %d columns, opset %d, %s, merge %v, arranged %v", in, out, ranks, l.in, l.opset, o.Form, o.MergeOutput, o.Arranged)
 		m := decode(t, l.proto())
 		f := randomFactor(3, l.rows(), l.in, in, out, ranks)
 		compact := lower(t, m, []Replacement{{find(t, m), f}}, o)

@@ -284,6 +284,13 @@ func (l *lowering) matrix(r MatrixReplacement, log *matrixLog, dense *[]origin) 
 		Role: s.Role, Thin: Thin(s, f), Transposed: s.Transposed(), Dims: s.Dims,
 	}
 	var err error
+	if l.options.Arranged && f.HasSides() {
+		if err := b.arrangedMatrix(&e, s, f); err != nil {
+			return err
+		}
+		log.Matrices = append(log.Matrices, e)
+		return nil
+	}
 	if e.Cores, err = b.cores(f, func(int) ([]int, []float32) { return nil, nil }); err != nil {
 		return err
 	}
@@ -343,4 +350,71 @@ func (b *builder) multiplied(s *matrices.Site, f *tensor.Factor, names []string)
 		w = b.reshape(w, s.Dims...)
 	}
 	return w
+}
+
+// arrangedMatrix is thin or multiplied, with the cores in the orders that merging wants.
+func (b *builder) arrangedMatrix(e *matrix, s *matrices.Site, f *tensor.Factor) (err error) {
+	x := ""
+	if e.Thin {
+		x = s.Node.Input(s.X)
+		e.Inputs[0] = x
+	}
+	cut := f.Cut()
+	crossIn, crossOut := !e.Transposed, e.Transposed
+	if e.Thin {
+		crossIn = s.Role == matrices.Left || s.Role == matrices.Conv
+	}
+	a := arrangementOf(f, crossIn, crossOut)
+	e.Orders = a.orders()
+	in, out := []int{a.in.rows, cut}, []int{f.Out, cut}
+	if crossIn {
+		in = []int{cut, a.in.rows}
+	}
+	whole := false // the product of both sides is the matrix in its dims
+	switch last := len(s.Dims) - 1; {
+	case crossOut:
+		out = []int{cut, f.Out}
+		whole = last == 1
+	case s.Role == matrices.Conv && e.Thin:
+		points := slices.Repeat([]int{1}, len(s.Dims)-2)
+		out = append(out, points...)
+		if a.in.rows == f.In {
+			in = append(in, points...)
+		}
+	case tensorProduct(s.Dims[:last]) == f.Out && !e.Thin:
+		out = append(slices.Clone(s.Dims[:last]), cut)
+		whole = true
+	}
+	if e.Cores, err = b.store(a, in, out); err != nil {
+		return err
+	}
+	right, left := b.mergeIn(a, e.Cores, in), b.mergeOut(a, e.Cores, out)
+	if !e.Thin {
+		var w string
+		if crossOut {
+			w = b.matmul(right, left)
+		} else {
+			w = b.matmul(left, right)
+		}
+		if !whole {
+			w = b.reshape(w, s.Dims...)
+		}
+		b.patch.SetInput(s.Node, s.Slot, w)
+		return nil
+	}
+	if s.Role == matrices.Conv && a.in.rows != f.In {
+		right = b.reshape(right, append([]int{cut, f.In}, slices.Repeat([]int{1}, len(s.Dims)-2)...)...)
+	}
+	b.at = s.Node
+	switch s.Role {
+	case matrices.Left:
+		x = b.matmul(right, x)
+	case matrices.Conv:
+		x = b.node("Conv", []string{x, right})
+	default:
+		x = b.matmul(x, right)
+	}
+	b.patch.SetInput(s.Node, s.X, x)
+	b.patch.SetInput(s.Node, s.Slot, left)
+	return nil
 }

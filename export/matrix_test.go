@@ -107,8 +107,10 @@ func TestMatricesComputeTheProduct(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := run(m, runtime.Override{Node: s.Node, Slot: s.Slot, Value: w})
-			for _, form := range []Form{Bottleneck, Cores, Dense} {
-				compact := lower(t, m, nil, Options{Form: form, Matrices: []MatrixReplacement{{s, f}}})
+			for _, o := range []Options{{Form: Bottleneck}, {Form: Bottleneck, Arranged: true}, {Form: Cores}, {Form: Dense}} {
+				form := o.Form
+				o.Matrices = []MatrixReplacement{{s, f}}
+				compact := lower(t, m, nil, o)
 				got := run(compact)
 				for name := range want {
 					if e := distance(wide(floats(t, got[name])), wide(floats(t, want[name]))); !(e <= 1e-5) {
@@ -138,9 +140,15 @@ func TestMatricesComputeTheProduct(t *testing.T) {
 
 // Expanding and lowering again gives the same bytes, together with a ring of W and twice over.
 func TestMatricesExpand(t *testing.T) {
+	for _, arranged := range []bool{false, true} {
+		t.Run(fmt.Sprintf("arranged=%v", arranged), func(t *testing.T) { expandsMatrices(t, arranged) })
+	}
+}
+
+func expandsMatrices(t *testing.T, arranged bool) {
 	m := manyMatrices(t, onnx.Float)
 	convert := func(m *onnx.Model) *onnx.Model {
-		o := Options{}
+		o := Options{Arranged: arranged}
 		for _, s := range findMatrices(t, m) {
 			o.Matrices = append(o.Matrices, MatrixReplacement{s, factorOf(s, tensor.Ring)})
 		}

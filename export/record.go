@@ -34,6 +34,10 @@ type Record struct {
 	In, Out           int
 	Cores             []string // initializer names, in ring order
 	MergedOutput      bool     // the last core is stored as L [D, G·H, r_0·r_n], the W of the sites
+
+	// Orders, if not nil, says for each core in which order its tensor holds the axes of [r_k, mode, r_{k+1}]: a permutation of "lmr", slowest first. The tensor has any dims
+	// of that many numbers, those of the product that merges it.
+	Orders []string
 }
 
 // shape is the factor without its cores.
@@ -83,12 +87,13 @@ type ring struct {
 	Ranks        []int    `json:"ranks"`
 	Cores        []string `json:"cores"`
 	MergedOutput bool     `json:"merged_output,omitempty"`
+	Orders       []string `json:"orders,omitempty"`
 }
 
 func (r ring) record() Record {
 	return Record{
 		Sites: r.Sites, Inputs: r.Inputs, Format: r.Format, Form: r.Form, InModes: r.InModes, OutModes: r.OutModes,
-		Ranks: r.Ranks, In: r.In, Out: r.Out, Cores: r.Cores, MergedOutput: r.MergedOutput,
+		Ranks: r.Ranks, In: r.In, Out: r.Out, Cores: r.Cores, MergedOutput: r.MergedOutput, Orders: r.Orders,
 	}
 }
 
@@ -102,6 +107,9 @@ func recordOf(sites []*recurrent.Site, f *tensor.Factor, o Options, opset int64)
 	r := ring{
 		Format: f.Format, Form: formOf(f, o.Form, opset), In: f.In, Out: f.Out,
 		InModes: f.InModes, OutModes: f.OutModes, Ranks: f.Ranks(), MergedOutput: o.MergeOutput,
+	}
+	if o.Arranged && r.Form == Bottleneck && f.HasSides() && !o.MergeOutput {
+		r.Orders = arrangementOf(f, false, false).orders()
 	}
 	for _, s := range sites {
 		r.Sites = append(r.Sites, s.Name)
@@ -235,8 +243,15 @@ func (r ring) check() error {
 		return fmt.Errorf("%d cores and %d ranks for %d modes", len(r.Cores), len(r.Ranks), d)
 	case r.MergedOutput && !sided:
 		return fmt.Errorf("the output is merged, but format %s has no output cores", r.Format)
+	case r.Orders != nil && (!sided || r.MergedOutput || r.Form != Bottleneck):
+		return fmt.Errorf("orders stand beside format %s, form %s and merged output %v, where cores have none", r.Format, r.Form, r.MergedOutput)
 	case r.MergedOutput && len(r.OutModes) != 1:
 		return fmt.Errorf("the output is merged, but there are %d output modes", len(r.OutModes))
+	}
+	if r.Orders != nil {
+		if err := checkOrders(r.Orders, d); err != nil {
+			return err
+		}
 	}
 	for k, s := range slots {
 		if _, err := product([]int{r.Ranks[k], max(s.Row, 1), max(s.Col, 1), r.Ranks[(k+1)%d]}); err != nil {

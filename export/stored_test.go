@@ -149,7 +149,7 @@ func inputNames(in []*onnx.ValueInfo) []string {
 // TestStoreRings stores compact models of every form; records, factors and expansion see the stored numbers.
 func TestStoreRings(t *testing.T) {
 	l := bigLayer(nil)
-	for _, o := range []Options{{Form: Bottleneck}, {Form: Cores}, {Form: Bottleneck, MergeOutput: true}, {Form: Cores, MergeOutput: true}} {
+	for _, o := range []Options{{Form: Bottleneck}, {Form: Bottleneck, Arranged: true}, {Form: Cores}, {Form: Bottleneck, MergeOutput: true}, {Form: Cores, MergeOutput: true}} {
 		for _, storage := range []Storage{Float16, Int8} {
 			t.Run(fmt.Sprint(o, storage), func(t *testing.T) {
 				m := decode(t, l.proto())

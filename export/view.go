@@ -96,6 +96,12 @@ func (v *view) agreeCores(ctx context.Context, root *onnx.Graph, r Record, wDims
 		if err != nil {
 			return err
 		}
+		if r.Orders != nil {
+			if n, err := product(dims); err != nil || n != tensorProduct(wants[k]) {
+				return fmt.Errorf("core %d %q has dims %s, the metadata say %d numbers", k, name, dimsText(dims), tensorProduct(wants[k]))
+			}
+			continue
+		}
 		if want := wants[k]; !slices.Equal(dims, want) {
 			return fmt.Errorf("core %d %q has dims %s, the metadata say %s", k, name, dimsText(dims), dimsText(want))
 		}
@@ -241,6 +247,12 @@ func (v *view) read(ctx context.Context, root *onnx.Graph, r Record) (*tensor.Fa
 			return nil, fmt.Errorf("core %q: %w", name, err)
 		}
 		f.Cores[k].Data = data
+		if places := r.Places(k); places != nil {
+			f.Cores[k].Data = make([]float32, len(data))
+			for i, at := range places {
+				f.Cores[k].Data[at] = data[i]
+			}
+		}
 		if r.MergedOutput && k == len(r.InModes) {
 			f.Cores[k] = splitMerged(data, r.Out, f.Cores[k].Right, f.Cores[k].Left)
 		}

@@ -23,6 +23,7 @@ import (
 type Ring struct {
 	Factor *tensor.Factor // its shape: format, modes and ranks; the elements of the cores are not read
 	Cores  []*onnx.Tensor // in the factor's order, all of them in Options.Groups
+	Places [][]int        // of each core, for each number of its tensor, the number of the factor's core; nil: the same
 	Bias   *onnx.Tensor   // B [D, 2·G·H] of the only layer that has Ŵ, in Options.Groups; nil: no mean is taken off
 	Mean   []float64      // μ [In]; nil: none is taken off
 }
@@ -43,20 +44,24 @@ func (r *Ring) hash(h hash.Hash) {
 
 // ring is a Ring at work.
 type ring struct {
-	cores []*weight
-	bias  *weight // nil: not centred
-	plan  *tensor.Plan
-	mean  []float64 // μ, padded to the product of the modes
-	wide  [][]float64
-	rows  int // G·H, the rows of Ŵ for one direction
+	cores  []*weight
+	places [][]int // nil for a core whose tensor has the factor's order
+	bias   *weight // nil: not centred
+	plan   *tensor.Plan
+	mean   []float64 // μ, padded to the product of the modes
+	wide   [][]float64
+	rows   int // G·H, the rows of Ŵ for one direction
 }
 
 // newRing checks that a Ring fits the weights.
 func newRing(r *Ring, weights map[*onnx.Tensor]*weight) (*ring, error) {
+	if r.Places != nil && len(r.Places) != len(r.Cores) {
+		return nil, fmt.Errorf("finetune: ring: %d cores, places of %d", len(r.Cores), len(r.Places))
+	}
 	if r.Factor == nil || len(r.Cores) != len(r.Factor.Cores) {
 		return nil, fmt.Errorf("finetune: ring: %d cores, its factor has another number or is missing", len(r.Cores))
 	}
-	out := &ring{}
+	out := &ring{places: make([][]int, len(r.Cores))}
 	for k, t := range r.Cores {
 		w := weights[t]
 		if w == nil {
@@ -65,6 +70,12 @@ func newRing(r *Ring, weights map[*onnx.Tensor]*weight) (*ring, error) {
 		c := r.Factor.Cores[k]
 		if n := c.Left * c.Mode * c.Right; n != w.Value.Elements() {
 			return nil, fmt.Errorf("finetune: ring: core %v: has %d elements, its factor %d", t, w.Value.Elements(), n)
+		}
+		if r.Places != nil && r.Places[k] != nil {
+			if err := permutation(r.Places[k], w.Value.Elements()); err != nil {
+				return nil, fmt.Errorf("finetune: ring: core %v: %w", t, err)
+			}
+			out.places[k] = r.Places[k]
 		}
 		out.cores = append(out.cores, w)
 	}
@@ -136,13 +147,9 @@ func scaleAll[T float32 | float64](v []T, by T) {
 // offset is Ŵ·μ of the present cores, with what its way back needs.
 func (r *ring) offset() (*tensor.Evaluation[float64], error) {
 	for k, w := range r.cores {
-		switch v := w.Value.Data.(type) {
-		case []float32:
-			for i, x := range v {
-				r.wide[k][i] = float64(x)
-			}
-		case []float64:
-			copy(r.wide[k], v)
+		v, _ := floatsOf(w.Value)
+		for i := range r.wide[k] {
+			r.wide[k][r.place(k, i)] = v.at(i)
 		}
 	}
 	return tensor.Evaluate(r.plan, r.wide...)
@@ -168,8 +175,8 @@ func (r *ring) centre() ([]float64, error) {
 	}
 	for k, w := range r.cores {
 		g, _ := floatsOf(w.Grad)
-		for i, v := range grads[k] {
-			g.add(i, v)
+		for i := range grads[k] {
+			g.add(i, grads[k][r.place(k, i)])
 		}
 	}
 	return e.Result, nil
@@ -187,6 +194,29 @@ func (r *ring) follow(old []float64) error {
 	b, _ := floatsOf(r.bias.Value)
 	for o, v := range e.Result {
 		b.add(r.at(o), old[o]-v)
+	}
+	return nil
+}
+
+// place is where number i of a core's tensor stands in the factor's core.
+func (r *ring) place(k, i int) int {
+	if places := r.places[k]; places != nil {
+		return places[i]
+	}
+	return i
+}
+
+// permutation asks places to be one of n numbers.
+func permutation(places []int, n int) error {
+	if len(places) != n {
+		return fmt.Errorf("%d places for %d numbers", len(places), n)
+	}
+	seen := make([]bool, n)
+	for _, at := range places {
+		if at < 0 || at >= n || seen[at] {
+			return fmt.Errorf("the places are no permutation of 0 to %d", n-1)
+		}
+		seen[at] = true
 	}
 	return nil
 }
