@@ -198,7 +198,15 @@ func (p *printer) constructor(set *weights.Set) string {
 			shapes = append(shapes, list(t.Dims))
 		}
 		rec := r.record
-		line("self.%s = Factored(%q, %s, %s, [%s], %d, %d, %s)", r.ident, rec.Format, list(rec.InModes), list(rec.OutModes), strings.Join(shapes, ", "), rec.In, r.rows, boolean(rec.MergedOutput))
+		orders := ""
+		if rec.Orders != nil {
+			quoted := make([]string, len(rec.Orders))
+			for k, o := range rec.Orders {
+				quoted[k] = quote(o)
+			}
+			orders = fmt.Sprintf(", %s, [%s]", list(rec.Ranks), strings.Join(quoted, ", "))
+		}
+		line("self.%s = Factored(%q, %s, %s, [%s], %d, %d, %s%s)", r.ident, rec.Format, list(rec.InModes), list(rec.OutModes), strings.Join(shapes, ", "), rec.In, r.rows, boolean(rec.MergedOutput), orders)
 	}
 	held := map[*weights.Weight]bool{}
 	for _, f := range p.fields {

@@ -50,6 +50,7 @@ type RingInfo struct {
 	Out          int      `json:"out"`
 	Cores        []string `json:"cores"`
 	MergedOutput bool     `json:"merged_output"` // the last core is L [directions, gates·H, r_0·r_n] instead
+	Orders       []string `json:"orders"`        // for each core, the order of its axes "lmr" (left rank, mode, right rank), slowest first, if it is another; see [export.Record]
 	Dims         []int    `json:"dims"`          // of the dense matrix as its node wants it; none of W
 	Transposed   bool     `json:"transposed"`    // which is [in, out] then
 }
@@ -82,7 +83,7 @@ func (s *Set) RingInfos() []RingInfo {
 	all := []RingInfo{}
 	for k, r := range s.records() {
 		info := RingInfo{
-			Role: "w", Sites: r.Sites, Format: r.Format, Form: string(r.Form), InModes: r.InModes, OutModes: r.OutModes, Ranks: r.Ranks, In: r.In, Out: r.Out, MergedOutput: r.MergedOutput, Dims: []int{},
+			Role: "w", Sites: r.Sites, Format: r.Format, Form: string(r.Form), InModes: r.InModes, OutModes: r.OutModes, Ranks: r.Ranks, In: r.In, Out: r.Out, MergedOutput: r.MergedOutput, Orders: append([]string{}, r.Orders...), Dims: []int{},
 		}
 		if other := k - len(s.rings); other >= 0 {
 			m := s.matrices[other]

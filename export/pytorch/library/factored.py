@@ -2,21 +2,30 @@ class Factored(nn.Module):
     """W [out, in] of a recurrent layer as a network of small cores; W[d] is the block of rows of direction d.
 
     Core k is [r_k, mode, r_{k+1}] with r_d = r_0. Rings, trains and truncated SVDs (formats tr, tt, svd) have the cores of the input modes first, then those of the
-    output modes: W = L·Rᵀ, R [in, r_0·r_n] and L [out, r_0·r_n] merged from the two sides. A TT-matrix (ttm) has a row and a column mode on every core. Columns beyond `columns` are padding.
+    output modes: W = L·Rᵀ, R [in, r_0·r_n] and L [out, r_0·r_n] merged from the two sides; their parameters may hold the axes "lmr" (left rank, mode, right rank) in other orders. A TT-matrix (ttm) has a row and a column mode on every core. Columns beyond `columns` are padding.
 
     Called with frames it gives (x', W') with x'·W'ᵀ = x·Wᵀ by the way that takes fewer multiplications for as many frames: through the bottleneck, or with W multiplied out.
     """
 
-    def __init__(self, format, in_modes, out_modes, shapes, columns, directions, merged_output):
+    def __init__(self, format, in_modes, out_modes, shapes, columns, directions, merged_output, ranks=None, orders=None):
         super().__init__()
         self.format, self.in_modes, self.out_modes = format, in_modes, out_modes
         self.columns, self.directions, self.merged_output = columns, directions, merged_output
         for k, shape in enumerate(shapes):
             self.register_parameter(f"core{k}", nn.Parameter(torch.zeros(shape)))
         self.length = len(shapes)
+        self.ranks, self.orders = ranks, orders
 
     def cores(self):
-        return [getattr(self, f"core{k}") for k in range(self.length)]
+        stored = [getattr(self, f"core{k}") for k in range(self.length)]
+        if self.orders is None:
+            return stored
+        right = self.ranks[1:] + self.ranks[:1]
+        cores = []
+        for core, order, l, m, r in zip(stored, self.orders, self.ranks, self.in_modes + self.out_modes, right):
+            size = {"l": l, "m": m, "r": r}
+            cores.append(core.reshape([size[axis] for axis in order]).permute([order.index(axis) for axis in "lmr"]))
+        return cores
 
     def extra_repr(self):
         ranks = " ".join(str(c.shape[0]) for c in self.cores())
@@ -77,7 +86,7 @@ class Factored(nn.Module):
         """Multiplications for as many frames: with factors, and with W multiplied out."""
         rows, columns = math.prod(self.out_modes), self.columns
         if self.format != "ttm":
-            cut = self.core0.shape[0] * self.cores()[len(self.in_modes)].shape[0] if not self.merged_output else self.cores()[-1].shape[-1]
+            cut = self.cores()[0].shape[0] * self.cores()[len(self.in_modes)].shape[0] if not self.merged_output else self.cores()[-1].shape[-1]
             return frames * cut * (rows + columns), cut * rows * columns + frames * rows * columns
         apart, merged, done, left, size = 0, 0, 1, math.prod(self.in_modes), 1
         for core in self._pairs():
