@@ -81,6 +81,7 @@ func classify(file string, err error) error {
 		gate    *GateError
 		opt     *OptionError
 		budget  *decompose.BudgetError
+		choice  *decompose.OptionError
 		format  *onnx.UnsupportedError
 		site    *recurrent.UnsupportedError
 		ops     *runtime.UnsupportedError
@@ -95,6 +96,8 @@ func classify(file string, err error) error {
 		return err
 	case errors.As(err, &budget):
 		return &GateError{Gate: "budget", Got: "asked for " + budget.Asked + ", the best that can be reached is " + budget.Best, Err: err}
+	case errors.As(err, &choice) && choice.Option != "shape": // which is the model's
+		return choiceError(choice)
 	case errors.As(err, &format):
 		err = format
 	case errors.As(err, &site):
@@ -115,6 +118,15 @@ func classify(file string, err error) error {
 		return err
 	}
 	return &UnsupportedError{File: file, Err: err}
+}
+
+// choiceError is what package decompose refused, as a mistake in the options.
+func choiceError(e *decompose.OptionError) *OptionError {
+	o := &OptionError{Option: "--" + strings.ReplaceAll(e.Option, ", ", ", --"), What: e.Problem}
+	if e.Matrix != "" {
+		o.What = "site " + strconv.Quote(e.Matrix) + ": " + o.What
+	}
+	return o
 }
 
 // ended is the error that a verb gives back for one that ended it: that of its context, where it has one, or what classify makes of it.

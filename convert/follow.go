@@ -198,6 +198,10 @@ func (c *conversion) fitRecipe(ctx context.Context, ms []decompose.Matrix, o dec
 				own.InModes, own.OutModes = nil, nil
 			}
 			results, err := decompose.Run(ctx, ms[i:i+1], budget, own)
+			var broken *decompose.OptionError
+			if errors.As(err, &broken) {
+				return &OptionError{Option: "--recipe", Value: m.Site, What: broken.Option + ": " + broken.Problem}
+			}
 			if err != nil {
 				return err
 			}

@@ -336,7 +336,8 @@ func (c *creation) factorLayer(k int, b Budget) error {
 		l.reason = option.Problem
 		return nil
 	case errors.As(err, &option):
-		return &OptionError{Option: "--" + option.Option, What: option.Problem}
+		option.Matrix = "" // modes and ranks are those of the first layer
+		return choiceError(option)
 	case err != nil:
 		return err
 	}
