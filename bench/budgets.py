@@ -4,8 +4,8 @@
     python3 bench/budgets.py --models VISIBLE --data DATA --ort libonnxruntime.so [--trconvert PATH] [--keep FOLDER] [--only NAME,…]
 
 VISIBLE holds a folder with model.onnx for each model, DATA the folders speech, text, fsdd, holistic and moving. For two models there is no data and some is drawn, as in
-whole.py. The metric of --max-drop is that of the labels where there are any; else the outputs of the dense model are the labels: its classes (accuracy, 100 % at first), its
-answers yes or no, or its numbers (relative error, 0 at first).
+whole.py. The metric of --max-drop is that of the labels where there are any; else the outputs of the dense model are the labels: its classes (accuracy, 100 % at first)
+or its numbers (relative error, 0 at first).
 
 Every file that is written is measured on disk, its drop is measured anew by eval, it is compared with the dense model in ONNX Runtime, and the outputs of ONNX Runtime and of
 this program's runtime on it are compared with each other on the same data. Every refusal must have the exit code 4, name the best that can be reached and write nothing; the size that a
@@ -115,8 +115,8 @@ def models(folder):
             with np.load(stem + "heldback.npz") as z:
                 x, rate = z["input"][:3, :40].astype(np.float32), z["sr"]
             y = stream(visible(name), x, "input", ("stateN", "state", np.zeros((2, 1, 128), np.float32)), 2, folder, {"sr": rate})
-            np.savez(path, input=x, sr=rate, label=(y > 0.5).astype(np.int64))
-        yield Model(name, visible(name), stem + "calibration.npz", path, ["--state", "stateN=state"], ["--loss", "bce"], 0.02)
+            np.savez(path, input=x, sr=rate, label=y)
+        yield Model(name, visible(name), stem + "calibration.npz", path, ["--state", "stateN=state"], ["--loss", "mse"], 0.1)
 
     name = "libtashkeel_gru"
     if wanted(name):

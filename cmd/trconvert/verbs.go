@@ -107,7 +107,7 @@ The written file is read back and run before it appears under its name: against 
 cores, which must agree up to rounding, and against the original itself, which tells the loss of quality. At high ratios that
 loss is large, for the fit is only a start: such a model has to be fine-tuned before use.
 
-A model that is compact already is multiplied out in memory and decomposed anew.`,
+A model that is compact already is multiplied out in memory and decomposed anew; factors of matrices that were not chosen stay as they are.`,
 		examples: []string{
 			"decompose model.onnx",
 			"decompose model.onnx -o small.onnx --ratio 25",
