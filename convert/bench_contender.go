@@ -32,7 +32,7 @@ func (t *contender) close() {
 }
 
 const (
-	loadRounds = 50                     // most loads of a model on an engine
+	loadRounds = 200                    // most loads of a model on an engine
 	loadLeast  = 3                      // fewest
 	loadTime   = 500 * time.Millisecond // after this time for each of them no further round begins
 
