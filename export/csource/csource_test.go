@@ -2,6 +2,7 @@ package csource_test
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -169,5 +170,37 @@ func TestBranchesOfAnInputAreRefused(t *testing.T) {
 	_, err := csource.Write(context.Background(), sourcetest.Open(t, own+"if_outer_w.onnx"), csource.Options{})
 	if !sourcetest.Unsupported(err) || !strings.Contains(err.Error(), "If: operator") {
 		t.Errorf("error %v, want one that names If", err)
+	}
+}
+
+// TestValgrind runs compiled models without sanitizers in valgrind, which sees reads of memory that nothing has written.
+func TestValgrind(t *testing.T) {
+	valgrind, err := exec.LookPath("valgrind")
+	if err != nil {
+		t.Skip("valgrind is not installed")
+	}
+	gcc := compiler(t)
+	for _, name := range []string{"gestures", "lstm_bidi", "gru_lbr1"} {
+		for _, narrow := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/int8=%v", name, narrow), func(t *testing.T) {
+				o := csource.Options{Options: source.Options{Int8: narrow, Dims: map[string]int{"steps": 7, "T": 4, "B": 2}}}
+				files, err := csource.Write(t.Context(), sourcetest.Open(t, own+name+".onnx"), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				dir := t.TempDir()
+				sourcetest.Write(t, dir, files)
+				for _, args := range [][]string{
+					{gcc, "-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pedantic", "-o", "model_test", "model.c", "model_test.c", "-lm"},
+					{valgrind, "-q", "--error-exitcode=9", "--leak-check=full", "./model_test", "sample_input.bin", "sample_output.bin"},
+				} {
+					cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+					cmd.Dir = dir
+					if out, err := cmd.CombinedOutput(); err != nil {
+						t.Fatalf("%s: %v\n%.2000s", args[0], err, out)
+					}
+				}
+			})
+		}
 	}
 }
