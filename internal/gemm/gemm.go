@@ -62,7 +62,7 @@ func mul[A, B, C float](ta, tb bool, m, n, k int, alpha C, a []A, lda int, b []B
 			p.add = 1
 		}
 		few := p.isFew()
-		if !few && p.work() < leastWork && k < 2*splitDepth {
+		if !few && !p.shared() && k < 2*splitDepth {
 			p.tiledAlone(t, false)
 			return
 		}
@@ -116,7 +116,7 @@ func gram[A float](ta bool, m, k int, a []A, lda int, c []float64, ldc int) {
 		checkMatrix("A", len(a), m, k, lda)
 	}
 	p := product[A, A, float64]{m: m, n: m, k: k, alpha: 1, a: va, b: vb, c: c, ldc: ldc}
-	if t != nil && p.work() < leastWork && k < 2*splitDepth {
+	if t != nil && !p.shared() && k < 2*splitDepth {
 		p.tiledAlone(t, true)
 	} else {
 		q := p // on the heap, for goroutines to see

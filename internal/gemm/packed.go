@@ -82,7 +82,7 @@ func F32Packed(ta bool, m int, alpha float32, a []float32, lda int, b *Packed, b
 		scale(m, b.n, beta, c, ldc)
 		p.add = 1
 	}
-	if p.work() < leastWork { // one job, and nothing on the heap
+	if !shares(p.work()) { // one job, and nothing on the heap
 		w := borrow[float32](0)
 		p.tiledJob(b.tier, &b.panels, w, 0, b.k, 0, m, 0, 0, b.n, false)
 		w.release()

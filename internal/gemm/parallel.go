@@ -29,11 +29,16 @@ const (
 	vectorWork = 16
 )
 
+// shares says whether goroutines are to share so much work, as things stand now.
+func shares(work int) bool {
+	return work >= serialWork || work >= leastWork && free.Load() > 0
+}
+
 // parallel runs jobs 0…n−1 of the first function that start returns; each goroutine calls start once, so it can own scratch memory, and
 // the second function when it is done.
 func parallel(n, work int, start func() (run func(int), done func())) {
 	threads := 1
-	if n > 1 && (work >= serialWork || work >= leastWork && free.Load() > 0) {
+	if n > 1 && shares(work) {
 		threads = min(Threads(), n)
 	}
 	if threads <= 1 {

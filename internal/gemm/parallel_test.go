@@ -2,6 +2,7 @@ package gemm
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
@@ -57,15 +58,13 @@ func settle(t *testing.T, holds func() bool) {
 // TestHelpersEnd looks for goroutines that stay behind.
 func TestHelpersEnd(t *testing.T) {
 	withProcs(t, func(t *testing.T) {
-		settle(t, func() bool { return free.Load() == 0 })
+		none := func() bool { return free.Load() == 0 && callers.Load() == 0 && len(posted) == 0 }
+		settle(t, none)
 		before := runtime.NumGoroutine()
 		for range 100 {
 			Parallel(8, func(int) {})
 		}
-		settle(t, func() bool { return runtime.NumGoroutine() <= before })
-		if f, c, p := free.Load(), callers.Load(), len(posted); f != 0 || c != 0 || p != 0 {
-			t.Errorf("%d helpers free, %d callers, %d crews posted, want none", f, c, p)
-		}
+		settle(t, func() bool { return none() && runtime.NumGoroutine() <= before })
 	})
 }
 
@@ -167,5 +166,45 @@ func TestBitsDoNotDependOnProcessors(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestSharedProductsHaveTheSameBits compares the two ways between which [product.shared] chooses by who is awake.
+func TestSharedProductsHaveTheSameBits(t *testing.T) {
+	forKernels(t, func(t *testing.T) {
+		testSharedProducts[float32](t)
+		testSharedProducts[float64](t)
+	})
+}
+
+func testSharedProducts[T float](t *testing.T) {
+	tier := tierOf[T]()
+	if tier == nil {
+		return
+	}
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 300 {
+		m, n, k := 1+r.IntN(130), 1+r.IntN(700), 1+r.IntN(columnDepth)
+		if r.IntN(2) == 0 {
+			m, n = n, m
+		}
+		ta, tb := r.IntN(2) == 0, r.IntN(2) == 0
+		p := product[T, T, T]{m: m, n: n, k: k, alpha: 1.5, add: r.IntN(2), ldc: n,
+			a: view[T]{random[T](r, m*k), k, 1}, b: view[T]{random[T](r, k*n), n, 1}}
+		if ta {
+			p.a.row, p.a.col = 1, m
+		}
+		if tb {
+			p.b.row, p.b.col = 1, k
+		}
+		start := random[T](r, m*n)
+		alone, together := slices.Clone(start), slices.Clone(start)
+		p.c = alone
+		p.tiledAlone(tier, false)
+		p.c = together
+		p.tiled(tier, false)
+		if !slices.Equal(alone, together) {
+			t.Errorf("%T %d×%d×%d, transposed %v %v: the two ways differ", alone, m, n, k, ta, tb)
+		}
 	}
 }

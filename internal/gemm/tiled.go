@@ -208,6 +208,15 @@ func (p *product[A, B, C]) work() int {
 	return p.m * p.n * p.k / vectorWork
 }
 
+// shared says whether tiled is to be preferred to tiledAlone. Their sums are the same where a single step takes all of k; elsewhere the choice must not depend
+// on who is awake.
+func (p *product[A, B, C]) shared() bool {
+	if p.k <= columnDepth {
+		return shares(p.work())
+	}
+	return p.work() >= leastWork
+}
+
 // pieceElems is the size of C up to which deep products are cut along k.
 const pieceElems = 1 << 14
 
