@@ -208,15 +208,13 @@ func (cal *calibration) each(ctx context.Context, o Calibration, s *subject, blo
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			place := func(err error) error {
-				return fmt.Errorf("convert: %s %q: sample %d, step %d: %w", cal.what, o.Data, from, step, err)
-			}
+			place := func(err error) error { return cal.at(o, from, step, err) }
 			feeds, err := cal.data.Feeds(from, to, step)
 			if err != nil {
 				return err
 			}
 			if err := finiteFeeds(feeds); err != nil {
-				return place(err)
+				return cal.notFinite(o, from, to, step, err)
 			}
 			out, err := s.step(ctx, feeds, o.Reading.States)
 			if err != nil {
@@ -232,6 +230,25 @@ func (cal *calibration) each(ctx context.Context, o Calibration, s *subject, blo
 		}
 	}
 	return nil
+}
+
+// at says at which sample and step of the data an error arose.
+func (cal *calibration) at(o Calibration, sample, step int, err error) error {
+	return fmt.Errorf("convert: %s %q: sample %d, step %d: %w", cal.what, o.Data, sample, step, err)
+}
+
+// notFinite names the first of a block's samples that finiteFeeds refuses, and the element within it.
+func (cal *calibration) notFinite(o Calibration, from, to, step int, err error) error {
+	for k := from; k < to; k++ {
+		alone, e := cal.data.Feeds(k, k+1, step)
+		if e == nil {
+			e = finiteFeeds(alone)
+		}
+		if e != nil {
+			return cal.at(o, k, step, e)
+		}
+	}
+	return cal.at(o, from, step, err)
 }
 
 // collect runs blocks of a model, evenly spread, until the busiest layer has enough frames, and gives those of each group.

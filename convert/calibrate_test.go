@@ -3,6 +3,7 @@ package convert
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -142,7 +143,7 @@ func TestCalibrationErrors(t *testing.T) {
 		return npzOf(t, map[string]*onnx.Array{"frames": {Type: onnx.Float, Dims: dims, Data: x}})
 	}
 	for name, c := range map[string]struct{ data, want string }{
-		"NaN":         {floats(dims, float32(math.NaN())), "NaN"},
+		"NaN":         {floats(dims, float32(math.NaN())), fmt.Sprintf("sample 3, step 0: input \"frames\" is NaN at element %d ", dims[1]*dims[2]-1)},
 		"infinity":    {floats(dims, float32(math.Inf(1))), "Inf"},
 		"wrong width": {floats([]int{4, dims[1], dims[2] + 1}, 0), "frames"},
 		"no samples":  {floats([]int{0, dims[1], dims[2]}, 0), "empty"},

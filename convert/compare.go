@@ -23,6 +23,7 @@ type comparer struct {
 type difference struct {
 	diff, ref, max float64 // Σ(a−b)², Σb², max|a−b|
 	broken         bool    // finite on one side only
+	unbounded      int     // elements that are the same NaN or infinity on both sides
 	elements       int
 }
 
@@ -97,7 +98,9 @@ func (c *comparer) addOutput(name string, a, b *onnx.Array) error {
 func (d *difference) element(a, b float64) {
 	d.elements++
 	if a == b || math.IsNaN(a) && math.IsNaN(b) {
-		if !math.IsInf(b, 0) && !math.IsNaN(b) {
+		if math.IsInf(b, 0) || math.IsNaN(b) {
+			d.unbounded++
+		} else {
 			d.ref += b * b
 		}
 		return

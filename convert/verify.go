@@ -147,6 +147,12 @@ func (v *Verification) finish(c *comparer, maxError float64) {
 			m = math.Inf(1)
 		}
 		v.Outputs = append(v.Outputs, OutputError{Name: name, MaxAbs: Number(m), Relative: Number(d.relative())})
+		if d.unbounded > 0 {
+			v.Warnings = append(v.Warnings, Warning{
+				Code: "not-finite",
+				Text: fmt.Sprintf("%d of the %d elements of output %q are the same NaN or infinity in both models: they were not compared", d.unbounded, d.elements, name),
+			})
+		}
 	}
 	v.Pass = !math.IsInf(float64(r.Relative), 0)
 	if maxError > 0 {

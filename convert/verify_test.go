@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/trconvert/trconvert/internal/engine/ort"
+	"github.com/trconvert/trconvert/internal/testmodels"
 	"github.com/trconvert/trconvert/onnx"
 )
 
@@ -49,6 +50,18 @@ func TestVerifyComparesEngines(t *testing.T) {
 	}
 	o := VerifyOptions{Model: own("lstm_bidi.onnx"), Other: own("lstm_bidi.onnx"), Engine: "onnxruntime", OtherEngine: "go", MaxError: 1e-5}
 	if v, err = Verify(t.Context(), o); err != nil || v.Relative == 0 {
+		t.Errorf("got %+v, %v", v, err)
+	}
+}
+
+// TestVerifySaysWhatItCouldNotCompare gives NaN to one sample of two: both models answer NaN there.
+func TestVerifySaysWhatItCouldNotCompare(t *testing.T) {
+	dims := testmodels.Clips("test", 2)["frames"].Dims
+	frames := make([]float32, dims[0]*dims[1]*dims[2])
+	frames[len(frames)-1] = float32(math.NaN())
+	data := npzOf(t, map[string]*onnx.Array{"frames": {Type: onnx.Float, Dims: dims, Data: frames}})
+	v, err := Verify(t.Context(), VerifyOptions{Model: own("gestures.onnx"), Other: own("gestures.onnx"), Data: data})
+	if err != nil || len(v.Warnings) == 0 || v.Warnings[0].Code != "not-finite" || !strings.Contains(v.Warnings[0].Text, `8 of the 16 elements of output "logits"`) {
 		t.Errorf("got %+v, %v", v, err)
 	}
 }

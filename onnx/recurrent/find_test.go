@@ -407,6 +407,9 @@ func TestWeightRefusesAndWarns(t *testing.T) {
 	}{
 		{"NaN", set(4*5+2, float32(math.NaN())), "W[0, 5, 2] = NaN"},
 		{"Inf", set(47, float32(math.Inf(-1))), "W[0, 11, 3] = -Inf"},
+		{"NaN in R", func(m *tinyModel) {
+			binary.LittleEndian.PutUint32(m.init("R").RawData[4*(3*7+1):], math.Float32bits(float32(math.NaN())))
+		}, "R[0, 7, 1] = NaN"},
 		{"double beyond float32", func(m *tinyModel) {
 			x := make([]byte, 8*48)
 			binary.LittleEndian.PutUint64(x[8:], math.Float64bits(1e300))

@@ -2,17 +2,19 @@ package recurrent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/tensor"
 )
 
 // Weight reads W as a float32 matrix [D·G·H, I], rows in C order (direction, gate, unit); float16, bfloat16 and double are
-// converted. NaN, Inf and doubles beyond float32 are errors that name the first index. A matrix of zeros, or one whose largest
+// converted. NaN, Inf and doubles beyond float32 in W, or in R, B and P where they are constant, are errors that name the first index. A matrix of zeros, or one whose largest
 // entry is denormal in float32, adds a warning. The matrix is new at each call.
 func (s *Site) Weight(ctx context.Context) (*tensor.Dense, error) {
 	if !s.Decomposable {
@@ -29,9 +31,12 @@ func (s *Site) Weight(ctx context.Context) (*tensor.Dense, error) {
 	for k, x := range data {
 		m := float32(math.Abs(float64(x)))
 		if !(m <= math.MaxFloat32) {
-			return nil, s.notFinite(a, k)
+			return nil, s.notFinite(a, SlotW, k)
 		}
 		largest = max(largest, m)
+	}
+	if err := s.finiteOperands(ctx); err != nil {
+		return nil, err
 	}
 	s.remark(largest)
 	return &tensor.Dense{Dims: []int{s.Rows(), s.Input}, Data: data}, nil
@@ -61,10 +66,29 @@ func (s *Site) loadW(ctx context.Context) (*onnx.Array, []float32, error) {
 	return a, data, nil
 }
 
-// notFinite reports element k of W with its value before the conversion to float32.
-func (s *Site) notFinite(a *onnx.Array, k int) error {
-	gates := s.Op.Gates() * s.Hidden
-	row, col := k/s.Input, k%s.Input
+// finiteOperands reports the first number of R, B and P that is not finite. What is computed when the model runs is not looked at.
+func (s *Site) finiteOperands(ctx context.Context) error {
+	for _, slot := range []int{SlotR, SlotB, SlotP} {
+		a, err := s.Operand(ctx, slot)
+		if errors.As(err, new(*UnsupportedError)) || err == nil && a == nil {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		data, err := Floats(a)
+		if err != nil {
+			return broken(s.Node, slotNames[slot]+" "+strconv.Quote(s.Node.Input(slot))+": "+err.Error())
+		}
+		if k := (&tensor.Dense{Data: data}).FirstNonFinite(); k >= 0 {
+			return s.notFinite(a, slot, k)
+		}
+	}
+	return nil
+}
+
+// notFinite reports element k of an operand with its value before the conversion to float32.
+func (s *Site) notFinite(a *onnx.Array, slot, k int) error {
 	value, what := math.NaN(), "is not finite"
 	if wide, err := a.Float64s(); err == nil {
 		value = wide[k]
@@ -72,7 +96,12 @@ func (s *Site) notFinite(a *onnx.Array, k int) error {
 	if !math.IsNaN(value) && !math.IsInf(value, 0) {
 		what = "is beyond float32"
 	}
-	return broken(s.Node, fmt.Sprintf("W[%d, %d, %d] = %g %s (repair the weights before converting)", row/gates, row%gates, col, value, what))
+	at := make([]string, len(a.Dims))
+	for d := len(at) - 1; d >= 0; d-- {
+		n := int(a.Dims[d])
+		at[d], k = strconv.Itoa(k%n), k/n
+	}
+	return broken(s.Node, fmt.Sprintf("%s[%s] = %g %s (repair the weights before converting)", slotNames[slot], strings.Join(at, ", "), value, what))
 }
 
 // remark warns of a matrix that carries nothing.
