@@ -13,6 +13,8 @@ import (
 // lowering is what the rings of one patch have in common.
 type lowering struct {
 	patch   *onnx.Patch
+	model   *onnx.Model
+	index   *onnx.Index // of the model, made when it is needed
 	options Options
 	shapes  map[shapeKey]string
 }
@@ -215,6 +217,18 @@ func (l *lowering) dropZeroStates(ctx context.Context, s *recurrent.Site) {
 			l.patch.SetInput(s.Node, slot, "")
 		}
 	}
+}
+
+// dropOutputs leaves out the last outputs of a node that neither a node of any scope nor an output of the graph reads: a runtime takes time to prepare each.
+func (l *lowering) dropOutputs(n *onnx.Node) {
+	if l.index == nil {
+		l.index = onnx.NewIndex(l.model)
+	}
+	keep := len(n.Outputs)
+	for keep > 1 && (n.Outputs[keep-1] == "" || len(l.index.Uses(n.Graph, n.Outputs[keep-1])) == 0) {
+		keep--
+	}
+	l.patch.KeepOutputs(n, keep)
 }
 
 // cores stores the cores, save those that other gives dims and data for, and returns their names.

@@ -22,6 +22,7 @@ type Patch struct {
 	before       map[*Node][]*onnxpb.NodeProto
 	prepended    map[*Graph][]*onnxpb.NodeProto
 	inputs       map[*Node]map[int]string
+	outputs      map[*Node]int // how many are kept
 	removed      map[*Node]bool
 	replaced     map[*Tensor]*Array
 	dropped      map[*Tensor]bool
@@ -42,7 +43,7 @@ func NewPatch(m *Model) *Patch {
 	p := &Patch{
 		m: m, views: map[any]bool{}, names: map[string]bool{"": true}, count: map[string]int{},
 		initializers: map[*Graph][]newInitializer{}, before: map[*Node][]*onnxpb.NodeProto{}, prepended: map[*Graph][]*onnxpb.NodeProto{},
-		inputs: map[*Node]map[int]string{}, removed: map[*Node]bool{}, replaced: map[*Tensor]*Array{}, dropped: map[*Tensor]bool{},
+		inputs: map[*Node]map[int]string{}, outputs: map[*Node]int{}, removed: map[*Node]bool{}, replaced: map[*Tensor]*Array{}, dropped: map[*Tensor]bool{},
 	}
 	for _, g := range m.Scopes() {
 		p.survey(g)
@@ -178,6 +179,18 @@ func (p *Patch) SetInput(n *Node, slot int, name string) {
 		p.inputs[n] = map[int]string{}
 	}
 	p.inputs[n][slot] = name
+}
+
+// KeepOutputs takes all outputs behind the first keep, of which there is at least one, from a node; they must have no reader left when the patch is applied.
+func (p *Patch) KeepOutputs(n *Node, keep int) {
+	if !p.known("KeepOutputs", n, n != nil) {
+		return
+	}
+	if keep < 1 || keep > len(n.Outputs) {
+		p.fail("KeepOutputs: %s has no %d outputs", n, keep)
+		return
+	}
+	p.outputs[n] = keep
 }
 
 // RemoveNode removes a node; its outputs must have no reader left when the patch is applied.

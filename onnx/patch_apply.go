@@ -123,6 +123,7 @@ func (a *application) editScope(old *Graph, e *graphEdit) error {
 			e.drop(copied)
 			continue
 		}
+		a.cutOutputs(n, copied)
 		if err := a.rewire(n, copied); err != nil {
 			return err
 		}
@@ -202,6 +203,24 @@ func (a *application) rewire(old, n *Node) error {
 	n.Inputs, n.src.fields, n.src.raw = inputs, fields, nil
 	touch(n.Graph)
 	return nil
+}
+
+// cutOutputs leaves the outputs of a copied node that are kept.
+func (a *application) cutOutputs(old, n *Node) {
+	keep, ok := a.p.outputs[old]
+	if !ok || keep == len(n.Outputs) {
+		return
+	}
+	seen := 0
+	fields := slices.DeleteFunc(slices.Clone(n.src.fields), func(f field) bool {
+		if f.number != nodeOutput {
+			return false
+		}
+		seen++
+		return seen > keep
+	})
+	n.Outputs, n.src.fields, n.src.raw = slices.Clone(n.Outputs[:keep]), fields, nil
+	touch(n.Graph)
 }
 
 // replaceConstant gives a copied node other tensors where the patch replaces those of its attributes.

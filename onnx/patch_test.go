@@ -88,6 +88,21 @@ func TestPatch(t *testing.T) {
 			p.SetInput(at, 0, "x2")
 		}, nil, "=W =D Exp(x)x1 Log(x1)x2 Identity(W)V Neg(D)never Neg(V)v1 Abs(v1)v2 Add(x2,v2)y"},
 		{"remove a node", simple(), func(p *Patch, m *Model) { p.RemoveNode(m.Graph.Nodes[1]) }, nil, "=W =D Identity(W)V Add(x,V)y"},
+		{"fewer outputs", func() *onnxpb.ModelProto {
+			pb := modelPB(8, graphPB("x", "y", nodes{nodePB("x -> LSTM -> y yh yc")}))
+			pb.Graph.ValueInfo = []*onnxpb.ValueInfoProto{valuePB("yh", 1), valuePB("yc", 1)}
+			return pb
+		}(), func(p *Patch, m *Model) {
+			p.SetInput(m.Graph.Nodes[0], 2, "x")
+			p.KeepOutputs(m.Graph.Nodes[0], 2)
+		}, func(m *Model) string {
+			s := listed(m.Graph)
+			for _, v := range m.Graph.ValueInfos {
+				s += " " + v.Name
+			}
+			return s
+		}, "LSTM(x,,x)y,yh yh"},
+		{"all outputs", simple(), func(p *Patch, m *Model) { p.KeepOutputs(m.Graph.Nodes[2], 1) }, nil, "=W =D Identity(W)V Neg(D)never Add(x,V)y"},
 		{"a slot beyond the end", simple(), func(p *Patch, m *Model) { p.SetInput(m.Graph.Nodes[2], 3, "V") }, nil, "=W =D Identity(W)V Neg(D)never Add(x,V,,V)y"},
 		{"an outer initializer that only a branch read", branches(), func(p *Patch, m *Model) {
 			g := body(m, 0)
@@ -212,6 +227,19 @@ func TestPatchRefuses(t *testing.T) {
 			p.ReplaceInitializer(m.Graph.Initializers[0], &Array{Type: Float, Dims: []int{1, 1}, Data: []float32{1}})
 		}, "is float [1], the array float [1 1]"},
 		{"a reader is left", func(p *Patch, m *Model) { p.RemoveNode(m.Graph.Nodes[0]) }, `input 1 reads "V", which nothing defines`},
+		{"no output", func(p *Patch, m *Model) { p.KeepOutputs(m.Graph.Nodes[0], 0) }, "KeepOutputs:"},
+		{"more outputs", func(p *Patch, m *Model) { p.KeepOutputs(m.Graph.Nodes[0], 2) }, "KeepOutputs:"},
+		{"an output that is read", func(p *Patch, m *Model) {
+			n := nodePB("x -> Split -> a b")
+			p.Prepend(m.Graph, n)
+			p.SetInput(m.Graph.Nodes[1], 1, "b")
+			q, err := p.Apply(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			*p = *NewPatch(q)
+			p.KeepOutputs(q.Graph.Nodes[0], 1)
+		}, `reads "b", which nothing defines`},
 		{"an unknown name", func(p *Patch, m *Model) { p.SetInput(m.Graph.Nodes[1], 0, "nowhere") }, `reads "nowhere", which nothing defines`},
 		{"a cycle", func(p *Patch, m *Model) { p.SetInput(m.Graph.Nodes[0], 0, "y") }, "the graph has a cycle"},
 		{"the wrong place", func(p *Patch, m *Model) { p.Prepend(m.Graph, nodePB("V -> Neg -> n")) }, "sort the nodes"},
