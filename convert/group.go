@@ -8,6 +8,7 @@ import (
 	"github.com/trconvert/trconvert/onnx"
 	"github.com/trconvert/trconvert/onnx/matrices"
 	"github.com/trconvert/trconvert/onnx/recurrent"
+	"github.com/trconvert/trconvert/tensor"
 )
 
 // group is a matrix that is decomposed: the W of the sites that share it, or another matrix.
@@ -82,7 +83,17 @@ func (g *group) decomposed() decompose.Matrix {
 		return decompose.Matrix{Name: m.Name, Directions: m.Directions, Gates: m.Gates, Hidden: m.Hidden, In: m.In, Load: m.Weight}
 	}
 	s := g.sites[0]
-	return decompose.Matrix{Name: s.Name, Directions: s.Direction.Count(), Gates: s.Op.Gates(), Hidden: s.Hidden, In: s.Input, Load: s.Weight}
+	return decompose.Matrix{Name: s.Name, Directions: s.Direction.Count(), Gates: s.Op.Gates(), Hidden: s.Hidden, In: s.Input, Load: g.weight}
+}
+
+// weight reads the W of sites. The other weights of all of them must be finite too: no compact file answers with numbers where one is not.
+func (g *group) weight(ctx context.Context) (*tensor.Dense, error) {
+	for _, s := range g.sites {
+		if err := s.CheckFinite(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return g.sites[0].Weight(ctx)
 }
 
 // factors is what takes the place of matrices.

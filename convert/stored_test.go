@@ -105,7 +105,7 @@ func TestStoredModelsConvertAgain(t *testing.T) {
 }
 
 // TestFinetuneKeepsStorage trains a stored model: the same tensors are narrow afterwards, nodes and sizes are the same, the loss that epochs were judged by is
-// that of the file, and training through the rounding ends where training in float32 does; six epochs are not the end: losses still jump by more than the bound then.
+// that of the file, and training through the rounding ends where training in float32 does, once losses have settled: after 16 epochs they still jump by more than the bound from seed to seed, after 30 by a third of it.
 func TestFinetuneKeepsStorage(t *testing.T) {
 	losses := map[Storage]float64{}
 	for _, w := range []Storage{export.Float32, export.Float16, export.Int8} {
@@ -113,7 +113,7 @@ func TestFinetuneKeepsStorage(t *testing.T) {
 		small.Budget.Ratio = 200 // a start that every training betters
 		decomposes(t, small)
 		out := filepath.Join(t.TempDir(), "tuned.onnx")
-		r := tunes(t, FinetuneOptions{Model: small.Output, Output: out, Data: withVal(gestures("gestures_train.npz"), own("gestures.npz")), Settings: TrainingSettings{Epochs: 16}})
+		r := tunes(t, FinetuneOptions{Model: small.Output, Output: out, Data: withVal(gestures("gestures_train.npz"), own("gestures.npz")), Settings: TrainingSettings{Epochs: 30}})
 		if r.Weights != w || r.Output.Bytes != r.Input.Bytes || r.BestEpoch == 0 {
 			t.Errorf("%s: reported %s, %d bytes of %d, best epoch %d", w, r.Weights, r.Output.Bytes, r.Input.Bytes, r.BestEpoch)
 		}

@@ -2,6 +2,7 @@ package weights
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -97,12 +98,23 @@ func (s *Set) owns(f *safetensors.File, given map[string]*onnx.Array) error {
 	if err != nil {
 		return err
 	}
+	// What names and shapes say against a file is true of another model's file too, and then it is the lesser half.
+	made, another := f.Metadata[ModelKey], ""
+	if made != "" && made != print {
+		another = fmt.Sprintf("the file is of model %.16s…, this model is %.16s…", made, print)
+	}
+	foreign := func(err error) error {
+		if e := (*ForeignError)(nil); another != "" && errors.As(err, &e) {
+			return &ForeignError{e.Tensor, e.What + "; " + another}
+		}
+		return err
+	}
 	expected := map[string]bool{}
 	for k := range s.Weights {
 		w := &s.Weights[k]
 		a := given[w.Name]
 		if a == nil {
-			return &ForeignError{w.Name, fmt.Sprintf("is missing: the model has it, the file has %d tensors%s (export the model to see the names)", len(f.Tensors), some(f))}
+			return foreign(&ForeignError{w.Name, fmt.Sprintf("is missing: the model has it, the file has %d tensors%s (export the model to see the names)", len(f.Tensors), some(f))})
 		}
 		scaled := w.Stored != nil && w.Stored.Scale != nil && a.Type != onnx.Float
 		err := w.each(func(name string, t *onnx.Tensor) error {
@@ -113,16 +125,16 @@ func (s *Set) owns(f *safetensors.File, given map[string]*onnx.Array) error {
 			return w.fits(name, t, given[name])
 		})
 		if err != nil {
-			return err
+			return foreign(err)
 		}
 	}
 	for _, t := range f.Tensors {
 		if !expected[t.Name] {
-			return &ForeignError{t.Name, "the file has it, the model has no such weight"}
+			return foreign(&ForeignError{t.Name, "the file has it, the model has no such weight"})
 		}
 	}
-	if made := f.Metadata[ModelKey]; made != "" && made != print {
-		return &ForeignError{What: fmt.Sprintf("the file is of model %.16s…, this model is %.16s…: names and shapes agree, but graphs do not (import into the model that was exported)", made, print)}
+	if another != "" {
+		return &ForeignError{What: another + ": names and shapes agree, but graphs do not (import into the model that was exported)"}
 	}
 	return nil
 }

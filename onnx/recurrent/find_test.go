@@ -427,6 +427,9 @@ func TestWeightRefusesAndWarns(t *testing.T) {
 		c.change(tiny)
 		s := tiny.find(t)[0]
 		_, err := s.Weight(context.Background())
+		if err == nil {
+			err = s.CheckFinite(context.Background())
+		}
 		if warn, ok := strings.CutPrefix(c.want, "~"); ok {
 			if err != nil || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], warn) {
 				t.Errorf("%s: warnings %q, %v", c.name, s.Warnings, err)

@@ -14,7 +14,7 @@ import (
 )
 
 // Weight reads W as a float32 matrix [D·G·H, I], rows in C order (direction, gate, unit); float16, bfloat16 and double are
-// converted. NaN, Inf and doubles beyond float32 in W, or in R, B and P where they are constant, are errors that name the first index. A matrix of zeros, or one whose largest
+// converted. NaN, Inf and doubles beyond float32 are errors that name the first index. A matrix of zeros, or one whose largest
 // entry is denormal in float32, adds a warning. The matrix is new at each call.
 func (s *Site) Weight(ctx context.Context) (*tensor.Dense, error) {
 	if !s.Decomposable {
@@ -34,9 +34,6 @@ func (s *Site) Weight(ctx context.Context) (*tensor.Dense, error) {
 			return nil, s.notFinite(a, SlotW, k)
 		}
 		largest = max(largest, m)
-	}
-	if err := s.finiteOperands(ctx); err != nil {
-		return nil, err
 	}
 	s.remark(largest)
 	return &tensor.Dense{Dims: []int{s.Rows(), s.Input}, Data: data}, nil
@@ -66,8 +63,8 @@ func (s *Site) loadW(ctx context.Context) (*onnx.Array, []float32, error) {
 	return a, data, nil
 }
 
-// finiteOperands reports the first number of R, B and P that is not finite. What is computed when the model runs is not looked at.
-func (s *Site) finiteOperands(ctx context.Context) error {
+// CheckFinite reports the first number of R, B and P that is not finite, with its index, as [Site.Weight] does for W. What is computed when the model runs is not looked at.
+func (s *Site) CheckFinite(ctx context.Context) error {
 	for _, slot := range []int{SlotR, SlotB, SlotP} {
 		a, err := s.Operand(ctx, slot)
 		if errors.As(err, new(*UnsupportedError)) || err == nil && a == nil {
