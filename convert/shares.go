@@ -180,13 +180,19 @@ func (s *split) fitMix(ctx context.Context, x mix) (*fitted, error) {
 		}
 		f.loss += s.weights[i]*square(s.loss(i, f.results[i])) + s.rounded(i, of)
 	}
-	compact, err := s.c.lowered(ctx, s.c.factors(f.results), x)
+	var err error
+	f.bytes, err = s.written(ctx, f.results, x)
+	return f, err
+}
+
+// written is the size of the file that results and a mix make.
+func (s *split) written(ctx context.Context, rs []decompose.Result, x mix) (int64, error) {
+	compact, err := s.c.lowered(ctx, s.c.factors(rs), x)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer compact.Close()
-	f.bytes, err = compact.WrittenSize(s.c.o.Output)
-	return f, err
+	return compact.WrittenSize(s.c.o.Output)
 }
 
 // Bounds of the fits that are made to meet a budget, the difference between what was guessed and what is written being known better each time; fewer

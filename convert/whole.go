@@ -94,13 +94,20 @@ func (c *conversion) fitWhole(ctx context.Context, ms []decompose.Matrix, o deco
 		f   *fitted
 		err error
 	)
+	within := func(most int64, asked string) (*fitted, error) {
+		f, err := s.within(ctx, most, mostRounds, asked)
+		if err != nil {
+			return nil, err
+		}
+		return s.quicker(ctx, f, most)
+	}
 	switch w := c.o.Whole; {
 	case w.Drop:
 		f, err = s.smallest(ctx, w)
 	case w.Ratio != 0:
-		f, err = s.within(ctx, int64(math.Floor(float64(c.report.Input.Bytes)/w.Ratio)), mostRounds, fmt.Sprintf("--model-ratio %g", w.Ratio))
+		f, err = within(int64(math.Floor(float64(c.report.Input.Bytes)/w.Ratio)), fmt.Sprintf("--model-ratio %g", w.Ratio))
 	default:
-		f, err = s.within(ctx, w.Bytes, mostRounds, fmt.Sprintf("--model-bytes %d", w.Bytes))
+		f, err = within(w.Bytes, fmt.Sprintf("--model-bytes %d", w.Bytes))
 	}
 	if err != nil {
 		return err
