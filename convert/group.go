@@ -88,12 +88,16 @@ func (g *group) decomposed() decompose.Matrix {
 
 // weight reads the W of sites. The other weights of all of them must be finite too: no compact file answers with numbers where one is not.
 func (g *group) weight(ctx context.Context) (*tensor.Dense, error) {
+	w, err := g.sites[0].Weight(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, s := range g.sites {
 		if err := s.CheckFinite(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return g.sites[0].Weight(ctx)
+	return w, nil
 }
 
 // factors is what takes the place of matrices.
