@@ -51,7 +51,7 @@ func parallel(n, work int, start func() (run func(int), done func())) {
 	}
 	callers.Add(1)
 	defer callers.Add(-1)
-	c := newCrew(n, threads, start)
+	c := &crew{jobs: int64(n), start: start}
 	c.busy.Lock()
 	missing := threads - 1
 	for ; missing > 0 && claim(); missing-- {
@@ -63,13 +63,12 @@ func parallel(n, work int, start func() (run func(int), done func())) {
 		}
 		go nothing() // stands next in this processor's line, from which others take only after a pause, so that the helpers do not
 	}
-	c.work(0)
+	c.work()
 	c.wait()
 }
 
 // Parallel runs job(0) … job(n−1) on up to [Threads] goroutines. Jobs must not depend on each other; which goroutine runs which is
-// not fixed, so a job may only write what no other job touches. Jobs of like numbers run on the same processor in one call after the other, as far as
-// possible: what is cut in the same way each time stays in that processor's cache.
+// not fixed, so a job may only write what no other job touches.
 func Parallel(n int, job func(int)) { ParallelWork(n, serialWork, job) }
 
 // ParallelWork is [Parallel] of jobs that take as long as so many multiplications all together. Where these are few it uses only goroutines that
@@ -80,86 +79,23 @@ func ParallelWork(n, work int, job func(int)) {
 
 func nothing() {}
 
-// crew is what the goroutines of one call share. A job belongs to whoever takes it; a goroutine that comes when none is left has nothing to do with the call any more.
+// crew is what the goroutines of one call share. A job belongs to whoever takes its number; a goroutine that comes when none is left has nothing to do with the call any more.
 type crew struct {
-	jobs  int64
-	done  atomic.Int64
-	start func() (run func(int), done func())
-	seats []seat     // one for each goroutine, the caller's first
-	busy  sync.Mutex // locked until all jobs are done; a lock, unlike a channel, belongs to no bubble of testing/synctest
+	jobs        int64
+	taken, done atomic.Int64
+	start       func() (run func(int), done func())
+	busy        sync.Mutex // locked until all jobs are done; a lock, unlike a channel, belongs to no bubble of testing/synctest
 }
 
-// seat is a place at the work with a share of the jobs.
-type seat struct {
-	taken atomic.Bool
-	left  atomic.Uint64 // the first job left, and in the upper half the one behind the last
-}
-
-func newCrew(n, seats int, start func() (func(int), func())) *crew {
-	c := &crew{jobs: int64(n), start: start, seats: make([]seat, seats)}
-	for k := range c.seats {
-		c.seats[k].left.Store(uint64((k+1)*n/seats)<<32 | uint64(k*n/seats))
-	}
-	return c
-}
-
-// next takes the first job left of a share.
-func (s *seat) next() (job int, ok bool) {
-	for {
-		left := s.left.Load()
-		first, end := uint32(left), uint32(left>>32)
-		if first == end {
-			return 0, false
-		}
-		if s.left.CompareAndSwap(left, left+1) {
-			return int(first), true
-		}
-	}
-}
-
-// last takes the last job left of a share.
-func (s *seat) last() (job int, ok bool) {
-	for {
-		left := s.left.Load()
-		first, end := uint32(left), uint32(left>>32)
-		if first == end {
-			return 0, false
-		}
-		if s.left.CompareAndSwap(left, left-1<<32) {
-			return int(end) - 1, true
-		}
-	}
-}
-
-// take takes a job: of the own share, or when that is done the last one of another.
-func (c *crew) take(own int) (job int, ok bool) {
-	if job, ok = c.seats[own].next(); ok {
-		return job, true
-	}
-	for k := 1; k < len(c.seats) && !ok; k++ {
-		job, ok = c.seats[(own+k)%len(c.seats)].last()
-	}
-	return job, ok
-}
-
-// sit takes a seat of a helper, that of the given number if it is free.
-func (c *crew) sit(k int) int {
-	k %= len(c.seats)
-	for k == 0 || !c.seats[k].taken.CompareAndSwap(false, true) {
-		k = (k + 1) % len(c.seats)
-	}
-	return k
-}
-
-func (c *crew) work(own int) {
-	job, ok := c.take(own)
-	if !ok {
+func (c *crew) work() {
+	i := c.taken.Add(1) - 1
+	if i >= c.jobs {
 		return
 	}
 	run, done := c.start()
 	defer done()
-	for ; ok; job, ok = c.take(own) {
-		run(job)
+	for ; i < c.jobs; i = c.taken.Add(1) - 1 {
+		run(int(i))
 		if c.done.Add(1) == c.jobs {
 			c.busy.Unlock()
 		}
@@ -219,9 +155,8 @@ func claim() bool {
 
 // help works for c, and then for whoever calls while it lingers.
 func (c *crew) help() {
-	for seat := 1; c != nil; c = linger() {
-		seat = c.sit(seat)
-		c.work(seat)
+	for ; c != nil; c = linger() {
+		c.work()
 	}
 }
 

@@ -76,7 +76,7 @@ func TestHelpersLinger(t *testing.T) {
 		return claimsSoon()
 	})
 	ran := make(chan bool)
-	c := newCrew(1, 2, func() (func(int), func()) { return func(int) { ran <- true }, nothing })
+	c := &crew{jobs: 1, start: func() (func(int), func()) { return func(int) { ran <- true }, nothing }}
 	c.busy.Lock()
 	posted <- c
 	<-ran
