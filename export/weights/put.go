@@ -98,23 +98,30 @@ func (s *Set) owns(f *safetensors.File, given map[string]*onnx.Array) error {
 	if err != nil {
 		return err
 	}
-	// What names and shapes say against a file is true of another model's file too, and then it is the lesser half.
-	made, another := f.Metadata[ModelKey], ""
-	if made != "" && made != print {
-		another = fmt.Sprintf("the file is of model %.16s…, this model is %.16s…", made, print)
-	}
-	foreign := func(err error) error {
-		if e := (*ForeignError)(nil); another != "" && errors.As(err, &e) {
-			return &ForeignError{e.Tensor, e.What + "; " + another}
-		}
+	err = s.agrees(f, given)
+	made := f.Metadata[ModelKey]
+	if made == "" || made == print {
 		return err
 	}
+	another := fmt.Sprintf("the file is of model %.16s…, this model is %.16s…", made, print)
+	var foreign *ForeignError
+	switch {
+	case err == nil:
+		return &ForeignError{What: another + ": names and shapes agree, but graphs do not (import into the model that was exported)"}
+	case errors.As(err, &foreign):
+		return &ForeignError{foreign.Tensor, foreign.What + "; " + another}
+	}
+	return err
+}
+
+// agrees compares names, types and dims.
+func (s *Set) agrees(f *safetensors.File, given map[string]*onnx.Array) error {
 	expected := map[string]bool{}
 	for k := range s.Weights {
 		w := &s.Weights[k]
 		a := given[w.Name]
 		if a == nil {
-			return foreign(&ForeignError{w.Name, fmt.Sprintf("is missing: the model has it, the file has %d tensors%s (export the model to see the names)", len(f.Tensors), some(f))})
+			return &ForeignError{w.Name, fmt.Sprintf("is missing: the model has it, the file has %d tensors%s (export the model to see the names)", len(f.Tensors), some(f))}
 		}
 		scaled := w.Stored != nil && w.Stored.Scale != nil && a.Type != onnx.Float
 		err := w.each(func(name string, t *onnx.Tensor) error {
@@ -125,16 +132,13 @@ func (s *Set) owns(f *safetensors.File, given map[string]*onnx.Array) error {
 			return w.fits(name, t, given[name])
 		})
 		if err != nil {
-			return foreign(err)
+			return err
 		}
 	}
 	for _, t := range f.Tensors {
 		if !expected[t.Name] {
-			return foreign(&ForeignError{t.Name, "the file has it, the model has no such weight"})
+			return &ForeignError{t.Name, "the file has it, the model has no such weight"}
 		}
-	}
-	if another != "" {
-		return &ForeignError{What: another + ": names and shapes agree, but graphs do not (import into the model that was exported)"}
 	}
 	return nil
 }
