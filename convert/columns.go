@@ -5,12 +5,11 @@ import (
 	"slices"
 
 	"github.com/trconvert/trconvert/decompose"
+	"github.com/trconvert/trconvert/export"
 	"github.com/trconvert/trconvert/tensor"
 )
 
 const (
-	// columnVector is the number of columns that the matrix products of runtimes compute at once: one more takes nearly as long as so many.
-	columnVector = 16
 	// mostColumns is the most columns that are given up for a whole number of vectors.
 	mostColumns = 4
 	// sameError is how many times as large the error of the outputs, as the split models it, may be and still count as the same.
@@ -26,7 +25,7 @@ func (s *split) quicker(ctx context.Context, f *fitted, most int64) (*fitted, er
 		}
 		bound := square(sameError) * f.loss
 		for _, shape := range quickerShapes(r.Factor) {
-			other, err := decompose.Run(ctx, []decompose.Matrix{s.ms[i]}, decompose.Budget{Ranks: shape.Ranks}, withShape(s.quick(), shape))
+			other, err := decompose.Run(ctx, []decompose.Matrix{s.ms[i]}, decompose.Budget{Ranks: shape.Ranks}, withModes(s.quick(), shape.Format, shape.InModes, shape.OutModes))
 			if err != nil {
 				return nil, err
 			}
@@ -49,10 +48,10 @@ func (s *split) quicker(ctx context.Context, f *fitted, most int64) (*fitted, er
 	return f, nil
 }
 
-// withShape are options for a factor of a shape.
-func withShape(o decompose.Options, s decompose.Shape) decompose.Options {
-	o.Format, o.InModes, o.OutModes = s.Format, s.InModes, s.OutModes
-	if s.Format == "svd" { // whose modes are the matrix's
+// withModes are options for a factor of a format and modes.
+func withModes(o decompose.Options, format string, in, out []int) decompose.Options {
+	o.Format, o.InModes, o.OutModes = format, in, out
+	if format == "svd" { // whose modes are the sides of the matrix
 		o.InModes, o.OutModes = nil, nil
 	}
 	return o
@@ -86,8 +85,8 @@ func quickerShapes(f *tensor.Factor) []decompose.Shape {
 // fullVectors are ranks at the ends of the input cores, one of them as it is, with a few columns less, which fill vectors.
 func fullVectors(r0, rn int) (all [][2]int) {
 	columns := r0 * rn
-	over := columns % columnVector
-	if over == 0 || over > mostColumns || columns < columnVector {
+	over := columns % export.ProductColumns
+	if over == 0 || over > mostColumns || columns < export.ProductColumns {
 		return nil
 	}
 	columns -= over

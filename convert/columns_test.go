@@ -62,7 +62,7 @@ func TestQuickerShapes(t *testing.T) {
 				t.Fatal("none")
 			}
 			m := decompose.Matrix{Name: "W", Directions: 1, Gates: 4, Hidden: f.Out / 4, In: f.In, Load: func(context.Context) (*tensor.Dense, error) { return f.Reconstruct(), nil }}
-			rs, err := decompose.Run(t.Context(), []decompose.Matrix{m}, decompose.Budget{Ranks: all[0].Ranks}, withShape(decompose.Options{Sweeps: 1}, all[0]))
+			rs, err := decompose.Run(t.Context(), []decompose.Matrix{m}, decompose.Budget{Ranks: all[0].Ranks}, withModes(decompose.Options{Sweeps: 1}, all[0].Format, all[0].InModes, all[0].OutModes))
 			if err != nil {
 				t.Fatal(err)
 			}

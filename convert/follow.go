@@ -192,12 +192,8 @@ func (c *conversion) fitRecipe(ctx context.Context, ms []decompose.Matrix, o dec
 		if m.Format == recipe.Dense {
 			f.results = append(f.results, decompose.Result{Matrix: m.Site, KeptDense: true, Reason: "the recipe says so"})
 		} else {
-			own, budget := o, decompose.Budget{MaxParams: m.Numbers, Ranks: m.Ranks}
-			own.Format, own.InModes, own.OutModes = m.Format, m.InModes, m.OutModes
-			if m.Format == "svd" { // whose modes are the sides, and whose ranks are 1 and k
-				own.InModes, own.OutModes = nil, nil
-			}
-			results, err := decompose.Run(ctx, ms[i:i+1], budget, own)
+			budget := decompose.Budget{MaxParams: m.Numbers, Ranks: m.Ranks}
+			results, err := decompose.Run(ctx, ms[i:i+1], budget, withModes(o, m.Format, m.InModes, m.OutModes))
 			var broken *decompose.OptionError
 			if errors.As(err, &broken) {
 				return &OptionError{Option: "--recipe", Value: m.Site, What: broken.Option + ": " + broken.Problem}

@@ -133,14 +133,7 @@ func (t *tuning) fillable(r export.Record) []*onnx.Tensor {
 // fill enters the cores of a factor of a ring into the values of a start.
 func fill(values map[*onnx.Tensor]*onnx.Array, r export.Record, cores []*onnx.Tensor, f *tensor.Factor) (err error) {
 	for i, core := range f.Cores {
-		data := core.Data
-		if places := r.Places(i); places != nil {
-			data = make([]float32, len(core.Data))
-			for k, at := range places {
-				data[k] = core.Data[at]
-			}
-		}
-		if values[cores[i]], err = filled(cores[i], data); err != nil {
+		if values[cores[i]], err = filled(cores[i], r.Arrange(i, core.Data)); err != nil {
 			return err
 		}
 	}

@@ -47,6 +47,14 @@ func (r Record) Places(k int) []int {
 	return arrange(places, c, order)
 }
 
+// Arrange gives the numbers of core k [r_k, mode, r_{k+1}] in the order of its tensor: the same slice where that is the core's own.
+func (r Record) Arrange(k int, core []float32) []float32 {
+	if r.order(k) == plainOrder {
+		return core
+	}
+	return arrange(core, r.shape().Cores[k], r.order(k))
+}
+
 // arrange transposes what a core of the shape of c holds.
 func arrange[T any](data []T, c tensor.Core, order string) []T {
 	dims := map[byte]int{'l': c.Left, 'm': c.Mode, 'r': c.Right}
@@ -83,8 +91,8 @@ type side struct {
 // that they save take to load.
 const narrowWork = 1 << 23
 
-// vector is the number of columns that matrix products compute at once.
-const vector = 16
+// ProductColumns is the number of columns that the matrix products of runtimes compute at once: one more takes nearly as long as so many.
+const ProductColumns = 16
 
 // newSide chooses how a side is merged to the given order of columns.
 func newSide(cores []tensor.Core, reversed, crossed bool) side {
@@ -93,7 +101,7 @@ func newSide(cores []tensor.Core, reversed, crossed bool) side {
 	for _, c := range cores {
 		s.rows *= c.Mode
 	}
-	wasted := float64(s.rows) * float64(s.q) * float64(cores[0].Right) * float64((vector-s.p%vector)%vector)
+	wasted := float64(s.rows) * float64(s.q) * float64(cores[0].Right) * float64((ProductColumns-s.p%ProductColumns)%ProductColumns)
 	s.columns = last > 0 && s.p > 1 && (s.q == 1 || reversed) && wasted <= narrowWork
 	return s
 }
