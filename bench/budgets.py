@@ -57,7 +57,7 @@ def run(model, feeds, folder):
         return {k: z[k] for k in z}
 
 
-def stream(model, array, name, state, rank, folder, constants={}):
+def stream(model, array, name, state, folder, constants={}):
     """Outputs of a stream, [streams, steps, …], its state (OUT, IN, zeros) running free."""
     out, into, zeros = state
     steps = []
@@ -86,7 +86,7 @@ def models(folder):
         path, make = labelled(name, folder)
         if make:
             x = np.load(stem + "heldback.npz")["input_2"][:2, :40].astype(np.float32)
-            np.savez(path, input_2=x, label=stream(visible(name), x, "input_2", ("tf_op_layer_stack_2", "input_3", np.zeros((1, 2, 128, 2), np.float32)), 3, folder))
+            np.savez(path, input_2=x, label=stream(visible(name), x, "input_2", ("tf_op_layer_stack_2", "input_3", np.zeros((1, 2, 128, 2), np.float32)), folder))
         yield Model(name, visible(name), stem + "calibration.npz", path, ["--state", "tf_op_layer_stack_2=input_3"], ["--loss", "mse"], 0.2)
 
     name = "keras2onnx_test_model_1"
@@ -114,7 +114,7 @@ def models(folder):
         if make:
             with np.load(stem + "heldback.npz") as z:
                 x, rate = z["input"][:3, :40].astype(np.float32), z["sr"]
-            y = stream(visible(name), x, "input", ("stateN", "state", np.zeros((2, 1, 128), np.float32)), 2, folder, {"sr": rate})
+            y = stream(visible(name), x, "input", ("stateN", "state", np.zeros((2, 1, 128), np.float32)), folder, {"sr": rate})
             np.savez(path, input=x, sr=rate, label=y)
         yield Model(name, visible(name), stem + "calibration.npz", path, ["--state", "stateN=state"], ["--loss", "mse"], 0.1)
 

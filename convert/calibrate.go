@@ -208,7 +208,6 @@ func (cal *calibration) each(ctx context.Context, o Calibration, s *subject, blo
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			place := func(err error) error { return cal.at(o, from, step, err) }
 			feeds, err := cal.data.Feeds(from, to, step)
 			if err != nil {
 				return err
@@ -218,11 +217,11 @@ func (cal *calibration) each(ctx context.Context, o Calibration, s *subject, blo
 			}
 			out, err := s.step(ctx, feeds, o.Reading.States)
 			if err != nil {
-				return place(err)
+				return cal.at(o, from, step, err)
 			}
 			stop, err := visit(k, step, out)
 			if err != nil {
-				return place(err)
+				return cal.at(o, from, step, err)
 			}
 			if stop {
 				break

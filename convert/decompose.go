@@ -41,15 +41,9 @@ func Decompose(ctx context.Context, o Options) (*Report, error) {
 	return c.report, nil
 }
 
-// inputs are all files that a conversion reads: the model, data and what tells their labels, and a recipe.
+// inputs are all files that a conversion reads: the model, data and what tells their labels, and a recipe; "" for one that is not given.
 func (o *Options) inputs() []string {
-	inputs := []string{o.Model}
-	for _, path := range []string{o.Calibration.Data, o.Whole.Val.Data, o.Whole.Val.Reading.Labels, o.Recipe} {
-		if path != "" {
-			inputs = append(inputs, path)
-		}
-	}
-	return inputs
+	return []string{o.Model, o.Calibration.Data, o.Whole.Val.Data, o.Whole.Val.Reading.Labels, o.Recipe}
 }
 
 // conversion is one call of Decompose or MakePlan at work.

@@ -135,12 +135,7 @@ func (o *FinetuneOptions) complete() error {
 	case s.Epochs < 0 || s.Batch < 0 || s.Rate < 0 || math.IsNaN(s.Rate) || math.IsInf(s.Rate, 0):
 		return &OptionError{Option: "--epochs, --batch, --lr", Value: fmt.Sprint(s.Epochs, s.Batch, s.Rate), What: "must be numbers above 0"}
 	}
-	inputs := []string{o.Model, o.Data.Path}
-	for _, path := range []string{o.Teacher, o.Data.Held, o.Data.Reading.Labels} {
-		if path != "" {
-			inputs = append(inputs, path)
-		}
-	}
+	inputs := []string{o.Model, o.Data.Path, o.Teacher, o.Data.Held, o.Data.Reading.Labels}
 	if o.Plot != "" {
 		if samePath(o.Plot, o.Output) {
 			return &OptionError{Option: "--plot", Value: o.Plot, What: "names the model to write too (choose another file for the image)"}

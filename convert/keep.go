@@ -154,11 +154,20 @@ func (c *conversion) narrowest(x mix) Storage {
 
 // factors are the factors among the results of the groups, and those that are kept.
 func (c *conversion) factors(results []decompose.Result) factors {
-	groups, all := slices.Clone(c.groups), slices.Clone(results)
+	all := slices.Clone(results)
 	for _, k := range c.kept {
-		groups, all = append(groups, k.group), append(all, decompose.Result{Factor: k.factor})
+		all = append(all, decompose.Result{Factor: k.factor})
 	}
-	return factorsOf(groups, all)
+	return factorsOf(c.groupsAndKept(), all)
+}
+
+// groupsAndKept are the groups, and behind them those of what is kept.
+func (c *conversion) groupsAndKept() []*group {
+	all := slices.Clone(c.groups)
+	for _, k := range c.kept {
+		all = append(all, k.group)
+	}
+	return all
 }
 
 // recordKept enters the kept factors into the report. They count on neither side of the sums.

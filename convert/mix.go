@@ -78,10 +78,7 @@ func (c *conversion) homes() [][]place {
 		at[t] = p
 	}
 	ev := onnx.NewEvaluator(c.dense, onnx.NewIndex(c.dense), 0)
-	groups := c.groups
-	for _, k := range c.kept {
-		groups = append(groups[:len(groups):len(groups)], k.group)
-	}
+	groups := c.groupsAndKept()
 	homes := make([][]place, len(groups))
 	for i, g := range groups {
 		add := func(n *onnx.Node, slot int) {

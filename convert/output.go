@@ -11,7 +11,7 @@ import (
 )
 
 // guardOutput refuses, before any work is done, an output that cannot be written in the end: an input under whatever name, a link, something
-// that is no regular file, an existing file (unless force), a folder that is not there.
+// that is no regular file, an existing file (unless force), a folder that is not there. An input "" is none.
 func guardOutput(out string, force bool, inputs ...string) error {
 	info, err := os.Lstat(out)
 	switch {
